@@ -1,0 +1,1 @@
+"""Sampling and generation: a policy that carries state, stepped."""

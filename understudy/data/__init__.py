@@ -1,0 +1,1 @@
+"""Conversations, text and tokenizers: what people made, ready for a model."""

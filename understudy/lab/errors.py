@@ -1,0 +1,40 @@
+"""Errors named after the user's mistake: one line that says what was given, what was expected and what to try."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake of the user's: shown as one red line with exit code 2, never as a traceback (except under --debug)."""
+
+
+class DataError(UserError):
+    """A data file that is missing, empty or malformed."""
+
+
+class ConfigError(UserError):
+    """Options that contradict each other or the model."""
+
+
+class RunNotFoundError(UserError):
+    """No run answers to the given name."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, incomplete or of another shape."""
+
+
+class TooLongError(UserError):
+    """A text that does not fit the model's context."""
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """A short hint with the closest known names, or nothing when none is close.
+
+    >>> suggestion("lsmt", ["lstm", "transformer"])
+    '; did you mean lstm?'
+    >>> suggestion("xyz", ["lstm", "transformer"])
+    ''
+    """
+    close = get_close_matches(given, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,1 @@
+"""Cores (LSTM and Transformer) and the language model built on them."""

@@ -1,0 +1,1 @@
+"""The only place where everything meets: a Config and main(config, run) each."""

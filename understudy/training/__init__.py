@@ -1,0 +1,1 @@
+"""Losses, schedules, the learner and its checkpoints."""
