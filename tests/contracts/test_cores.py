@@ -1,0 +1,111 @@
+"""What every core promises (see `Core`), in float64: cuts and resets change nothing, and nobody looks ahead."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy.models.cores import Core, CoreConfig, build_core
+
+KINDS = {
+    "lstm": CoreConfig(core="lstm", layers=2, width=16, context=24),
+    **{
+        block: CoreConfig(block=block, layers=2, width=16, heads=2, context=24)  # type: ignore[arg-type]
+        for block in ("modern", "gpt1", "gpt2")
+    },
+}
+BATCH, TIME = 3, 12
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def core(request) -> Core:
+    torch.manual_seed(0)
+    return build_core(KINDS[request.param].resolved()).double().eval()
+
+
+def sequence(seed: int, time: int = TIME) -> torch.Tensor:
+    return torch.randn(BATCH, time, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def in_pieces(core: Core, x_BTD, reset_BT, cuts):
+    state, outputs = core.initial_state(BATCH, TIME), []
+    for start, end in zip([0, *cuts], [*cuts, TIME], strict=True):
+        reset = None if reset_BT is None else reset_BT[:, start:end]
+        y_BTD, state = core(x_BTD[:, start:end], state, reset)
+        outputs.append(y_BTD)
+    return torch.cat(outputs, dim=1)
+
+
+cuts_lists = st.lists(st.integers(1, TIME - 1), unique=True, max_size=TIME - 1).map(sorted)
+reset_masks = st.lists(st.lists(st.booleans(), min_size=TIME, max_size=TIME), min_size=BATCH, max_size=BATCH)
+
+
+@torch.no_grad()
+@settings(max_examples=60, deadline=None)
+@given(cuts=cuts_lists, resets=reset_masks, seed=st.integers(0, 9))
+def test_any_cuts_and_any_resets_give_the_same_answer(core, cuts, resets, seed):
+    x_BTD, reset_BT = sequence(seed), torch.tensor(resets)
+    whole, _ = core(x_BTD, None, reset_BT)
+    torch.testing.assert_close(in_pieces(core, x_BTD, reset_BT, cuts), whole, rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cuts", [[], [1], [5], list(range(1, TIME))])
+def test_pieces_without_resets_give_the_same_answer(core, cuts):
+    x_BTD = sequence(1)
+    whole, _ = core(x_BTD)
+    torch.testing.assert_close(in_pieces(core, x_BTD, None, cuts), whole, rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("start", [1, 4, TIME - 1])
+def test_a_reset_equals_a_fresh_start(core, start):
+    x_BTD, reset_BT = sequence(2), torch.zeros(BATCH, TIME, dtype=torch.bool)
+    reset_BT[1, start] = True
+    whole, _ = core(x_BTD, None, reset_BT)
+    fresh, _ = core(x_BTD[1:2, start:])
+    torch.testing.assert_close(whole[1:2, start:], fresh, rtol=0, atol=1e-10)
+    unreset, _ = core(x_BTD)
+    torch.testing.assert_close(whole[[0, 2]], unreset[[0, 2]], rtol=0, atol=1e-10)
+    assert not torch.allclose(whole[1, start:], unreset[1, start:]), "the reset changed nothing"
+
+
+def test_no_step_sees_a_later_one_nor_another_episode_nor_another_row(core):
+    x_BTD = sequence(3).requires_grad_()
+    reset_BT = torch.zeros(BATCH, TIME, dtype=torch.bool)
+    reset_BT[:, 5] = True
+    y_BTD, _ = core(x_BTD, None, reset_BT)
+    (gradient_BTD,) = torch.autograd.grad(y_BTD[1, 8, 0], x_BTD)
+    seen_BT = gradient_BTD.abs().sum(dim=-1) > 0
+    expected_BT = torch.zeros(BATCH, TIME, dtype=torch.bool)
+    expected_BT[1, 5:9] = True
+    assert torch.equal(seen_BT, expected_BT)
+
+
+@torch.no_grad()
+def test_ragged_rows_by_padding_on_the_left_and_a_reset(core):
+    x_BTD = sequence(4)
+    lengths = (TIME, 7, 3)
+    reset_BT = torch.zeros(BATCH, TIME, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        reset_BT[row, TIME - length] = True
+    _, state = core(x_BTD, core.initial_state(BATCH, 24), reset_BT)
+    more_BTD = sequence(5, time=6)
+    got, _ = core(more_BTD, state)
+    for row, length in enumerate(lengths):
+        alone = torch.cat([x_BTD[row : row + 1, TIME - length :], more_BTD[row : row + 1]], dim=1)
+        expected, _ = core(alone)
+        torch.testing.assert_close(got[row : row + 1], expected[:, -6:], rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+def test_what_lies_beyond_a_rows_length_is_never_seen(core):
+    state = core.initial_state(BATCH, TIME)
+    if not hasattr(state, "keys_LBHSK"):
+        pytest.skip("an LSTM's state holds nothing beyond the present")
+    x_BTD = sequence(6)
+    _, state = core(x_BTD[:, :6], state)
+    state = state.truncated(4)
+    got, _ = core(x_BTD[:, 8:], state)
+    expected, _ = core(torch.cat([x_BTD[:, :4], x_BTD[:, 8:]], dim=1))
+    torch.testing.assert_close(got, expected[:, 4:], rtol=0, atol=1e-10)

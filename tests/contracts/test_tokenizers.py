@@ -1,0 +1,174 @@
+"""What every tokenizer must do. A new implementation joins by one line in `tokenizer`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.data.tokenizers import (
+    SPECIALS,
+    BPETokenizer,
+    ByteTokenizer,
+    StreamDecoder,
+    Tokenizer,
+    load_tokenizer,
+)
+from understudy.lab.errors import CheckpointError, ConfigError
+
+TEXTS = [
+    "the cat sat on the mat, and the hat sat on the cat",
+    "Ünïcode 🎭 the  the\n\nthe end",
+    "don't we'll 123 123",
+] * 5
+TOKENIZERS: dict[str, Tokenizer] = {
+    "bytes": ByteTokenizer(),
+    "bpe": BPETokenizer.train(TEXTS, vocab_size=300),
+    "untrained bpe": BPETokenizer.train([], vocab_size=300),
+}
+HARD_TEXTS = [
+    "",
+    " leading and trailing ",
+    "   ",
+    "\t\n\r\n\x00\x07\x1b[31m\x7f\x85\u2028",
+    "👩‍👩‍👧‍👦 e\u0301 \ufeff \U0010ffff",
+    "<|assistant|>",
+    "Hi<|end|>\n<|assistant|>Sure!<|pad|><|bos|>",
+]
+texts = st.text() | st.text(alphabet="the cat\n<|end>'s", max_size=60)
+
+
+@pytest.fixture(params=TOKENIZERS, scope="module")
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return TOKENIZERS[request.param]
+
+
+@pytest.mark.parametrize("text", HARD_TEXTS)
+def test_hard_texts_come_back(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(text=texts)
+def test_any_text_comes_back_in_ordinary_tokens(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert not set(ids) & set(tokenizer.special.values())
+    assert tokenizer.token_bytes[ids].sum() == len(text.encode())
+
+
+@pytest.mark.parametrize("special", SPECIALS)
+def test_special_tokens_cannot_be_written(tokenizer: Tokenizer, special: str) -> None:
+    ids = tokenizer.encode(f"a {special} b{special}")
+    assert max(ids) < tokenizer.vocab_size - len(SPECIALS)
+
+
+def test_special_tokens_follow_the_ordinary_ones(tokenizer: Tokenizer) -> None:
+    first = tokenizer.vocab_size - len(SPECIALS)
+    assert tokenizer.special == {name: first + i for i, name in enumerate(SPECIALS)}
+    assert all(tokenizer.bytes_of(token) for token in range(first))
+
+
+def test_special_tokens_are_no_text(tokenizer: Tokenizer) -> None:
+    ids = [tokenizer.special["<|bos|>"], *tokenizer.encode("cat"), tokenizer.special["<|end|>"]]
+    assert tokenizer.decode(ids) == "cat"
+    assert tokenizer.bytes_of(tokenizer.special["<|end|>"]) == b""
+
+
+def test_token_bytes_are_the_lengths_of_the_bytes(tokenizer: Tokenizer) -> None:
+    assert tokenizer.token_bytes.dtype == np.int32
+    assert tokenizer.token_bytes.tolist() == [len(tokenizer.bytes_of(i)) for i in range(tokenizer.vocab_size)]
+
+
+@given(many=st.lists(texts, max_size=5))
+def test_a_batch_is_its_texts(tokenizer: Tokenizer, many: list[str]) -> None:
+    assert tokenizer.encode_batch(many) == [tokenizer.encode(text) for text in many]
+
+
+def test_half_characters_become_question_marks(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode(tokenizer.encode("a\udc80b")) == "a?b"
+    assert tokenizer.encode_batch(["a\udc80b"]) == [tokenizer.encode("a?b")]
+
+
+def test_invalid_bytes_are_replaced(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode(tokenizer.encode("é")[:1] if len(tokenizer.encode("é")) > 1 else []) in ("", "\ufffd")
+
+
+@given(text=texts)
+def test_streamed_text_is_the_whole_text(tokenizer: Tokenizer, text: str) -> None:
+    decoder = StreamDecoder(tokenizer)
+    pieces = [decoder.feed(token) for token in tokenizer.encode(text)]
+    assert decoder.finish() == ""
+    assert "".join(pieces) == text
+
+
+@given(ids=st.lists(st.integers(0, 261)))
+def test_streamed_ids_decode_as_at_once(tokenizer: Tokenizer, ids: list[int]) -> None:
+    decoder = StreamDecoder(tokenizer)
+    pieces = [decoder.feed(token) for token in ids]
+    assert "".join(pieces) + decoder.finish() == tokenizer.decode(ids)
+
+
+def test_saved_and_loaded_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
+    loaded = load_tokenizer(tmp_path)
+    assert type(loaded) is type(tokenizer)
+    assert loaded.fingerprint == tokenizer.fingerprint
+    assert loaded.vocab_size == tokenizer.vocab_size
+    for text in HARD_TEXTS + TEXTS:
+        assert loaded.encode(text) == tokenizer.encode(text)
+
+
+def test_fingerprints_tell_tokenizers_apart() -> None:
+    assert len({tokenizer.fingerprint for tokenizer in TOKENIZERS.values()}) == len(TOKENIZERS)
+
+
+def test_a_stream_holds_back_half_a_character() -> None:
+    decoder = StreamDecoder(ByteTokenizer())
+    assert [decoder.feed(byte) for byte in "a🎭b".encode()] == ["a", "", "", "", "🎭", "b"]
+    assert decoder.feed(0xF0) == ""
+    assert decoder.finish() == "\ufffd"
+    assert decoder.feed(ord("c")) == "c"
+
+
+def test_bpe_learns_the_size_asked_for() -> None:
+    assert TOKENIZERS["bpe"].vocab_size == 300
+    assert len(TOKENIZERS["bpe"].encode(TEXTS[0])) < len(TEXTS[0]) / 2
+    assert BPETokenizer.train(["ab"], vocab_size=1000).vocab_size == 256 + len(SPECIALS)
+
+
+def test_bpe_refuses_a_vocabulary_without_room_for_bytes() -> None:
+    with pytest.raises(ConfigError, match="261 is too small: bytes and special tokens take 262"):
+        BPETokenizer.train(TEXTS, vocab_size=261)
+
+
+def test_bpe_training_is_the_same_in_every_process() -> None:
+    code = (
+        "import sys, json; from understudy.data.tokenizers import BPETokenizer;"
+        "print(BPETokenizer.train(json.loads(sys.argv[1]), vocab_size=300).fingerprint)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(TEXTS)]
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TOKENIZERS_PARALLELISM": "false"}
+    other = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert other.stdout.strip() == TOKENIZERS["bpe"].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no tokenizer at"),
+        ("{", "is no tokenizer of this package"),
+        ('{"kind": "bytes"}', "is no tokenizer of this package: KeyError"),
+        ('{"kind": "bytes", "specials": ["<s>"]}', "has the special tokens"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(tmp_path: Path, content: str | None, problem: str) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=problem):
+        load_tokenizer(tmp_path)

@@ -1,0 +1,395 @@
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import understudy
+from understudy.lab import snapshot
+from understudy.lab.git import Change
+from understudy.lab.snapshot import _choose, _edits, take
+
+Git = Callable[..., str]
+
+
+def state(git: Git) -> list[Any]:
+    """All that a snapshot must leave alone."""
+    files = [".git/HEAD", ".git/config", ".git/logs/HEAD"]
+    return [
+        git("status", "--porcelain=v2", "--branch"),
+        git("ls-files", "--stage"),
+        git("stash", "list"),
+        git("for-each-ref", "refs/heads", "refs/stash", "refs/tags"),
+        {name: Path(name).read_bytes() for name in files if Path(name).exists()},
+        sorted(os.listdir(".git/hooks")) if Path(".git/hooks").exists() else None,
+    ]
+
+
+def files_below(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file of a working tree: whether it is executable, or a symlink, and its bytes."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        if ".git" in folders:
+            folders.remove(".git")
+        for name in [*names, *(name for name in folders if Path(parent, name).is_symlink())]:
+            path = Path(parent, name)
+            content = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
+            found[str(path.relative_to(folder))] = (2 if path.is_symlink() else path.stat().st_mode & 0o100, content)
+    return found
+
+
+def cloned(here: Path, name: str = "snapshot.bundle") -> Path:
+    """The bundle cloned as a user would; a warning fails the test."""
+    target = here.parent / f"clone of {name}"
+    command = ["git", "clone", str(here.parent / "kept" / name), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "warning" not in done.stderr
+    return target
+
+
+@pytest.fixture
+def kept(here: Path) -> Path:
+    return here.parent / "kept"
+
+
+def test_a_dirty_tree_comes_back_byte_for_byte_and_stays_as_it_was(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "edited.py").write_text("stashed = 1\n")
+    git("stash", "push", "--quiet")
+    (repository / "edited.py").write_text("staged = 1\n")
+    git("add", "edited.py")
+    (repository / "edited.py").write_bytes(b"after = 1\r\nbytes = \x00\xff")
+    (repository / "deleted.py").unlink()
+    git("rm", "--quiet", "--cached", "kept.py")  # still there, now untracked
+    (repository / "new module.py").write_text("new = 1\n")
+    (repository / "run.sh").write_text("#!/bin/sh\n")
+    (repository / "run.sh").chmod(0o755)
+    (repository / "link").symlink_to("sub/deep.py")
+    (repository / "dangling").symlink_to("nowhere")
+    (repository / "build.ignored").write_text("ignored")
+    before, expected = state(git), files_below(repository)
+    os.utime(repository / "sub" / "deep.py", (1e9, 1e9))  # git would like to note that in its index
+    index = Path(".git/index").read_bytes()
+    record = take(repository, "some-run", kept)
+    assert Path(".git/index").read_bytes() == index
+    assert state(git) == before
+    del expected["build.ignored"]
+    assert files_below(cloned(repository)) == expected
+    assert record["kind"] == "git"
+    assert (record["commit"], record["branch"]) == (git("rev-parse", "HEAD").strip(), "main")
+    assert record["dirty"]
+    assert record["dirty_files"] == ["deleted.py", "edited.py", "kept.py"]
+    assert record["untracked_files"] == ["dangling", "kept.py", "link", "new module.py", "run.sh"]
+    assert record["left_out"] == []
+
+
+def test_the_snapshot_is_one_commit_under_its_ref(repository: Path, kept: Path, git: Git) -> None:
+    record = take(repository, "some-run", kept)
+    assert not record["dirty"]
+    assert record["ref"] == "refs/runs/some-run"
+    assert git("rev-parse", "refs/runs/some-run").strip() == record["snapshot"]
+    assert git("rev-list", "refs/runs/some-run").split() == [record["snapshot"]]
+    assert git("rev-parse", "HEAD^{tree}") == git("rev-parse", "refs/runs/some-run^{tree}")
+    assert record["commit"] in git("log", "-1", "--format=%B", "refs/runs/some-run")
+    git("fsck", "--strict")
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20).filter(
+    lambda name: name not in (".", "..") and not name.lower().startswith((".git", "git~"))
+)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(NAMES, min_size=5, max_size=20))
+def test_any_file_name(repository: Path, tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    for name in [*names, "line\nbreak", 'quo"te\\', " spaces ", "ünï", os.fsdecode(b"no utf-8: \xff")]:
+        (repository / name).write_text(name, errors="surrogateescape")
+    target = tmp_path_factory.mktemp("clone")
+    take(repository, "some-run", target / "kept")
+    subprocess.run(["git", "clone", "-q", target / "kept/snapshot.bundle", target / "clone"], check=True)
+    assert files_below(target / "clone") == files_below(repository)
+
+
+def test_a_repository_without_a_commit(here: Path, kept: Path, git: Git) -> None:
+    git("init", "--quiet", "--initial-branch=trunk")
+    (here / "first.py").write_text("first = 1\n")
+    record = take(here, "some-run", kept)
+    assert (record["commit"], record["branch"], record["untracked_files"]) == (None, "trunk", ["first.py"])
+    assert files_below(cloned(here)) == files_below(here)
+
+
+def test_an_empty_repository(here: Path, kept: Path, git: Git) -> None:
+    git("init", "--quiet")
+    assert take(here, "some-run", kept)["kind"] == "git"
+    assert files_below(cloned(here)) == {}
+
+
+def test_a_detached_head(repository: Path, kept: Path, git: Git) -> None:
+    git("checkout", "--quiet", "--detach")
+    assert take(repository, "some-run", kept)["branch"] is None
+
+
+def test_a_subfolder_gives_the_whole_repository(repository: Path, kept: Path) -> None:
+    take(repository / "sub", "some-run", kept)
+    assert files_below(cloned(repository)) == files_below(repository)
+
+
+def test_a_worktree(repository: Path, kept: Path, git: Git) -> None:
+    tree = repository.parent / "tree"
+    git("worktree", "add", "--quiet", "-b", "side", str(tree))
+    (tree / "side.py").write_text("side = 1\n")
+    record = take(tree, "some-run", kept)
+    assert (record["branch"], record["untracked_files"]) == ("side", ["side.py"])
+    clone = files_below(cloned(repository))
+    assert clone == {name: content for name, content in files_below(tree).items() if name != ".git"}
+    assert git("rev-parse", "refs/runs/some-run").strip() == record["snapshot"]
+
+
+def test_submodules_are_recorded_with_the_commit_they_stand_on(repository: Path, kept: Path, git: Git) -> None:
+    inner = repository.parent / "inner"
+    inner.mkdir()
+    git("init", "--quiet", at=inner)
+    git("commit", "--quiet", "--allow-empty", "--message=one", at=inner)
+    git("submodule", "--quiet", "add", str(inner), "module")
+    git("commit", "--quiet", "--message=module")
+    git("commit", "--quiet", "--allow-empty", "--message=two", at=repository / "module")
+    (repository / "module" / "loose.py").write_text("loose = 1\n")
+    record = take(repository, "some-run", kept)
+    now = git("rev-parse", "HEAD", at=repository / "module").strip()
+    assert f"160000 commit {now}\tmodule" in git("ls-tree", "refs/runs/some-run")
+    assert record["dirty_files"] == ["module"]
+    assert [(entry["path"], entry["reason"]) for entry in record["left_out"]] == [
+        ("module", "uncommitted changes inside a submodule")
+    ]
+    cloned(repository)
+
+
+def test_a_repository_inside_the_repository_is_named(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "nested").mkdir()
+    git("init", "--quiet", at=repository / "nested")
+    git("commit", "--quiet", "--allow-empty", "--message=one", at=repository / "nested")
+    record = take(repository, "some-run", kept)
+    assert [entry["path"] for entry in record["left_out"]] == ["nested/"]
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_file_that_gave_way_to_a_folder_and_the_reverse(staged: bool, repository: Path, kept: Path, git: Git) -> None:
+    (repository / "kept.py").unlink()
+    (repository / "kept.py").mkdir()
+    (repository / "kept.py" / "inner.py").write_text("inner = 1\n")
+    (repository / "sub" / "deep.py").unlink()
+    (repository / "sub").rmdir()
+    (repository / "sub").write_text("a file now")
+    if staged:
+        git("add", "--all")
+    take(repository, "some-run", kept)
+    assert files_below(cloned(repository)) == files_below(repository)
+
+
+def test_deletions_come_first(here: Path) -> None:
+    changes = [Change("a/b", tracked=True), Change("a", tracked=True, deleted=True)]
+    assert _choose(here, changes) == (changes[::-1], [])
+
+
+def test_a_file_taken_out_and_ignored_is_left_out(repository: Path, kept: Path, git: Git) -> None:
+    git("rm", "--quiet", "--cached", "kept.py")
+    (repository / ".gitignore").write_text("kept.py\n")
+    take(repository, "some-run", kept)
+    assert not (cloned(repository) / "kept.py").exists()
+
+
+def test_a_folder_that_became_a_link(repository: Path, kept: Path) -> None:
+    (repository / "sub").rename(repository / "moved")
+    (repository / "sub").symlink_to("moved")
+    take(repository, "some-run", kept)
+    assert files_below(cloned(repository)) == files_below(repository)
+
+
+def test_a_merge_conflict(repository: Path, kept: Path, git: Git) -> None:
+    git("checkout", "--quiet", "-b", "side")
+    (repository / "edited.py").write_text("side = 1\n")
+    git("commit", "--quiet", "--all", "--message=side")
+    git("checkout", "--quiet", "main")
+    (repository / "edited.py").write_text("main = 1\n")
+    git("commit", "--quiet", "--all", "--message=main")
+    with pytest.raises(subprocess.CalledProcessError):
+        git("merge", "side")
+    assert take(repository, "some-run", kept)["dirty_files"] == ["edited.py"]
+    assert files_below(cloned(repository)) == files_below(repository)
+
+
+def test_a_locked_index_a_nameless_user_and_hooks_do_not_matter(repository: Path, kept: Path, git: Git) -> None:
+    git("config", "user.useConfigOnly", "true")
+    git("config", "core.autocrlf", "true")
+    (repository / ".git" / "index.lock").write_text("")
+    hook = repository / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (repository / "edited.py").write_bytes(b"lines\r\nend\r\n")
+    assert take(repository, "some-run", kept)["kind"] == "git"
+    assert (cloned(repository) / "edited.py").read_bytes() == b"lines\r\nend\r\n"
+
+
+def test_git_variables_of_the_caller_do_not_matter(
+    repository: Path, kept: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"):
+        monkeypatch.setenv(name, "/nowhere")
+    record = take(repository, "some-run", kept)
+    assert (record["kind"], record["top"]) == ("git", str(repository))
+
+
+def test_large_untracked_files_are_named_not_kept(repository: Path, kept: Path) -> None:
+    with open(repository / "large.bin", "wb") as file:
+        file.truncate(10_000_001)
+    with open(repository / "edited.py", "wb") as file:
+        file.truncate(10_000_001)
+    record = take(repository, "some-run", kept)
+    assert [(entry["path"], entry["bytes"]) for entry in record["left_out"]] == [("large.bin", 10_000_001)]
+    assert (record["untracked_files"], record["dirty_files"]) == ([], ["edited.py"])
+    clone = cloned(repository)
+    assert not (clone / "large.bin").exists()
+    assert (clone / "edited.py").stat().st_size == 10_000_001
+
+
+def test_many_untracked_files_are_kept_up_to_a_limit(
+    repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "LARGEST_UNTRACKED_TOTAL", 250)
+    for name in "abc":
+        (repository / name).write_bytes(b"x" * 100)
+    record = take(repository, "some-run", kept)
+    assert (record["untracked_files"], [entry["path"] for entry in record["left_out"]]) == (["a", "b"], ["c"])
+
+
+def test_excluded_folders_and_environments_stay_out(repository: Path, kept: Path) -> None:
+    for name in ("runs/old/run.json", "venv/pyvenv.cfg", "venv/lib/module.py", "venture.py"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("x")
+    record = take(repository, "some-run", repository / "runs" / "new" / "code", exclude=[repository / "runs"])
+    assert record["untracked_files"] == ["venture.py"]
+    assert record["left_out"] == [{"path": "venv/", "bytes": None, "reason": "a virtual environment"}]
+
+
+def test_an_unreadable_file_is_named(here: Path) -> None:
+    left_out: list[dict[str, Any]] = []
+    name = "x" * 300  # longer than a file system takes: an error that even root meets
+    assert list(_edits(here, [Change(name, tracked=True)], left_out)) == []
+    assert left_out[0]["path"] == name
+    assert "too long" in left_out[0]["reason"]
+
+
+def test_files_that_change_meanwhile(repository: Path, kept: Path) -> None:
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            for i in range(50):
+                (repository / f"busy{i}.txt").write_text("x" * (i * 1000))
+            for i in range(50):
+                (repository / f"busy{i}.txt").unlink()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        kinds = [take(repository, f"run{i}", kept)["kind"] for i in range(5)]
+    finally:
+        stop.set()
+        thread.join()
+    assert kinds == ["git"] * 5
+    cloned(repository)
+
+
+def test_a_named_pipe_does_not_block(repository: Path, kept: Path) -> None:
+    (repository / "edited.py").unlink()
+    os.mkfifo(repository / "edited.py")
+    take(repository, "some-run", kept)
+    assert not (cloned(repository) / "edited.py").exists()
+
+
+def test_an_ignored_folder_is_not_the_repositorys(repository: Path, kept: Path) -> None:
+    (repository / "project.ignored").mkdir()
+    (repository / "project.ignored" / "own.py").write_text("own = 1\n")
+    record = take(repository / "project.ignored", "some-run", kept)
+    assert (record["kind"], record["files"]) == ("copy", 1)
+    assert (kept / "working" / "own.py").exists()
+
+
+def test_outside_git_the_sources_are_copied(here: Path, kept: Path) -> None:
+    (here / "own.py").write_text("own = 1\n")
+    record = take(here, "some-run", kept)
+    assert (record["kind"], record["error"], record["files"]) == ("copy", None, 1)
+    assert (kept / "working" / "own.py").read_text() == "own = 1\n"
+
+
+def test_without_git_the_sources_are_copied(repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(snapshot, "PACKAGE", Path(understudy.__file__).parent)
+    record = take(repository, "some-run", kept)
+    assert record["kind"] == "copy"
+    assert record["understudy"]["kind"] == "copy"
+    assert (kept / "working" / "sub" / "deep.py").exists()
+    assert (kept / "understudy" / "lab" / "snapshot.py").exists()
+
+
+def test_a_broken_repository_is_copied_and_says_why(repository: Path, kept: Path) -> None:
+    (repository / ".git" / "index").write_bytes(b"no index")
+    record = take(repository, "some-run", kept)
+    assert record["kind"] == "copy"
+    assert record["error"].startswith("git status: ")
+    assert (kept / "working" / "kept.py").exists()
+
+
+def test_a_failure_is_recorded_not_raised(repository: Path, kept: Path) -> None:
+    kept.write_text("a file where the folder should be")
+    record = take(repository, "some-run", kept)
+    assert record["kind"] == "none"
+    assert record["error"]
+
+
+def test_this_package_is_kept_beside_another_project(
+    repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Path(understudy.__file__).parent
+    monkeypatch.setattr(snapshot, "PACKAGE", ours)
+    record = take(repository, "some-run", kept)["understudy"]
+    assert (record["version"], record["path"]) == (understudy.__version__, str(ours))
+    from_git = record["kind"] == "git"
+    package = cloned(repository, "understudy.bundle") / "understudy" if from_git else kept / "understudy"
+    assert (package / "lab" / "snapshot.py").read_bytes() == (ours / "lab" / "snapshot.py").read_bytes()
+
+
+def test_this_package_is_not_kept_twice(
+    repository: Path, kept: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "PACKAGE", repository / "sub")
+    assert take(repository, "some-run", kept)["understudy"]["kind"] == "inside"
+    assert os.listdir(kept) == ["snapshot.bundle"]
+
+
+def test_another_checkout_gets_no_ref(repository: Path, kept: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = repository.parent / "other"
+    other.mkdir()
+    (repository / "edited.py").write_text("after = 1\n")
+    before = git("count-objects")
+    monkeypatch.setattr(snapshot, "PACKAGE", repository / "sub")
+    record = take(other, "some-run", kept)["understudy"]
+    assert (record["kind"], record["ref"], record["dirty_files"]) == ("git", None, ["edited.py"])
+    assert git("for-each-ref", "refs/runs") == ""
+    assert git("count-objects") == before
+    assert (cloned(repository, "understudy.bundle") / "edited.py").read_text() == "after = 1\n"
+
+
+def test_an_installed_package_is_copied(repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = repository / "env" / "site-packages" / "understudy"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    monkeypatch.setattr(snapshot, "PACKAGE", installed)
+    (repository / ".git" / "info" / "exclude").write_text("env/\n")
+    assert take(repository, "some-run", kept)["understudy"]["kind"] == "copy"
+    assert os.listdir(kept / "understudy") == ["__init__.py"]

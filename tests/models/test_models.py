@@ -1,0 +1,89 @@
+"""Initialisation, sizes and the errors of models."""
+
+import pytest
+import torch
+
+from understudy.lab.errors import ConfigError, TooLongError
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
+
+
+def stream_spreads(model: LanguageModel, ids_BT: torch.Tensor) -> list[float]:
+    """Standard deviation of the stream after each Transformer block."""
+    spreads: list[float] = []
+    for block in model.core.blocks:
+        block.register_forward_hook(lambda _module, _inputs, y_BTD: spreads.append(float(y_BTD.std())))
+    with torch.no_grad():
+        model.hidden(ids_BT)
+    return spreads
+
+
+@pytest.mark.parametrize("block", ["modern", "gpt1", "gpt2"])
+def test_activations_neither_grow_nor_vanish_with_depth(block):
+    torch.manual_seed(0)
+    config = CoreConfig(block=block, layers=16, width=128, heads=4, context=64)
+    spreads = stream_spreads(LanguageModel(config.resolved(), 300), torch.randint(300, (4, 64)))
+    assert 0.5 < spreads[-1] / spreads[7] < 2, spreads  # the second half of the depth leaves the spread alone
+    assert 0.02 < spreads[-1] < 3, spreads
+
+
+def test_lstm_activations_are_alike_at_each_depth():
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(core="lstm", layers=4, width=128, context=64).resolved(), 300)
+    torch.nn.init.normal_(model.embedding.weight)
+    hidden_BTD, _ = model.hidden(torch.randint(300, (4, 64)))
+    assert 0.02 < hidden_BTD[:, -1].std() < 0.6
+    assert torch.equal(model.core.rnn.bias_ih_l0[128:256], torch.ones(128))  # the forget gate starts open
+
+
+@pytest.mark.parametrize("core", ["transformer", "lstm"])
+def test_an_untrained_model_is_close_to_uniform(core):
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(core=core, size="tiny").resolved(), 300)
+    logits_BTV, _ = model(torch.randint(300, (4, 32)))
+    loss = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), torch.randint(300, (128,)))
+    assert abs(loss.item() - torch.tensor(300.0).log().item()) < 0.2
+
+
+def test_gpt1_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        model = LanguageModel(CoreConfig(size="gpt1", block="gpt1").resolved(), 40_478)
+    assert model.parameter_count() == 116_534_784
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [("tiny", 0.05), ("small", 0.05), ("base", 0.05), ("gpt1", 0.05)])
+def test_both_cores_of_a_size_have_about_the_same_parameters(size, tolerance):
+    with torch.device("meta"):
+        counts = [
+            sum(p.numel() for p in LanguageModel(CoreConfig(core=core, size=size).resolved(), 1).core.parameters())
+            for core in ("transformer", "lstm")
+        ]
+    assert abs(counts[0] / counts[1] - 1) < tolerance
+
+
+def test_the_head_is_the_embedding():
+    model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), 11)
+    assert sum("embedding" in name or "head" in name for name, _ in model.named_parameters()) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (CoreConfig(width=100, heads=6), "--width 100 does not split into 6 heads"),
+        (CoreConfig(layers=0), "--layers 0 is too small"),
+        (CoreConfig(dropout=1.5), "--dropout 1.5"),
+        (CoreConfig(core="gru"), "--core gru"),  # type: ignore[arg-type]
+    ],
+)
+def test_impossible_shapes_are_named(config, words):
+    with pytest.raises(ConfigError, match=words):
+        config.resolved()
+
+
+def test_more_than_the_context_is_refused():
+    model = LanguageModel(CoreConfig(layers=1, width=8, heads=2, context=4).resolved(), 11)
+    with pytest.raises(TooLongError, match="context of 4"):
+        model(torch.zeros(1, 5, dtype=torch.long))
+    _, state = model(torch.zeros(1, 4, dtype=torch.long), model.initial_state(1))
+    with pytest.raises(TooLongError, match="cache of 4"):
+        model(torch.zeros(1, 1, dtype=torch.long), state)

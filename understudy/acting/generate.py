@@ -1,0 +1,171 @@
+"""Generation: prefill the prompts at once, then decode a token a row a step, over a cache or an LSTM's state.
+
+Shape suffixes: B rows, T prompt tokens, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from understudy.acting.sampling import SamplingConfig, draw, make_generator
+from understudy.data.tokenizers import Tokenizer
+from understudy.lab.errors import TooLongError
+from understudy.models.language_model import LanguageModel
+
+Finish = Literal["end", "stop", "length"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was generated for one prompt."""
+
+    ids: list[int]
+    text: str
+    finish: Finish
+    """Why it ended: the model's end token, a stop text, or the limit of tokens (or of the context)."""
+
+
+@torch.inference_mode()
+def prefill(model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int | None = None) -> tuple[Tensor, Any]:
+    """Scores_BV after each prompt, and the state there.
+
+    Prompts of unequal length are padded on the left and reset at their first token: a reset equals a fresh start, so
+    the padding leaves no trace.
+    """
+    longest = max(len(prompt) for prompt in prompts)
+    device = model.embedding.weight.device
+    ids_BT = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    reset_BT = None
+    if any(len(prompt) < longest for prompt in prompts):
+        first_B1 = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
+        reset_BT = torch.arange(longest, device=device) == first_B1
+    hidden_BTD, state = model.hidden(ids_BT, model.initial_state(len(prompts), max_len), reset_BT)
+    return model.logits(hidden_BTD[:, -1]), state
+
+
+@torch.inference_mode()
+def decode(
+    model: LanguageModel,
+    scores_BV: Tensor,
+    state: Any,
+    config: SamplingConfig,
+    generator: torch.Generator | None = None,
+    seen_BV: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor, Any]]:
+    """Without end: the next ids_B, the scores_BV that they were drawn from, and the state before they are fed.
+
+    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here.
+    """
+    while True:
+        ids_B = draw(scores_BV, config, generator, seen_BV)
+        yield ids_B, scores_BV, state
+        if seen_BV is not None:
+            seen_BV.scatter_(1, ids_B[:, None], True)
+        hidden_B1D, state = model.hidden(ids_B[:, None], state)
+        scores_BV = model.logits(hidden_B1D[:, 0])
+
+
+def seen_tokens(prompts: Sequence[Sequence[int]], model: LanguageModel, config: SamplingConfig) -> Tensor | None:
+    """seen_BV: which tokens stand in each prompt; None where no repetition penalty asks for it."""
+    if config.repetition_penalty == 1:
+        return None
+    seen_BV = torch.zeros(len(prompts), model.vocab_size, dtype=torch.bool, device=model.embedding.weight.device)
+    for row_V, prompt in zip(seen_BV, prompts, strict=True):
+        row_V[list(prompt)] = True
+    return seen_BV
+
+
+def room_for_reply(model: LanguageModel, prompts: Sequence[Sequence[int]], config: SamplingConfig) -> int:
+    """How many tokens a reply can have; TooLongError where a prompt leaves no room at all."""
+    longest = max(len(prompt) for prompt in prompts)
+    if longest >= model.context:
+        raise TooLongError(f"a prompt of {longest} tokens leaves no room in the model's context of {model.context}")
+    return min(config.max_tokens, model.context - longest)
+
+
+def generate(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
+) -> list[Reply]:
+    """A reply for each prompt (ids, such as `render_prompt` gives), all in one batch."""
+    room = room_for_reply(model, prompts, config)
+    end = tokenizer.special["<|end|>"]
+    scores_BV, state = prefill(model, prompts, max(map(len, prompts)) + room)
+    drafts = [_Draft(tokenizer, end, config.stop) for _ in prompts]
+    generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, config)
+    for step, (ids_B, _, _) in enumerate(decode(model, scores_BV, state, config, generator, seen_BV)):
+        for draft, token in zip(drafts, ids_B.tolist(), strict=True):
+            draft.add(token)
+        if step + 1 == room or all(draft.finish for draft in drafts):
+            break
+    return [draft.reply() for draft in drafts]
+
+
+@torch.inference_mode()
+def generate_plain(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
+) -> list[Reply]:
+    """The same by the plain path: no cache, no batch, the whole sequence again for each token. The tests' oracle."""
+    return [_plain_reply(model, tokenizer, list(prompt), config) for prompt in prompts]
+
+
+def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], config: SamplingConfig) -> Reply:
+    draft = _Draft(tokenizer, tokenizer.special["<|end|>"], config.stop)
+    generator = make_generator(config, model.embedding.weight.device)
+    for _ in range(room_for_reply(model, [ids], config)):
+        logits_BTV, _ = model(torch.tensor([ids]))
+        token = int(draw(logits_BTV[:, -1], config, generator, seen_tokens([ids], model, config)))
+        ids = [*ids, token]
+        draft.add(token)
+        if draft.finish:
+            break
+    return draft.reply()
+
+
+class _Draft:
+    """One row's reply while it grows."""
+
+    def __init__(self, tokenizer: Tokenizer, end: int, stops: Sequence[str]):
+        self.tokenizer, self.end, self.stops = tokenizer, end, stops
+        self.ids: list[int] = []
+        self.finish: Finish | None = None
+
+    def add(self, token: int) -> None:
+        """One more token; after the end they are ignored."""
+        if self.finish:
+            return
+        if token == self.end:
+            self.finish = "end"
+            return
+        self.ids.append(token)
+        if self.stops and cut_at(self.tokenizer.decode(self.ids), self.stops)[1]:
+            self.finish = "stop"
+
+    def reply(self) -> Reply:
+        """What there is."""
+        text = cut_at(self.tokenizer.decode(self.ids), self.stops)[0]
+        return Reply(self.ids, text, self.finish or "length")
+
+
+def cut_at(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first stop text in it, and whether there was one.
+
+    >>> cut_at("one two three", ["three", "two"])
+    ('one ', True)
+    """
+    found = [position for stop in stops if (position := text.find(stop)) >= 0]
+    return (text[: min(found)], True) if found else (text, False)
+
+
+def safe_length(text: str, stops: Sequence[str]) -> int:
+    """How much of a growing text can be shown: all but an end that may yet become a stop text.
+
+    >>> safe_length("well, EN", ["END"])
+    6
+    """
+    for length in range(len(text)):
+        if any(stop.startswith(text[length:]) for stop in stops):
+            return length
+    return len(text)

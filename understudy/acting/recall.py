@@ -1,0 +1,41 @@
+"""How well a model remembers: questions of the built-in conversations, answered greedily and scored exactly."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from understudy.acting.generate import generate
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.rendering import render_prompt
+from understudy.data.smalltalk import Question, SmallTalk, is_right
+from understudy.data.tokenizers import Tokenizer
+from understudy.models.language_model import LanguageModel, undisturbed
+
+ANSWERED_AT_ONCE = 64
+LONGEST_ANSWER = 48
+
+
+def answers(
+    model: LanguageModel, tokenizer: Tokenizer, talks: Sequence[SmallTalk], most: int = 1000
+) -> list[tuple[Question, str]]:
+    """The model's answer to each question, all that was said before it given as it was (at most `most`)."""
+    asked = [(talk, question) for talk in talks for question in talk.questions][:most]
+    prompts = [
+        (question, render_prompt(talk.conversation.messages[: question.index], tokenizer)) for talk, question in asked
+    ]
+    prompts = sorted(prompts, key=lambda pair: len(pair[1]))  # alike in length: little padding
+    config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
+    found: list[tuple[Question, str]] = []
+    with undisturbed(model):
+        for start in range(0, len(prompts), ANSWERED_AT_ONCE):
+            some = prompts[start : start + ANSWERED_AT_ONCE]
+            replies = generate(model, tokenizer, [prompt for _, prompt in some], config)
+            found += [(question, reply.text) for (question, _), reply in zip(some, replies, strict=True)]
+    return found
+
+
+def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:
+    """Share of right answers for each kind of question: "recall", "count" and so on."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for question, reply in answered:
+        right[question.kind].append(is_right(question, reply))
+    return {kind: sum(values) / len(values) for kind, values in sorted(right.items())}

@@ -1,0 +1,38 @@
+"""Some of a model's talk, for people to read while it learns."""
+
+from collections.abc import Sequence
+
+from understudy.acting.generate import generate
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.rendering import Rendered
+from understudy.data.tokenizers import Tokenizer
+from understudy.models.language_model import LanguageModel, undisturbed
+
+CONFIG = SamplingConfig(temperature=0.7, max_tokens=40, sampling_seed=0)
+TEXT_START = 16  # tokens of a text that are given
+
+
+def sample_talk(
+    model: LanguageModel, tokenizer: Tokenizer, documents: Sequence[Rendered], kind: str
+) -> list[dict[str, str]]:
+    """The model's reply in the middle of each conversation, or its continuation of each text."""
+    starts = [_middle(document, tokenizer) if kind == "chats" else document.ids[:TEXT_START] for document in documents]
+    with undisturbed(model):
+        replies = generate(model, tokenizer, [start.tolist() for start in starts], CONFIG)
+    end, user = tokenizer.special["<|end|>"], tokenizer.special["<|user|>"]
+    lines = []
+    for start, reply in zip(starts, replies, strict=True):
+        ids = start.tolist()
+        if kind == "chats":
+            last_user = len(ids) - ids[::-1].index(user) if user in ids else 1
+            given = ids[last_user : ids.index(end, last_user) if end in ids[last_user:] else None]
+            lines.append({"user": tokenizer.decode(given), "model": reply.text})
+        else:
+            lines.append({"given": tokenizer.decode(ids), "model": reply.text})
+    return lines
+
+
+def _middle(document: Rendered, tokenizer: Tokenizer):  # type: ignore[no-untyped-def]
+    """The document up to a reply in its middle."""
+    begins = (document.ids == tokenizer.special["<|assistant|>"]).nonzero()[0]
+    return document.ids[: begins[len(begins) // 2] + 1]

@@ -1,0 +1,129 @@
+"""From scores to a token: each step a pure function of scores_BV (B rows, V vocabulary), proved against exact numbers.
+
+The order is that of the usual libraries: repetition penalty, temperature, then top-k, top-p and min-p.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from understudy.lab.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a reply is drawn."""
+
+    temperature: float = 0.8
+    """Above 1 more adventurous, below 1 more careful; 0 takes the likeliest token each time (greedy)."""
+    top_k: int = 0
+    """Draw only from this many likeliest tokens (0: from all)."""
+    top_p: float = 1.0
+    """Draw only from the smallest set of likeliest tokens that together have this probability."""
+    min_p: float = 0.0
+    """Draw only from tokens at least this share as likely as the likeliest."""
+    repetition_penalty: float = 1.0
+    """Make tokens that were already said less likely: scores divided (or, below 0, multiplied) by this."""
+    max_tokens: int = 256
+    """Longest reply in tokens."""
+    stop: tuple[str, ...] = ()
+    """Texts at which a reply ends; they are not part of it."""
+    sampling_seed: int | None = None
+    """Seed of the draws; by default each call draws anew."""
+
+    def checked(self) -> "SamplingConfig":
+        """Itself, or a ConfigError that names the number out of range."""
+        for name, low, high in (
+            ("temperature", 0.0, 100.0),
+            ("top_k", 0, 10**9),
+            ("top_p", 1e-9, 1.0),
+            ("min_p", 0.0, 1.0),
+            ("repetition_penalty", 1e-3, 1e3),
+            ("max_tokens", 1, 10**9),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                option = "--" + name.replace("_", "-")
+                raise ConfigError(f"{option} {value} is out of range; expected {low:g} to {high:g}")
+        if "" in self.stop:
+            raise ConfigError('--stop "" would end every reply at once; expected a text')
+        return self
+
+
+def penalise_repetition(scores_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
+    """Scores of tokens already seen, divided by `penalty` where positive, multiplied where negative (Keskar 2019).
+
+    >>> penalise_repetition(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 2.0)
+    tensor([[ 1., -4.,  2.]])
+    """
+    penalised_BV = torch.where(scores_BV > 0, scores_BV / penalty, scores_BV * penalty)
+    return torch.where(seen_BV, penalised_BV, scores_BV)
+
+
+def keep_top_k(scores_BV: Tensor, k: int) -> Tensor:
+    """All but the k highest scores set to −∞ (Fan 2018); ties at the border stay.
+
+    >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0]]), 2)
+    tensor([[-inf, 3., 2.]])
+    """
+    border_B1 = scores_BV.topk(min(k, scores_BV.shape[-1])).values[..., -1:]
+    return scores_BV.masked_fill(scores_BV < border_B1, float("-inf"))
+
+
+def keep_top_p(scores_BV: Tensor, p: float) -> Tensor:
+    """Keep the smallest set of likeliest tokens whose probability reaches p (Holtzman 2020).
+
+    >>> keep_top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
+    tensor([[0.5000, 0.3000, 0.0000]])
+    """
+    sorted_BV, order_BV = scores_BV.sort(descending=True, dim=-1)
+    probability_BV = sorted_BV.softmax(dim=-1)
+    before_BV = probability_BV.cumsum(dim=-1) - probability_BV  # a token stays if those before it do not reach p
+    drop_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV >= p)
+    return scores_BV.masked_fill(drop_BV, float("-inf"))
+
+
+def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:
+    """Keep tokens at least p times as likely as the likeliest (Nguyen 2024).
+
+    >>> keep_min_p(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
+    tensor([[0.6000, 0.3000, 0.0000]])
+    """
+    probability_BV = scores_BV.softmax(dim=-1)
+    return scores_BV.masked_fill(probability_BV < p * probability_BV.amax(dim=-1, keepdim=True), float("-inf"))
+
+
+def shape_scores(scores_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None) -> Tensor:
+    """The scores whose softmax is drawn from (temperature above 0)."""
+    if seen_BV is not None and config.repetition_penalty != 1:
+        scores_BV = penalise_repetition(scores_BV, seen_BV, config.repetition_penalty)
+    if config.temperature not in (0, 1):
+        scores_BV = scores_BV / config.temperature
+    if config.top_k:
+        scores_BV = keep_top_k(scores_BV, config.top_k)
+    if config.top_p < 1:
+        scores_BV = keep_top_p(scores_BV, config.top_p)
+    if config.min_p > 0:
+        scores_BV = keep_min_p(scores_BV, config.min_p)
+    return scores_BV
+
+
+def draw(
+    scores_BV: Tensor,
+    config: SamplingConfig,
+    generator: torch.Generator | None = None,
+    seen_BV: Tensor | None = None,
+) -> Tensor:
+    """One token a row, ids_B; at temperature 0 the likeliest."""
+    scores_BV = shape_scores(scores_BV, config, seen_BV)
+    if config.temperature == 0:
+        return scores_BV.argmax(dim=-1)
+    return torch.multinomial(scores_BV.softmax(dim=-1), 1, generator=generator).squeeze(-1)
+
+
+def make_generator(config: SamplingConfig, device: torch.device) -> torch.Generator | None:
+    """The generator of the draws; None (torch's own) without a seed."""
+    if config.sampling_seed is None:
+        return None
+    return torch.Generator(device).manual_seed(config.sampling_seed)

@@ -1,0 +1,127 @@
+"""`understudy VERB`: finds the verb, fills its Config from the command line and calls it.
+
+Nothing heavy is imported before the verb is known, so that `understudy --help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from understudy import __version__
+from understudy.lab.errors import UserError, suggestion
+
+INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+
+
+def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
+    def run(argv: list[str]) -> None:
+        from importlib import import_module
+
+        from understudy.lab.options import parse
+
+        recipe = import_module(f"understudy.recipes.{name}")
+        config = parse(recipe.Config, argv, f"understudy {verb}")
+        from understudy.recipes.launch import launch
+
+        launch(verb, recipe.main, config, argv)
+
+    return run
+
+
+def _chat(argv: list[str]) -> None:
+    from rich.console import Console
+
+    from understudy.lab.options import parse
+    from understudy.recipes import builtin
+    from understudy.serving import terminal
+    from understudy.training.checkpoint import locate
+
+    config = parse(terminal.Config, argv, "understudy chat")
+    config.sampling.checked()
+    folder = builtin.ready() if config.run == builtin.NAME else locate(config.run)
+    terminal.main(config, folder, Console())
+
+
+def _sample(argv: list[str]) -> None:
+    from rich.console import Console
+
+    from understudy.lab.options import parse
+    from understudy.serving import sample
+
+    sample.main(parse(sample.Config, argv, "understudy sample"), Console())
+
+
+def _runs(argv: list[str]) -> None:
+    from rich.console import Console
+
+    from understudy.lab import verbs
+
+    verbs.main(argv, Console())
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line."""
+
+    meaning: str
+    run: Callable[[list[str]], None]
+
+
+VERBS = {
+    "pretrain": Verb(
+        "train a language model from scratch, on conversations or plain text", _recipe("pretrain", "pretrain")
+    ),
+    "finetune": Verb("go on training a model on conversations", _recipe("finetune", "finetune")),
+    "chat": Verb("talk with a trained model in the terminal", _chat),
+    "sample": Verb("print replies to one prompt", _sample),
+    "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
+    "runs": Verb("list runs, show one, write a note on one", _runs),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 done, 2 a user's mistake, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        _dispatch(arguments)
+    except UserError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        return INTERRUPTED
+    return 0
+
+
+def _dispatch(arguments: list[str]) -> None:
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("-h", "--help", "help"):
+        print(_help())
+    elif verb == "--version":
+        print(f"understudy {__version__}")
+    elif verb in VERBS:
+        VERBS[verb].run(arguments[1:])
+    else:
+        raise UserError(f"unknown verb {verb}{suggestion(verb, VERBS) or '; understudy --help lists them'}")
+
+
+def _help() -> str:
+    lines = ["usage: understudy VERB [OPTIONS]", "", "Learns a part by watching people, then rehearses it.", ""]
+    lines += [f"  {name:<10}{verb.meaning}" for name, verb in VERBS.items()]
+    lines += ["", "  understudy VERB --help   lists a verb's options with their defaults"]
+    lines += [
+        "  --debug                  shows the traceback behind an error",
+        "  --version                prints the version",
+    ]
+    return "\n".join(lines)
+
+
+def _complain(text: str) -> None:
+    """One red line on standard error."""
+    line = " ".join(text.split())
+    print(f"\x1b[31m{line}\x1b[0m" if sys.stderr.isatty() else line, file=sys.stderr)

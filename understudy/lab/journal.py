@@ -1,0 +1,119 @@
+"""An append-only file of JSON lines that survives `kill -9`: metrics.jsonl and samples.jsonl.
+
+A line is written by one `os.write` on an O_APPEND descriptor, so it is in the kernel's hands when the call returns and
+a killed process loses nothing. Only a full disk or the machine's own crash can tear a line, and readers skip those.
+"""
+
+import json
+import mmap
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from understudy.lab.files import plain
+
+NOT_IN_JSON = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+class Journal:
+    """Appends JSON lines to `path`, which it creates when needed.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    >>> journal = Journal(path)
+    >>> journal.log(0, loss=4.5)
+    >>> journal.log(1, loss=float("inf"), tokens=512)
+    >>> series(read_metrics(path), "loss")
+    ([0, 1], [4.5, inf])
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o666)
+        self._end_torn_line()
+
+    def log(self, step: int, **values: Any) -> None:
+        """Writes {"step", "time" (seconds since 1970), name: value...}. Floats come back bit for bit."""
+        assert "time" not in values, "the journal writes the time itself"
+        self.append({"step": int(step), "time": time.time(), **values})
+
+    def append(self, obj: dict[str, Any]) -> None:
+        """Writes any dictionary as one line. Raises OSError when the disk is full."""
+        line = json.dumps(plain(obj), allow_nan=False).encode() + b"\n"
+        while line:  # one write, unless the disk fills up: then the next one raises
+            line = line[os.write(self._descriptor, line) :]
+
+    def close(self) -> None:
+        """Closes the file. Not needed for safety."""
+        os.close(self._descriptor)
+
+    def _end_torn_line(self) -> None:
+        """Keeps a line torn by a crash from swallowing the next one."""
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+
+
+def read_lines(path: Path | str) -> list[dict[str, Any]]:
+    """Every whole line of a journal as it was written; torn lines are skipped, a missing file has none."""
+    try:
+        with open(path, "rb") as file:
+            rows = [_parse(line) for line in file]
+    except FileNotFoundError:
+        return []
+    return [row for row in rows if row is not None]
+
+
+def read_metrics(path: Path | str, raw: bool = False) -> list[dict[str, Any]]:
+    """The metrics of a run, sorted by step.
+
+    A run that was killed and resumed from an earlier checkpoint logs some steps twice: of the lines with the same step
+    and the same names the last one counts. `raw` gives all lines in the order of writing.
+    """
+    rows = [_with_floats(row) for row in read_lines(path) if isinstance(row.get("step"), int)]
+    if raw:
+        return rows
+    last = {(row["step"], frozenset(row)): row for row in rows}
+    return sorted(last.values(), key=lambda row: row["step"])
+
+
+def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[Any]]:
+    """The steps and values of one name, over the rows that have it."""
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def last_value(path: Path | str, name: str) -> Any:
+    """The value of `name` that was logged last, or None. Searches from the end, so it is quick on long journals."""
+    path = Path(path)
+    if not path.exists() or path.stat().st_size == 0:  # an empty file cannot be mapped
+        return None
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _search_backwards(content, name)
+
+
+def _search_backwards(content: mmap.mmap, name: str) -> Any:
+    key, end = json.dumps(name).encode(), len(content)
+    while (at := content.rfind(key, 0, end)) >= 0:
+        start = content.rfind(b"\n", 0, at) + 1
+        stop = content.find(b"\n", at)
+        row = _parse(content[start : stop if stop >= 0 else len(content)])
+        if row is not None and name in row:
+            return _with_floats(row)[name]
+        end = start
+    return None
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: NOT_IN_JSON.get(value, value) if isinstance(value, str) else value for name, value in row.items()}

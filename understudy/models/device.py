@@ -1,0 +1,48 @@
+"""Where and how to compute: device and number format."""
+
+from typing import Literal
+
+import torch
+
+from understudy.lab.errors import ConfigError
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+# Below this width the matrices are too small for bfloat16 to win back the cost of converting them (docs/journal.md).
+BFLOAT16_WIDTH_ON_CPU = 256
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" is a CUDA GPU where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name} is unknown; expected auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device {name}: no CUDA device is at hand; try --device cpu")
+    return device
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16 products (AMX, or AVX-512 BF16)."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def pick_dtype(dtype: Dtype, device: torch.device, width: int) -> torch.dtype:
+    """The number format of matrix products; "auto" is bfloat16 where the hardware multiplies it faster."""
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    faster = device.type == "cuda" or (width >= BFLOAT16_WIDTH_ON_CPU and cpu_multiplies_bfloat16())
+    return torch.bfloat16 if faster else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Autocast to `dtype`; float32 means off."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def prepare_process() -> None:
+    """Flush denormal numbers to zero: on a CPU they cost up to four times as much as others."""
+    torch.set_flush_denormal(True)

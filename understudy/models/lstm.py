@@ -1,0 +1,100 @@
+"""The LSTM core (Hochreiter & Schmidhuber 1997): constant memory and constant cost a step.
+
+Shape suffixes: B batch rows, T time steps, D width, L layers; G segments: runs of steps between two resets.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from understudy.models.cores import Core, CoreSpec
+
+
+class LSTMState(NamedTuple):
+    """What the LSTM remembers of each row."""
+
+    h_LBD: Tensor
+    c_LBD: Tensor
+
+
+class LSTM(Core):
+    """Stacked LSTM whose rows can be reset at any step.
+
+    >>> from understudy.models.cores import CoreConfig
+    >>> core = LSTM(CoreConfig(core="lstm", layers=1, width=8).resolved())
+    >>> y_BTD, state = core(torch.zeros(2, 5, 8))
+    >>> y_BTD.shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, spec: CoreSpec):
+        super().__init__()
+        self.context = spec.context
+        between = spec.dropout if spec.layers > 1 else 0.0  # torch warns where there is nothing between
+        self.rnn = nn.LSTM(spec.width, spec.width, spec.layers, batch_first=True, dropout=between)
+        self.drop = nn.Dropout(spec.dropout)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Glorot input weights, orthogonal recurrent ones (Saxe 2014), forget bias 1 (Jozefowicz 2015)."""
+        width = self.rnn.hidden_size
+        for name, parameter in self.rnn.named_parameters():
+            gates = parameter.view(4, width, -1)  # input, forget, cell, output
+            for gate in gates:
+                if name.startswith("weight_ih"):
+                    nn.init.xavier_uniform_(gate)
+                elif name.startswith("weight_hh"):
+                    nn.init.orthogonal_(gate)
+            if name.startswith("bias"):
+                parameter.zero_()
+            if name.startswith("bias_ih"):
+                gates[1].fill_(1.0)
+
+    def initial_state(self, batch_size: int, max_len: int | None = None) -> LSTMState:
+        """Zeros: an LSTM's state does not grow, so `max_len` changes nothing."""
+        parameter = next(self.parameters())
+        zeros_LBD = parameter.new_zeros(self.rnn.num_layers, batch_size, self.rnn.hidden_size)
+        return LSTMState(zeros_LBD, zeros_LBD.clone())
+
+    def forward(
+        self, x_BTD: Tensor, state: LSTMState | None = None, reset_BT: Tensor | None = None
+    ) -> tuple[Tensor, LSTMState]:
+        """See `Core.forward`; here the training path returns its last state too."""
+        state = state or self.initial_state(x_BTD.shape[0])
+        state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
+        x_BTD = self.drop(x_BTD)
+        if reset_BT is not None:
+            keep_1B1 = (~reset_BT[:, 0])[None, :, None]
+            state = LSTMState(state.h_LBD * keep_1B1, state.c_LBD * keep_1B1)
+            if x_BTD.shape[1] > 1 and bool(reset_BT[:, 1:].any()):
+                return self._forward_segments(x_BTD, state, reset_BT)
+        y_BTD, (h_LBD, c_LBD) = self.rnn(x_BTD, tuple(state))
+        return self.drop(y_BTD), LSTMState(h_LBD, c_LBD)
+
+    def _forward_segments(self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor) -> tuple[Tensor, LSTMState]:
+        """Cut every row at its resets and run the segments side by side, each as a row of its own."""
+        batch, time = reset_BT.shape
+        starts_BT = reset_BT.clone()
+        starts_BT[:, 0] = True
+        row_G, start_G = starts_BT.nonzero(as_tuple=True)
+        end_G = torch.cat([start_G[1:], start_G.new_tensor([0])])
+        end_G = torch.where(end_G == 0, time, end_G)  # the next row begins at 0: this was its row's last segment
+        length_G = end_G - start_G
+        first_G, last_G = start_G == 0, end_G == time
+
+        offset_T = torch.arange(int(length_G.max()), device=x_BTD.device)
+        source_GT = (start_G[:, None] + offset_T).clamp(max=time - 1)
+        inside_GT = offset_T < length_G[:, None]
+        h_LGD, c_LGD = (part.new_zeros(part.shape[0], len(row_G), part.shape[2]) for part in state)
+        h_LGD[:, first_G], c_LGD[:, first_G] = state.h_LBD, state.c_LBD
+
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x_BTD[row_G[:, None], source_GT], length_G.cpu(), batch_first=True, enforce_sorted=False
+        )
+        y_packed, (h_LGD, c_LGD) = self.rnn(packed, (h_LGD, c_LGD))
+        y_GTD, _ = nn.utils.rnn.pad_packed_sequence(y_packed, batch_first=True)
+        # Row-major order of the segments is row-major order of the steps: a mask puts every step back in its place.
+        y_BTD = y_GTD[inside_GT].view(batch, time, -1)
+        return self.drop(y_BTD), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G])

@@ -1,0 +1,377 @@
+"""The Transformer core: GPT-1's block, GPT-2's and the modern one by configuration, with a preallocated cache.
+
+In the cache a token's slot is its position in its episode, so a reset row simply starts again at slot 0, ragged rows
+share one tensor, and what lies beyond a row's length is never looked at.
+
+Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head size, S cache slots.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from understudy.lab.errors import TooLongError
+from understudy.models.cores import BlockKind, Core, CoreSpec
+
+
+@dataclass(frozen=True)
+class BlockStyle:
+    """What tells one kind of Transformer block from another."""
+
+    pre_norm: bool
+    rms_norm: bool
+    rotary: bool
+    qk_norm: bool
+    bias: bool
+    squared_relu: bool
+
+
+STYLES: dict[BlockKind, BlockStyle] = {
+    "gpt1": BlockStyle(pre_norm=False, rms_norm=False, rotary=False, qk_norm=False, bias=True, squared_relu=False),
+    "gpt2": BlockStyle(pre_norm=True, rms_norm=False, rotary=False, qk_norm=False, bias=True, squared_relu=False),
+    "modern": BlockStyle(pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, bias=False, squared_relu=True),
+}
+
+
+@dataclass
+class Cache:
+    """Keys and values of every row's present episode, and how many tokens of each are held."""
+
+    keys_LBHSK: Tensor
+    values_LBHSK: Tensor
+    length_B: Tensor
+    longest: int = 0
+    """At least length_B.max(), known without asking the device."""
+    ragged: bool = False
+    """False only where every row holds exactly `longest` tokens, which needs no mask."""
+
+    def rows(self, index_B: Tensor) -> "Cache":
+        """The state of some rows alone, in the given order."""
+        return replace(
+            self,
+            keys_LBHSK=self.keys_LBHSK[:, index_B],
+            values_LBHSK=self.values_LBHSK[:, index_B],
+            length_B=self.length_B[index_B],
+        )
+
+    def truncated(self, length: int) -> "Cache":
+        """The state as it was when each row held only its first `length` tokens."""
+        if self.ragged:
+            return replace(self, length_B=self.length_B.clamp(max=length), longest=min(self.longest, length))
+        return replace(self, length_B=torch.full_like(self.length_B, length), longest=length)
+
+
+@dataclass
+class _Layout:
+    """Where each new token stands and what it may see; the same for all layers."""
+
+    position_BT: Tensor | None
+    """Position in the episode; None for 0..T-1 in every row."""
+    mask_B1TS: Tensor | None
+    """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
+    causal: bool
+    pieces: list[int] | None = None
+    """Lengths of the episodes, row after row, where each attends within itself alone."""
+    cosine: Tensor | None = None
+    sine: Tensor | None = None
+
+
+class Transformer(Core):
+    """Decoder-only Transformer (Vaswani 2017; Radford 2018) whose rows can be reset at any step.
+
+    >>> from understudy.models.cores import CoreConfig
+    >>> core = Transformer(CoreConfig(layers=1, width=8, heads=2, context=16).resolved())
+    >>> state = core.initial_state(batch_size=2, max_len=16)
+    >>> y_BTD, state = core(torch.zeros(2, 5, 8), state)
+    >>> state.length_B
+    tensor([5, 5])
+    """
+
+    def __init__(self, spec: CoreSpec):
+        super().__init__()
+        self.context = spec.context
+        self.heads, self.head_size = spec.heads, spec.width // spec.heads
+        self.style = STYLES[spec.block]
+        self.blocks = nn.ModuleList(Block(spec, self.style, layer) for layer in range(spec.layers))
+        self.drop = nn.Dropout(spec.dropout)
+        self.positions = None if self.style.rotary else nn.Parameter(torch.zeros(spec.context, spec.width))
+        if self.positions is not None:
+            nn.init.normal_(self.positions, std=0.02)
+        # A pre-norm stream is normalised once more at the end; the modern one at its start too, since its
+        # embeddings begin far smaller than what the blocks add.
+        self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
+        self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
+        self._rotations: tuple[Tensor, Tensor] | None = None
+
+    def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
+        """An empty cache with room for `max_len` tokens a row (default: the context)."""
+        max_len = self.context if max_len is None else max_len
+        if max_len > self.context:
+            raise TooLongError(f"{max_len} tokens do not fit the model's context of {self.context}")
+        weight = next(self.parameters())
+        shape = (len(self.blocks), batch_size, self.heads, max_len, self.head_size)
+        length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B)
+
+    def forward(
+        self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
+    ) -> tuple[Tensor, Cache | None]:
+        """See `Core.forward`. Raises TooLongError when an episode outgrows the context or the cache."""
+        time = x_BTD.shape[1]
+        if state is None:
+            layout, write = self._layout_fresh(x_BTD, reset_BT), None
+            if time > self.context:
+                raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
+        else:
+            state, layout, write = _layout_cached(state, time, reset_BT)
+        x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
+        for index, block in enumerate(self.blocks):
+            cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
+            x_BTD = block(x_BTD, layout, cached, write)
+        return self.norm_out(x_BTD), state
+
+    def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> _Layout:
+        if reset_BT is None:
+            return _Layout(position_BT=None, mask_B1TS=None, causal=True)
+        # Rotary positions matter only relative to one another, so they need not start again at a reset.
+        position_BT = None if self.style.rotary else _positions(reset_BT)[0]
+        if x_BTD.device.type == "cpu":  # episode by episode: far less to compute than a masked square
+            return _Layout(position_BT, mask_B1TS=None, causal=True, pieces=_episode_lengths(reset_BT))
+        return _Layout(position_BT, _same_episode(reset_BT)[:, None], causal=False)
+
+    def _with_positions(self, x_BTD: Tensor, layout: _Layout) -> Tensor:
+        """Add learned positions, or note the rotations of rotary ones in the layout."""
+        time, position_BT = x_BTD.shape[1], layout.position_BT
+        if self.positions is not None:
+            learned = self.positions[:time] if position_BT is None else self.positions[position_BT]
+            return x_BTD + learned
+        cosine_SK, sine_SK = self._rotary_table(x_BTD)
+        if position_BT is None:
+            layout.cosine, layout.sine = cosine_SK[:time], sine_SK[:time]
+        else:
+            layout.cosine, layout.sine = cosine_SK[position_BT][:, None], sine_SK[position_BT][:, None]
+        return x_BTD
+
+    def _rotary_table(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype."""
+        device = x_BTD.device
+        # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else x_BTD.dtype
+        table = self._rotations
+        if table is None or table[0].dtype != dtype or table[0].device != device:
+            frequency = 10_000.0 ** (-torch.arange(0, self.head_size, 2, dtype=torch.float64) / self.head_size)
+            angle = torch.outer(torch.arange(self.context, dtype=torch.float64), frequency)
+            cosine, sine = torch.cat([angle.cos()] * 2, dim=-1), torch.cat([-angle.sin(), angle.sin()], dim=-1)
+            table = (cosine.to(device, dtype), sine.to(device, dtype))
+            self._rotations = table
+        return table
+
+
+class Block(nn.Module):
+    """Attention and MLP, each around a residual; the norms stand before them or after them."""
+
+    def __init__(self, spec: CoreSpec, style: BlockStyle, layer: int):
+        super().__init__()
+        self.pre_norm = style.pre_norm
+        self.attention = Attention(spec, style)
+        self.mlp = MLP(spec, style)
+        self.norm_1 = _norm(spec.width, style)
+        self.norm_2 = _norm(spec.width, style)
+        self._init_weights(spec, style)
+
+    def _init_weights(self, spec: CoreSpec, style: BlockStyle) -> None:
+        """N(0, 0.02) as GPT-1; GPT-2 scales what adds to the stream by 1/√(2L); modern: 1/√fan-in, scaled likewise."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            std = parameter.shape[1] ** -0.5 if style.rms_norm else 0.02
+            if style.pre_norm and name.endswith("out.weight"):
+                std /= math.sqrt(2 * spec.layers)
+            nn.init.normal_(parameter, std=std)
+
+    def forward(
+        self, x_BTD: Tensor, layout: _Layout, cached: tuple[Tensor, Tensor] | None, write: "_Write | None"
+    ) -> Tensor:
+        """One layer on; `cached` holds the layer's keys and values, `write` says where the new ones go."""
+        if self.pre_norm:
+            x_BTD = x_BTD + self.attention(self.norm_1(x_BTD), layout, cached, write)
+            return x_BTD + self.mlp(self.norm_2(x_BTD))
+        x_BTD = self.norm_1(x_BTD + self.attention(x_BTD, layout, cached, write))
+        return self.norm_2(x_BTD + self.mlp(x_BTD))
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention, over the new tokens alone or over a cache too."""
+
+    def __init__(self, spec: CoreSpec, style: BlockStyle):
+        super().__init__()
+        self.heads, self.head_size = spec.heads, spec.width // spec.heads
+        self.qk_norm, self.dropout = style.qk_norm, spec.dropout
+        self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=style.bias)
+        self.out = nn.Linear(spec.width, spec.width, bias=style.bias)
+        self.drop = nn.Dropout(spec.dropout)
+        _zero_bias(self)
+
+    def forward(
+        self, x_BTD: Tensor, layout: _Layout, cached: tuple[Tensor, Tensor] | None, write: "_Write | None"
+    ) -> Tensor:
+        """See `Block.forward`."""
+        batch, time, width = x_BTD.shape
+        qkv = self.qkv(x_BTD).view(batch, time, 3, self.heads, self.head_size)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if self.qk_norm:
+            q, k = F.rms_norm(q, (self.head_size,)), F.rms_norm(k, (self.head_size,))
+        if layout.cosine is not None and layout.sine is not None:
+            q, k = _rotate(q, layout.cosine, layout.sine), _rotate(k, layout.cosine, layout.sine)
+        if cached is not None and write is not None:
+            k, v = write(cached, k, v)
+        dropout = self.dropout if self.training else 0.0
+        if layout.pieces is not None:
+            y_BTD = _attend_in_pieces(q, k, v, layout.pieces, dropout)
+        else:
+            y_BHTK = F.scaled_dot_product_attention(q, k, v, layout.mask_B1TS, dropout, layout.causal)
+            y_BTD = y_BHTK.transpose(1, 2)
+        return self.drop(self.out(y_BTD.reshape(batch, time, width)))
+
+
+class MLP(nn.Module):
+    """Two matrices four times as wide between; tanh GELU (GPT), or squared ReLU (So 2021), as good and cheaper."""
+
+    def __init__(self, spec: CoreSpec, style: BlockStyle):
+        super().__init__()
+        self.squared_relu = style.squared_relu
+        self.up = nn.Linear(spec.width, 4 * spec.width, bias=style.bias)
+        self.out = nn.Linear(4 * spec.width, spec.width, bias=style.bias)
+        self.drop = nn.Dropout(spec.dropout)
+        _zero_bias(self)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Each position by itself."""
+        up_BTF = self.up(x_BTD)
+        up_BTF = F.relu(up_BTF).square() if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
+        return self.drop(self.out(up_BTF))
+
+
+@dataclass
+class _Write:
+    """Where new keys and values go in the cache, and which ones the queries then read."""
+
+    start: int
+    """Slots in use before, by the row that uses most."""
+    scatter: tuple[Tensor, Tensor, Tensor] | None = None
+    """(rows, slots, times) of the tokens to keep; None where every row appends all of them at `start`."""
+    beside: bool = False
+    """True: queries read the old slots and the new keys beside them; false: the cache after the write."""
+
+    def __call__(self, cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._one(cached[0], k), self._one(cached[1], v)
+
+    def _one(self, cache_BHSK: Tensor, new_BHTK: Tensor) -> Tensor:
+        end = self.start + new_BHTK.shape[2]
+        new_BHTK = new_BHTK.to(cache_BHSK.dtype)
+        seen = torch.cat([cache_BHSK[:, :, : self.start], new_BHTK], dim=2) if self.beside else cache_BHSK[:, :, :end]
+        if self.scatter is None:
+            cache_BHSK[:, :, self.start : end] = new_BHTK
+        else:
+            rows, slots, times = self.scatter
+            cache_BHSK[rows, :, slots] = new_BHTK[rows, :, times]
+        return seen
+
+
+def _layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, _Layout, _Write]:
+    """Place `time` new tokens after what the cache holds; return the grown cache, what is seen, and the write."""
+    if reset_BT is not None:
+        if bool(reset_BT[:, 0].any()):
+            length_B = cache.length_B.masked_fill(reset_BT[:, 0], 0)
+            longest, shortest = int(length_B.max()), int(length_B.min())
+            cache = replace(cache, length_B=length_B, longest=longest, ragged=shortest < longest)
+        if time > 1 and bool(reset_BT[:, 1:].any()):
+            return _layout_with_resets(cache, reset_BT)
+    _check_room(cache, cache.longest + time)
+    step_T = torch.arange(time, device=cache.length_B.device)
+    grown = replace(cache, length_B=cache.length_B + time, longest=cache.longest + time)
+    if cache.ragged:
+        position_BT = cache.length_B[:, None] + step_T
+        row_B1 = torch.arange(len(position_BT), device=step_T.device)[:, None]
+        write = _Write(cache.longest, scatter=(row_B1, position_BT, step_T[None]))
+    else:
+        position_BT = cache.longest + step_T[None]
+        write = _Write(cache.longest)
+    mask_B1TS = None
+    if cache.ragged or (time > 1 and cache.longest > 0):
+        mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
+    return grown, _Layout(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
+
+
+def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, _Layout, _Write]:
+    """The general case: some row starts again within the piece, and only its last episode is kept."""
+    since_reset_BT, last_reset_BT = _positions(reset_BT)
+    continues_BT = last_reset_BT < 0
+    position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
+    _check_room(cache, int(position_BT.max()) + 1)
+    slot_S = torch.arange(cache.longest, device=reset_BT.device)
+    old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
+    mask_B1TS = torch.cat([old_BTS, _same_episode(reset_BT)], dim=2)[:, None]
+    rows, times = (last_reset_BT == last_reset_BT[:, -1:]).nonzero(as_tuple=True)
+    write = _Write(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
+    length_B = position_BT[:, -1] + 1
+    grown = replace(cache, length_B=length_B, longest=int(length_B.max()), ragged=True)
+    return grown, _Layout(position_BT, mask_B1TS, causal=False), write
+
+
+def _check_room(cache: Cache, needed: int) -> None:
+    slots = cache.keys_LBHSK.shape[3]
+    if needed > slots:
+        raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")
+
+
+def _positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps since the last reset (or since the start), and the last reset's step (-1 where there was none)."""
+    step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
+    last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
+    return step_T - last_reset_BT.clamp(min=0), last_reset_BT
+
+
+def _same_episode(reset_BT: Tensor) -> Tensor:
+    """mask_BTT, true where the second step is no later than the first and in the same episode."""
+    episode_BT = reset_BT.cumsum(dim=1)
+    time = reset_BT.shape[1]
+    causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()
+    return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
+
+
+def _episode_lengths(reset_BT: Tensor) -> list[int]:
+    starts_BT = reset_BT.clone()
+    starts_BT[:, 0] = True
+    start_G = starts_BT.flatten().nonzero().squeeze(1)
+    end = start_G.new_tensor([starts_BT.numel()])
+    return torch.cat([start_G, end]).diff().tolist()
+
+
+def _attend_in_pieces(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], dropout: float) -> Tensor:
+    """Causal attention within each episode; y_NHK over all rows' steps end to end."""
+    pieces = [x_BHTK.transpose(1, 2).flatten(0, 1).split(lengths) for x_BHTK in (q, k, v)]
+    attended = [
+        F.scaled_dot_product_attention(*(x_LHK.transpose(0, 1)[None] for x_LHK in piece), None, dropout, is_causal=True)
+        for piece in zip(*pieces, strict=True)
+    ]
+    return torch.cat([y_1HLK[0].transpose(0, 1) for y_1HLK in attended])
+
+
+def _rotate(x_BHTK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate the pairs (x_i, x_{i+K/2}); `sine` carries the sign."""
+    half = x_BHTK.shape[-1] // 2
+    return x_BHTK * cosine + x_BHTK.roll(half, dims=-1) * sine
+
+
+def _norm(width: int, style: BlockStyle) -> nn.Module:
+    return nn.RMSNorm(width, eps=1e-5) if style.rms_norm else nn.LayerNorm(width, eps=1e-5)
+
+
+def _zero_bias(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)

@@ -1,0 +1,102 @@
+"""What pretraining and fine-tuning share: one model, one corpus, the loop, and the figures at the end."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from understudy.acting.recall import answers, shares_right
+from understudy.acting.samples import sample_talk
+from understudy.data.batches import PackedBatches
+from understudy.data.corpus import Corpus, DataConfig, is_smalltalk
+from understudy.data.smalltalk import generate
+from understudy.data.tokenizers import Tokenizer
+from understudy.lab.config import child_seed
+from understudy.lab.run import Run
+from understudy.models.language_model import LanguageModel
+from understudy.training.checkpoint import list_checkpoints, restore
+from understudy.training.distributed import World
+from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.loop import LoopConfig, train
+
+RECALL_CONVERSATIONS = 150
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of every training run."""
+
+    seed: int = 0
+    """Seed of everything random: each generator gets its own from it."""
+    device: str = "auto"
+    """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
+    resume: str | None = None
+    """Go on with this run (its id, or last) from its last checkpoint, with the options it was started with."""
+
+
+def cache_folder(run: Run) -> Path:
+    """Where token stores are kept between runs."""
+    return run.folder.parent / "cache"
+
+
+def learn(
+    run: Run,
+    world: World,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    data: DataConfig,
+    learner_config: LearnerConfig,
+    loop: LoopConfig,
+    other_weight: float,
+    device: torch.device,
+) -> None:
+    """Train `model` on `corpus` and put the outcome into the run."""
+    learner = Learner(model, learner_config, device, world)
+    batches = PackedBatches(
+        corpus.train, corpus.train_docs, learner_config.batch_size, model.context, run.seed("batches"), other_weight
+    )
+    valid = PackedBatches(
+        corpus.valid, corpus.valid_docs, learner_config.batch_size, model.context, seed=0, shuffle=False
+    )
+    run.update(
+        model={"spec": asdict(model.spec), "vocab_size": model.vocab_size, "parameters": model.parameter_count()},
+        compute={"device": str(device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
+        processes=world.size,
+    )
+    run.say(corpus.summary)
+    tokens = learner_config.steps * batches.tokens_per_epoch // batches.batches_per_epoch
+    run.say(
+        f"{model.spec.core} of {model.parameter_count():,} parameters, vocabulary {model.vocab_size:,}, "
+        f"{str(learner.dtype).removeprefix('torch.')} on {device}; {learner_config.steps:,} steps, {tokens:,} tokens, "
+        f"{learner_config.steps / batches.batches_per_epoch:.1f} epochs"
+    )
+    torch.manual_seed(run.seed("dropout") + world.rank)
+    checkpoints = list_checkpoints(run.folder)
+    if checkpoints:
+        restore(learner, checkpoints[-1])
+        run.say(f"going on after step {learner.steps_done}")
+
+    documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
+    figures = train(
+        learner,
+        batches,
+        valid,
+        tokenizer,
+        loop,
+        run,
+        corpus.kind,
+        lambda: sample_talk(model, tokenizer, documents, corpus.kind),
+    )
+    if not world.is_main:
+        return
+    headline = ["val_bpb", figures["val_bpb"]]
+    if is_smalltalk(data):
+        talks = list(generate(RECALL_CONVERSATIONS, child_seed(run.record["seed"], "recall"), "valid"))
+        shares = shares_right(answers(model, tokenizer, talks))
+        run.log(learner.steps_done, **{f"right_{kind}": share for kind, share in shares.items()})
+        run.say("right answers: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
+        figures |= {f"right_{kind}": share for kind, share in shares.items()}
+        headline = ["recall", shares["recall"]]
+    run.finish(**figures, headline=headline, steps=learner.steps_done, kind=corpus.kind)

@@ -1,0 +1,63 @@
+"""Train a language model from scratch, on conversations or plain text."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from understudy.data.corpus import DataConfig, prepare, source_files, train_tokenizer
+from understudy.data.tokenizers import Tokenizer, load_tokenizer
+from understudy.lab.errors import ConfigError
+from understudy.lab.run import Run
+from understudy.models.cores import CoreConfig
+from understudy.models.device import pick_device
+from understudy.models.language_model import LanguageModel
+from understudy.recipes.learning import Options, cache_folder, learn
+from understudy.training.distributed import World, main_first
+from understudy.training.learner import LearnerConfig
+from understudy.training.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains a language model from scratch on conversations or plain text.
+
+    Without options: the built-in conversations and a small Transformer, about three minutes on two cores.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: Literal["bpe", "bytes"] = "bpe"
+    """Byte-level BPE trained on the data, or plain bytes."""
+    vocab_size: int = 1024
+    """Size of the BPE vocabulary, special tokens included."""
+    other_weight: float = 0.1
+    """Weight of the loss on what is not the assistant's (1: all tokens alike; 0: replies only)."""
+    model: CoreConfig = field(default_factory=CoreConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    options: Options = field(default_factory=Options)
+
+
+def main(config: Config, run: Run, world: World) -> None:
+    """See `Config`."""
+    device = pick_device(config.options.device)
+    spec = config.model.resolved()
+    learner = config.learner.checked(world)
+    if not 0 <= config.other_weight <= 1:
+        raise ConfigError(f"--other-weight {config.other_weight} is out of range; expected 0 to 1")
+    for path in source_files(config.data):
+        run.add_data(path)
+    with main_first(world):
+        tokenizer = _tokenizer(config, run)
+        corpus = prepare(config.data, tokenizer, spec.context, config.options.seed, cache_folder(run))
+    torch.manual_seed(run.seed("init"))
+    model = LanguageModel(spec, tokenizer.vocab_size)
+    learn(run, world, model, tokenizer, corpus, config.data, learner, config.loop, config.other_weight, device)
+
+
+def _tokenizer(config: Config, run: Run) -> Tokenizer:
+    """The run's tokenizer: trained when it begins, read again when it goes on."""
+    if not (run.folder / "tokenizer.json").exists():
+        run.say("training the tokenizer" if config.tokenizer == "bpe" else "bytes are the tokens", style="dim")
+        train_tokenizer(config.tokenizer, config.vocab_size, config.data, config.options.seed).save(run.folder)
+    return load_tokenizer(run.folder)

@@ -1,0 +1,46 @@
+"""Replies to one prompt, printed."""
+
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.text import Text
+
+from understudy.acting.generate import generate
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.chats import Message
+from understudy.data.rendering import render_prompt
+from understudy.lab.errors import ConfigError
+from understudy.models.device import pick_device
+from understudy.training.checkpoint import load_model, locate
+
+
+@dataclass(frozen=True)
+class Config:
+    """Prints what a trained model answers to a message or, trained on plain text, how it continues one."""
+
+    run: str
+    """Whose model: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
+    prompt: str = ""
+    """The message to answer, or the text to continue; by default the model begins by itself."""
+    count: int = 1
+    """How many replies to draw."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda or cuda:0."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+def main(config: Config, console: Console) -> None:
+    """See `Config`. TooLongError for a prompt that leaves no room in the model's context."""
+    sampling = config.sampling.checked()
+    if config.count < 1:
+        raise ConfigError(f"--count {config.count} is too small; expected 1 or more")
+    loaded = load_model(locate(config.run), pick_device(config.device))
+    if loaded.state["progress"].get("kind") == "text":
+        prompt = [loaded.tokenizer.special["<|bos|>"], *loaded.tokenizer.encode(config.prompt)]
+    else:
+        said = [Message("user", config.prompt)] if config.prompt else []
+        prompt = render_prompt(said, loaded.tokenizer)
+    for reply in generate(loaded.model, loaded.tokenizer, [prompt] * config.count, sampling):
+        console.print(Text(reply.text), soft_wrap=True)
+        if config.count > 1:
+            console.rule(style="dim")

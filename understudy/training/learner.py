@@ -1,0 +1,152 @@
+"""The learner: one model, one optimizer, one step at a time."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from understudy.data.batches import Batch
+from understudy.lab.errors import ConfigError
+from understudy.models.device import Dtype, autocast, pick_dtype
+from understudy.models.language_model import LanguageModel
+from understudy.training.distributed import World, total
+from understudy.training.losses import TokenLoss
+from understudy.training.schedules import Schedule, rate_at
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How the weights learn."""
+
+    steps: int = 2000
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Rows of one context length in an optimizer step, over all processes."""
+    micro_batch_size: int = 0
+    """Rows computed at once (0: all of a process's share); the result is the same, only memory differs."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW."""
+    schedule: Schedule = "cosine"
+    """How the rate falls after warm-up: cosine, linear, constant or wsd (constant, then a linear end)."""
+    warmup: int = 50
+    """Steps over which the rate rises linearly."""
+    final_lr: float = 0.1
+    """Rate at the end, as a share of the peak."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay, on matrices only."""
+    beta1: float = 0.9
+    """AdamW's decay of the mean gradient."""
+    beta2: float = 0.99
+    """AdamW's decay of the mean squared gradient."""
+    clip: float = 1.0
+    """Largest norm of the gradient (0: no clipping)."""
+    dtype: Dtype = "auto"
+    """Number format of matrix products: auto is bfloat16 where the hardware multiplies it faster, else float32."""
+    compile: bool = False
+    """Compile the model with torch.compile: a slow start, then faster steps on small models and on GPUs."""
+
+    def checked(self, world: World) -> "LearnerConfig":
+        """Itself, or a ConfigError that names the number that cannot work."""
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small; expected 1 or more")
+        if self.batch_size % world.size:
+            raise ConfigError(f"--batch-size {self.batch_size} does not divide among {world.size} processes")
+        if self.lr <= 0:
+            raise ConfigError(f"--lr {self.lr} is too small; expected more than 0, such as 1e-3")
+        return self
+
+
+Part = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""inputs_BT, targets_BT, weights_BT and reset_BT of some rows, on the device."""
+
+
+def to_part(batch: Batch, start: int, end: int, device: torch.device) -> Part:
+    """Rows `start` to `end` as tensors; resets are None where each row is one document, which needs no mask."""
+    reset_BT = batch.reset_BT[start:end]
+    arrays = (batch.inputs_BT, batch.targets_BT, batch.weights_BT)
+    inputs, targets, weights = (torch.from_numpy(array[start:end]).to(device) for array in arrays)
+    return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
+
+
+class Learner:
+    """AdamW (Loshchilov & Hutter 2019) on the weighted mean of the token losses.
+
+    The mean is taken over the weights of the whole batch, known before its first part is computed: so micro-batches
+    and processes with unequal numbers of tokens give the gradient of the one large batch.
+    """
+
+    def __init__(self, model: LanguageModel, config: LearnerConfig, device: torch.device, world: World | None = None):
+        self.world = world or World()
+        self.config = config.checked(self.world)
+        self.model, self.device = model.to(device), device
+        self.dtype = pick_dtype(config.dtype, device, model.spec.width)
+        self.optimizer = make_optimizer(model, config)
+        self.objective: nn.Module = TokenLoss(model, select=not config.compile)
+        if config.compile:
+            self.objective = torch.compile(self.objective)  # type: ignore[assignment]
+        if self.world.size > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self.objective = DistributedDataParallel(self.objective, device_ids=ids)
+        self.steps_done = 0
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Learn from the batch (all processes': each takes its share); loss in nats a token, before the step."""
+        self.model.train()
+        parts = self._parts(batch)
+        weight = total(sum(float(weights_BT.sum()) for _, _, weights_BT, _ in parts), self.world, self.device)
+        assert weight > 0, "a batch without a single target"
+        rate = self.config.lr * self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._backward(parts, weight)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps_done += 1
+        return {"loss": total(loss, self.world, self.device), "lr": rate, "grad_norm": float(norm)}
+
+    def _backward(self, parts: Sequence[Part], weight: float) -> float:
+        """Add up the gradients of all parts; this process's share of the mean loss."""
+        loss = torch.zeros((), device=self.device)
+        for index, part in enumerate(parts):
+            with self._sync_if(index == len(parts) - 1):
+                with autocast(self.device, self.dtype):
+                    part_loss = self.objective(*part) / weight
+                # DDP averages over processes, where the sum is meant.
+                (part_loss * self.world.size).backward()
+            loss += part_loss.detach()
+        return float(loss)
+
+    def _parts(self, batch: Batch) -> list[Part]:
+        """This process's rows, in micro-batches."""
+        share = len(batch.inputs_BT) // self.world.size
+        first = self.world.rank * share
+        size = self.config.micro_batch_size or share
+        return [
+            to_part(batch, row, min(row + size, first + share), self.device)
+            for row in range(first, first + share, size)
+        ]
+
+    def _sync_if(self, last: bool) -> AbstractContextManager[None]:
+        """Processes need to agree on gradients only once a step."""
+        if isinstance(self.objective, DistributedDataParallel) and not last:
+            return self.objective.no_sync()
+        return nullcontext()
+
+    def _rate(self) -> float:
+        c = self.config
+        return rate_at(self.steps_done, c.steps, c.schedule, c.warmup, c.final_lr)
+
+
+def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices and leaves gains and biases alone; each parameter stands in exactly one group."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=1e-8, fused=True)

@@ -1,0 +1,125 @@
+"""The training loop: steps, records, evaluations and checkpoints, with a progress bar."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from understudy.data.batches import PackedBatches
+from understudy.data.tokenizers import Tokenizer
+from understudy.lab.run import Run
+from understudy.training.checkpoint import save_checkpoint
+from understudy.training.evaluation import evaluate
+from understudy.training.learner import Learner
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """When to look up from the learning."""
+
+    eval_every: int = 250
+    """Steps between evaluations on the validation split (0: only at the end)."""
+    save_every: int = 500
+    """Steps between checkpoints (0: only at the end)."""
+    sample_every: int = 250
+    """Steps between samples of the model's talk (0: none)."""
+
+
+def train(
+    learner: Learner,
+    batches: PackedBatches,
+    valid: PackedBatches,
+    tokenizer: Tokenizer,
+    config: LoopConfig,
+    run: Run,
+    kind: str,
+    sample: Callable[[], list[dict[str, str]]],
+) -> dict[str, float]:
+    """Learn until all steps are done; the last evaluation's figures.
+
+    Ctrl-C (or SIGTERM) ends the step at hand, saves a checkpoint and goes on as KeyboardInterrupt; a second one does
+    not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must leave
+    random numbers alone.
+    """
+    steps, figures = learner.config.steps, {}
+    with _progress(run, steps) as progress, _stop_requested() as stop:
+        task = progress.add_task("", total=steps, completed=learner.steps_done, figures="")
+        while learner.steps_done < steps:
+            began = time.perf_counter()
+            batch = batches.batch(learner.steps_done)
+            metrics = learner.step(batch)
+            speed = int((batch.weights_BT > 0).sum()) / (time.perf_counter() - began)
+            step = learner.steps_done
+            run.log(step, **metrics)
+            last = step == steps
+            if learner.world.is_main and (last or _due(step, config.eval_every)):
+                figures = _evaluate(learner, valid, tokenizer, run, speed)
+            if learner.world.is_main and (last or _due(step, config.sample_every)) and config.sample_every:
+                _sample(sample, step, run)
+            if learner.world.is_main and (last or stop() or _due(step, config.save_every)):
+                save_checkpoint(run.folder, learner, tokenizer, kind=kind)
+            progress.update(task, completed=step, figures=_bar_text(metrics["loss"], figures, speed))
+            if stop() and not last:
+                raise KeyboardInterrupt(f"stopped after step {step}")
+    return figures
+
+
+def _evaluate(learner: Learner, valid: PackedBatches, tokenizer: Tokenizer, run: Run, speed: float) -> dict[str, float]:
+    figures = evaluate(learner.model, valid.eval_batches(), tokenizer, learner.dtype)
+    run.log(learner.steps_done, **figures)
+    run.say(
+        f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats a token, "
+        f"{figures['val_bpb']:.3f} bits a byte, perplexity {figures['val_perplexity']:.2f}; {speed:,.0f} tokens/s"
+    )
+    return figures
+
+
+def _sample(sample: Callable[[], list[dict[str, str]]], step: int, run: Run) -> None:
+    for lines in sample():
+        run.sample(step, **lines)
+        run.say("\n".join(f"    {speaker}: {text}" for speaker, text in lines.items()), style="dim")
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _bar_text(loss: float, figures: dict[str, float], speed: float) -> str:
+    bits = f" · {figures['val_bpb']:.3f} bits a byte" if figures else ""
+    return f"loss {loss:.3f}{bits} · {speed:,.0f} tokens/s"
+
+
+def _progress(run: Run, steps: int) -> Progress:
+    return Progress(
+        TextColumn("learning"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TextColumn("· left"),
+        TimeRemainingColumn(),
+        console=run.console,
+        disable=not run.console.is_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """A question to ask between steps: a signal in the middle of one would leave the weights half changed."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
