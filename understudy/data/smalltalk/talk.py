@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from understudy.data.chats import Message
@@ -166,6 +167,7 @@ def new_talk(seed: int, split: Split, index: int, mix: Mix, register: str | None
     return Talk(Random(f"smalltalk {seed} {split} {index}").random, split, mix, register)
 
 
+@cache
 def numbered(template: str, place: int) -> str:
     """The template with its slots numbered, so that it can stand in one line with others.
 

@@ -1,6 +1,7 @@
 """The user tells: unasked, in answer to the assistant, several facts at once, or taking back what was said before."""
 
 import re
+from functools import lru_cache
 
 from understudy.data.smalltalk import words
 from understudy.data.smalltalk.phrases import others, you
@@ -172,6 +173,7 @@ def _phrase(talk: Talk, item: Item) -> str:
     return _joined(talk.pick(_JOINED[len(item)]), clauses)
 
 
+@lru_cache(maxsize=50_000)
 def _joined(pattern: str, clauses: Lines) -> str:
     """One line of several clauses, their slots numbered and their sentences begun with capitals."""
     line = pattern.format(*(numbered(clause, place) for place, clause in enumerate(clauses)))
