@@ -1,13 +1,21 @@
 """A conversation with a model: the cache stays across turns, so that a turn costs only its new tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from understudy.acting.generate import Finish, cut_at, decode, safe_length, seen_tokens
+from understudy.acting.generate import (
+    Finish,
+    cut_at,
+    decode,
+    reserve_for_reply,
+    room_for_reply,
+    safe_length,
+    seen_tokens,
+)
 from understudy.acting.sampling import SamplingConfig, make_generator
 from understudy.data.chats import Message
 from understudy.data.rendering import fit_prompt, render_message, render_prompt
@@ -20,9 +28,10 @@ class ReplyRecord:
     """What is known of the last reply."""
 
     prefilled: int
-    """Prompt tokens that had to be computed: those of this turn alone, as long as nothing was dropped."""
+    """Prompt tokens that had to be computed: those of this turn alone, unless messages were dropped just now (then
+    all) or a stop text cut the reply before (then that reply's too)."""
     dropped: int
-    """Oldest messages left out of the prompt since they no longer fit the context."""
+    """Oldest messages that the prompt leaves out since they no longer fit the context."""
     ids: list[int] = field(default_factory=list)
     scores: list[Tensor] = field(default_factory=list)
     """scores_V that each token was drawn from."""
@@ -58,22 +67,22 @@ class Chat:
         self._fed, self._state = 0, None  # how much of it the state holds
         self._at_prompt: tuple[list[int], Tensor, Any] | None = None
 
-    def say(self, text: str) -> Iterator[str]:
+    def say(self, text: str) -> Generator[str]:
         """The reply to `text`, piece by piece. TooLongError, with nothing changed, where it cannot fit."""
         message = Message("user", text)
         prompt, dropped = self._prompt(message)
-        if dropped or self._state is None:
+        if self._state is None or prompt[: self._fed] != self._history[: self._fed]:
             self._fed, self._state = 0, self.model.initial_state(1)
         new = prompt[self._fed :]
-        self.messages.append(message)
         with torch.inference_mode():
             device = self.model.embedding.weight.device
             hidden_BTD, state = self.model.hidden(torch.tensor([new], device=device), self._state)
             self._at_prompt = (prompt, self.model.logits(hidden_BTD[:, -1]), state)
+        self.messages.append(message)  # not before: stopped while it computes, the turn never was
         self.last = ReplyRecord(prefilled=len(new), dropped=dropped)
         yield from self._respond()
 
-    def regenerate(self) -> Iterator[str]:
+    def regenerate(self) -> Generator[str]:
         """Another reply to the same message; what was said before it is not computed again."""
         if self._at_prompt is None or self.last is None:
             return
@@ -94,23 +103,23 @@ class Chat:
     def _prompt(self, message: Message) -> tuple[list[int], int]:
         """The ids to reply to, and how many of the oldest messages they leave out."""
         said = [*self._history, *render_message(message, self.tokenizer), self.tokenizer.special["<|assistant|>"]]
-        reserve = min(self.config.max_tokens, self.model.context // 4)
+        reserve = reserve_for_reply(self.model, self.config)
         if len(said) + reserve <= self.model.context:
-            return said, 0
+            return said, self.last.dropped if self.last else 0
         kept, dropped = fit_prompt([*self.messages, message], self.tokenizer, self.model.context, reserve)
         return render_prompt(kept, self.tokenizer), dropped
 
-    def _respond(self) -> Iterator[str]:
+    def _respond(self) -> Generator[str]:
         assert self._at_prompt
         assert self.last
-        prompt, scores_BV, state = self._at_prompt
-        last, text, shown, stream = self.last, "", 0, StreamDecoder(self.tokenizer)
-        room = min(self.config.max_tokens, self.model.context - len(prompt))
+        prompt, scores_BV, at_prompt = self._at_prompt
+        state, last, text, shown, stream = at_prompt, self.last, "", 0, StreamDecoder(self.tokenizer)
+        room = room_for_reply(self.model, prompt, self.config)
         seen_BV = seen_tokens([prompt], self.model, self.config)
         fed = 0
         try:
             for ids_B, drawn_from_BV, before in decode(
-                self.model, scores_BV, state, self.config, self._generator, seen_BV
+                self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV
             ):
                 state, fed, token = before, len(last.ids), int(ids_B)
                 if token == self.tokenizer.special["<|end|>"]:
@@ -130,8 +139,11 @@ class Chat:
             text = cut_at(text + stream.finish(), self.config.stop)[0]
             yield text[shown:]
         finally:  # also where the reader stopped listening: what was said so far was said
+            said = last.ids
+            if last.finish == "stop":  # what was cut off never was: the state must not hold it
+                said, fed, state = self.tokenizer.encode(text), 0, at_prompt
             self._fed, self._state = len(prompt) + fed, state
-            self._history = [*prompt, *last.ids, self.tokenizer.special["<|end|>"]]
+            self._history = [*prompt, *said, self.tokenizer.special["<|end|>"]]
             self.messages.append(Message("assistant", text))
 
     def _choice(self, token: int, scores_V: Tensor, runners_up: int) -> Choice:

@@ -5,6 +5,7 @@ Shape suffixes: B rows, T prompt tokens, V vocabulary.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -54,17 +55,20 @@ def decode(
     config: SamplingConfig,
     generator: torch.Generator | None = None,
     seen_BV: Tensor | None = None,
+    room: Sequence[int] = (),
 ) -> Iterator[tuple[Tensor, Tensor, Any]]:
     """Without end: the next ids_B, the scores_BV that they were drawn from, and the state before they are fed.
 
-    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here.
+    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here. `room` says how many more
+    tokens each row's state can hold; a full row is emptied, and what comes from it then means nothing.
     """
-    while True:
+    for fed in count():
         ids_B = draw(scores_BV, config, generator, seen_BV)
         yield ids_B, scores_BV, state
         if seen_BV is not None:
             seen_BV.scatter_(1, ids_B[:, None], True)
-        hidden_B1D, state = model.hidden(ids_B[:, None], state)
+        full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
+        hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
         scores_BV = model.logits(hidden_B1D[:, 0])
 
 
@@ -78,27 +82,35 @@ def seen_tokens(prompts: Sequence[Sequence[int]], model: LanguageModel, config: 
     return seen_BV
 
 
-def room_for_reply(model: LanguageModel, prompts: Sequence[Sequence[int]], config: SamplingConfig) -> int:
-    """How many tokens a reply can have; TooLongError where a prompt leaves no room at all."""
-    longest = max(len(prompt) for prompt in prompts)
-    if longest >= model.context:
-        raise TooLongError(f"a prompt of {longest} tokens leaves no room in the model's context of {model.context}")
-    return min(config.max_tokens, model.context - longest)
+def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:
+    """How many tokens a reply can have; TooLongError where the prompt leaves no room at all."""
+    if len(prompt) >= model.context:
+        raise TooLongError(
+            f"a prompt of {len(prompt)} tokens leaves no room in the model's context of {model.context}; shorten it"
+        )
+    return min(config.max_tokens, model.context - len(prompt))
+
+
+def reserve_for_reply(model: LanguageModel, config: SamplingConfig) -> int:
+    """How many tokens of the context a conversation leaves to the reply: what it may need, but at most a quarter."""
+    return min(config.max_tokens, max(1, model.context // 4))
 
 
 def generate(
     model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
 ) -> list[Reply]:
-    """A reply for each prompt (ids, such as `render_prompt` gives), all in one batch."""
-    room = room_for_reply(model, prompts, config)
-    end = tokenizer.special["<|end|>"]
-    scores_BV, state = prefill(model, prompts, max(map(len, prompts)) + room)
-    drafts = [_Draft(tokenizer, end, config.stop) for _ in prompts]
+    """A reply for each prompt (ids, such as `render_prompt` gives), all in one batch; the rows do not touch."""
+    if not prompts:
+        return []
+    drafts = [_Draft(tokenizer, config.stop, room_for_reply(model, prompt, config)) for prompt in prompts]
+    slots = max(len(prompt) + draft.room for prompt, draft in zip(prompts, drafts, strict=True))
+    scores_BV, state = prefill(model, prompts, slots)
     generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, config)
-    for step, (ids_B, _, _) in enumerate(decode(model, scores_BV, state, config, generator, seen_BV)):
+    room = [slots - len(prompt) for prompt in prompts]
+    for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room):
         for draft, token in zip(drafts, ids_B.tolist(), strict=True):
             draft.add(token)
-        if step + 1 == room or all(draft.finish for draft in drafts):
+        if all(draft.finish for draft in drafts):
             break
     return [draft.reply() for draft in drafts]
 
@@ -112,23 +124,22 @@ def generate_plain(
 
 
 def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], config: SamplingConfig) -> Reply:
-    draft = _Draft(tokenizer, tokenizer.special["<|end|>"], config.stop)
-    generator = make_generator(config, model.embedding.weight.device)
-    for _ in range(room_for_reply(model, [ids], config)):
-        logits_BTV, _ = model(torch.tensor([ids]))
+    draft = _Draft(tokenizer, config.stop, room_for_reply(model, ids, config))
+    device = model.embedding.weight.device
+    generator = make_generator(config, device)
+    while not draft.finish:
+        logits_BTV, _ = model(torch.tensor([ids], device=device))
         token = int(draw(logits_BTV[:, -1], config, generator, seen_tokens([ids], model, config)))
         ids = [*ids, token]
         draft.add(token)
-        if draft.finish:
-            break
     return draft.reply()
 
 
 class _Draft:
     """One row's reply while it grows."""
 
-    def __init__(self, tokenizer: Tokenizer, end: int, stops: Sequence[str]):
-        self.tokenizer, self.end, self.stops = tokenizer, end, stops
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], room: int):
+        self.tokenizer, self.stops, self.room = tokenizer, stops, room
         self.ids: list[int] = []
         self.finish: Finish | None = None
 
@@ -136,17 +147,19 @@ class _Draft:
         """One more token; after the end they are ignored."""
         if self.finish:
             return
-        if token == self.end:
+        if token == self.tokenizer.special["<|end|>"]:
             self.finish = "end"
             return
         self.ids.append(token)
         if self.stops and cut_at(self.tokenizer.decode(self.ids), self.stops)[1]:
             self.finish = "stop"
+        elif len(self.ids) == self.room:
+            self.finish = "length"
 
     def reply(self) -> Reply:
-        """What there is."""
-        text = cut_at(self.tokenizer.decode(self.ids), self.stops)[0]
-        return Reply(self.ids, text, self.finish or "length")
+        """What there is, once it is finished."""
+        assert self.finish
+        return Reply(self.ids, cut_at(self.tokenizer.decode(self.ids), self.stops)[0], self.finish)
 
 
 def cut_at(text: str, stops: Sequence[str]) -> tuple[str, bool]:
@@ -165,7 +178,8 @@ def safe_length(text: str, stops: Sequence[str]) -> int:
     >>> safe_length("well, EN", ["END"])
     6
     """
-    for length in range(len(text)):
+    longest = max(map(len, stops), default=0)
+    for length in range(max(0, len(text) - longest + 1), len(text)):
         if any(stop.startswith(text[length:]) for stop in stops):
             return length
     return len(text)

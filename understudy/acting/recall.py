@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from understudy.acting.generate import generate
+from understudy.acting.generate import generate, reserve_for_reply
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.rendering import render_prompt
+from understudy.data.chats import Message
+from understudy.data.rendering import fit_prompt, render_prompt
 from understudy.data.smalltalk import Question, SmallTalk, is_right
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, undisturbed
@@ -17,13 +18,17 @@ LONGEST_ANSWER = 48
 def answers(
     model: LanguageModel, tokenizer: Tokenizer, talks: Sequence[SmallTalk], most: int = 1000
 ) -> list[tuple[Question, str]]:
-    """The model's answer to each question, all that was said before it given as it was (at most `most`)."""
+    """The model's answer to each question, all that was said before it given as it was (at most `most`).
+
+    The oldest exchanges are left out where they do not fit the context, as in a chat.
+    """
+    config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
     asked = [(talk, question) for talk in talks for question in talk.questions][:most]
     prompts = [
-        (question, render_prompt(talk.conversation.messages[: question.index], tokenizer)) for talk, question in asked
+        (question, _prompt(talk.conversation.messages[: question.index], model, tokenizer, config))
+        for talk, question in asked
     ]
     prompts = sorted(prompts, key=lambda pair: len(pair[1]))  # alike in length: little padding
-    config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
     found: list[tuple[Question, str]] = []
     with undisturbed(model):
         for start in range(0, len(prompts), ANSWERED_AT_ONCE):
@@ -31,6 +36,13 @@ def answers(
             replies = generate(model, tokenizer, [prompt for _, prompt in some], config)
             found += [(question, reply.text) for (question, _), reply in zip(some, replies, strict=True)]
     return found
+
+
+def _prompt(
+    messages: Sequence[Message], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
+) -> list[int]:
+    kept, _ = fit_prompt(messages, tokenizer, model.context, reserve_for_reply(model, config))
+    return render_prompt(kept, tokenizer)
 
 
 def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:

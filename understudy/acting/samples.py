@@ -16,7 +16,10 @@ def sample_talk(
     model: LanguageModel, tokenizer: Tokenizer, documents: Sequence[Rendered], kind: str
 ) -> list[dict[str, str]]:
     """The model's reply in the middle of each conversation, or its continuation of each text."""
-    starts = [_middle(document, tokenizer) if kind == "chats" else document.ids[:TEXT_START] for document in documents]
+    if kind == "chats":  # a window of a long conversation may hold no reply
+        starts = [_middle(document, tokenizer) for document in documents if document.is_reply.any()]
+    else:
+        starts = [document.ids[: min(TEXT_START, model.context // 2)] for document in documents]
     with undisturbed(model):
         replies = generate(model, tokenizer, [start.tolist() for start in starts], CONFIG)
     end, user = tokenizer.special["<|end|>"], tokenizer.special["<|user|>"]

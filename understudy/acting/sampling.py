@@ -10,6 +10,9 @@ from torch import Tensor
 
 from understudy.lab.errors import ConfigError
 
+COLDEST = 1e-6
+"""Temperatures above 0 and below this count as this: scores divided by less would not be finite."""
+
 
 @dataclass(frozen=True)
 class SamplingConfig:
@@ -41,9 +44,10 @@ class SamplingConfig:
             ("min_p", 0.0, 1.0),
             ("repetition_penalty", 1e-3, 1e3),
             ("max_tokens", 1, 10**9),
+            ("sampling_seed", 0, 2**63 - 1),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 option = "--" + name.replace("_", "-")
                 raise ConfigError(f"{option} {value} is out of range; expected {low:g} to {high:g}")
         if "" in self.stop:
@@ -99,7 +103,7 @@ def shape_scores(scores_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | No
     if seen_BV is not None and config.repetition_penalty != 1:
         scores_BV = penalise_repetition(scores_BV, seen_BV, config.repetition_penalty)
     if config.temperature not in (0, 1):
-        scores_BV = scores_BV / config.temperature
+        scores_BV = scores_BV / max(config.temperature, COLDEST)
     if config.top_k:
         scores_BV = keep_top_k(scores_BV, config.top_k)
     if config.top_p < 1:

@@ -66,6 +66,23 @@ def source_files(config: DataConfig) -> list[Path]:
     return [] if is_smalltalk(config) else expand([*config.data, *config.valid])
 
 
+def data_kind(config: DataConfig) -> Literal["chats", "text"]:
+    """What the data are, by a look at the head of each file.
+
+    Raises:
+        DataError: a file is missing or empty.
+        ConfigError: some are conversations and others plain text.
+    """
+    source_files(config)
+    if is_smalltalk(config):
+        return "chats"
+    kinds = {path: kind_of(path) for path in (*config.data, *config.valid)}
+    if len(set(kinds.values())) > 1:
+        both = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
+        raise ConfigError(f"conversations and plain text do not mix in one run: {both}")
+    return "chats" if "chats" in kinds.values() else "text"
+
+
 def train_tokenizer(kind: Literal["bpe", "bytes"], vocab_size: int, config: DataConfig, seed: int) -> Tokenizer:
     """Bytes as they are, or a BPE learned from the first part of the training data."""
     if kind == "bytes":
@@ -86,7 +103,7 @@ def prepare(
     """
     if is_smalltalk(config):
         return _prepare_smalltalk(config, tokenizer, context, seed, cache)
-    kind = _kind(config)
+    kind = data_kind(config)
     report = Report()
     train = _store(config.data, kind, config, tokenizer, context, cache, report)
     if not config.valid and not hold_out:
@@ -104,9 +121,8 @@ def prepare(
             raise DataError("every training document stands in the validation files too; name other files")
     assert not len(leaked(train.hashes[train_docs], valid.hashes[valid_docs]))
     lines = [report.summary()] if report.good or report.bad else []
-    lines.append(
-        f"{len(train_docs):,} documents to learn from, {len(valid_docs):,} held out, {train.meta.tokens:,} tokens"
-    )
+    held_out = f" to learn from, {len(valid_docs):,} held out" if hold_out else ""
+    lines.append(f"{len(train_docs):,} documents{held_out}, {train.meta.tokens:,} tokens")
     if len(leaks):
         lines.append(f"{len(leaks):,} training documents left out: they stand in the validation files too")
     return Corpus(train, train_docs, valid, valid_docs, kind, "\n".join(lines))
@@ -131,20 +147,12 @@ def _prepare_smalltalk(config: DataConfig, tokenizer: Tokenizer, context: int, s
     return Corpus(train, np.arange(len(train)), valid, np.arange(len(valid)), "chats", summary)
 
 
-def _kind(config: DataConfig) -> Literal["chats", "text"]:
-    kinds = {path: kind_of(path) for path in (*config.data, *config.valid)}
-    if len(set(kinds.values())) > 1:
-        both = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
-        raise ConfigError(f"conversations and plain text do not mix in one run: {both}")
-    return "chats" if "chats" in kinds.values() else "text"
-
-
 def _texts(config: DataConfig, seed: int) -> Iterator[list[str]]:
     """The training data's texts, a list for each conversation or section."""
     if is_smalltalk(config):
         for talk in generate(min(4000, config.smalltalk_conversations), child_seed(seed, SMALLTALK), "train"):
             yield _contents(talk.conversation)
-    elif _kind(config) == "text":
+    elif data_kind(config) == "text":
         for text in read_documents(config.data, Report(), config.strict):
             yield [text]
     else:
@@ -172,7 +180,12 @@ def _store(
         conversations = read_conversations(paths, report, config.strict)
         documents = render_windows(conversations, tokenizer, context, report, config.strict)
     contents = [fingerprint(path)["sha256"] for path in expand(paths)]
-    return _cached(cache, documents, tokenizer, [contents, kind, context, config.strict])
+    try:
+        return _cached(cache, documents, tokenizer, [contents, kind, context, config.strict])
+    except DataError as error:
+        if report.good and report.problems:  # read, and then left out one and all
+            raise DataError(f"nothing usable in {' '.join(paths)}: {report.problems[0]}") from error
+        raise
 
 
 def _cached(cache: Path, documents: Iterator[Rendered], tokenizer: Tokenizer, key: list[Any]) -> TokenStore:

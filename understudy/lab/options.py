@@ -10,7 +10,12 @@ import tyro
 from understudy.lab.errors import ConfigError, suggestion
 
 Options = TypeVar("Options")
-STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs)
+STYLE = (
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.PositionalRequiredArgs,
+    tyro.conf.DisallowNone,  # an option is left out rather than given as None
+)
 
 
 def parse(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
@@ -27,8 +32,8 @@ def parse(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
         raise ConfigError(f"`{prog}`: {_one_line(complaint.getvalue())}; see {prog} --help") from error
     options, unknown = parsed
     if unknown:
-        hint = suggestion(unknown[0], _names(kind, prog)) or f"; see {prog} --help"
-        raise ConfigError(f"`{prog}` does not know {unknown[0]}{hint}")
+        hint = suggestion(unknown[0].partition("=")[0], _names(kind, prog)) or f"; see {prog} --help"
+        raise ConfigError(f"`{prog}` does not know {unknown[0]!r}{hint}")
     return options
 
 

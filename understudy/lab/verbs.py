@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from understudy.lab.errors import UserError, suggestion
+from understudy.lab.options import parse
 from understudy.lab.show import runs_table, set_note, show
 from understudy.lab.store import find_run, list_runs, runs_folder
 
 LATEST = 30
-PARSING = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
-Options = TypeVar("Options")
 Reference = Annotated[str, tyro.conf.arg(metavar="ID")]
 
 
@@ -54,14 +53,14 @@ def main(argv: Sequence[str], console: Console) -> int:
     """Does what `understudy runs *argv` asks, and returns the exit code. Raises UserError for a wrong command line."""
     command, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
     if command == "":
-        _list(_parse(ListOptions, rest, "understudy runs"), console)
+        _list(parse(ListOptions, rest, "understudy runs"), console)
     elif command == "show":
-        show(find_run(_parse(ShowOptions, _with_run(rest, command), "understudy runs show").run), console)
+        show(find_run(parse(ShowOptions, _with_run(rest, command), "understudy runs show").run), console)
     elif command == "note":
         # The note's own words may begin with a dash.
         words = _with_run(rest, command)
         words = words if words[0] in ("-h", "--help") else [words[0], "--", *words[1:]]
-        note = _parse(NoteOptions, words, "understudy runs note")
+        note = parse(NoteOptions, words, "understudy runs note")
         set_note(find_run(note.run), " ".join(note.text))
     else:
         close = suggestion(command, ["show", "note"]) or "; expected show, note, or nothing to list the runs"
@@ -84,15 +83,3 @@ def _with_run(arguments: Sequence[str], command: str) -> list[str]:
     if not arguments:
         raise UserError(f"`understudy runs {command}` needs the id of a run, such as brave-otter or last")
     return list(arguments)
-
-
-def _parse(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
-    parsed: tuple[Options, list[str]] = tyro.cli(
-        kind, args=list(arguments), prog=prog, config=PARSING, return_unknown_args=True
-    )
-    options, unknown = parsed
-    if unknown:
-        known: Any = ["--help", "--all"] if kind is ListOptions else ["--help"]
-        hint = suggestion(unknown[0], known) or f"; `{prog} --help` lists what there is"
-        raise UserError(f"`{prog}` does not know {unknown[0]!r}{hint}")
-    return options

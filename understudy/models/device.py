@@ -1,5 +1,8 @@
 """Where and how to compute: device and number format."""
 
+import ctypes
+import sys
+from functools import cache
 from typing import Literal
 
 import torch
@@ -9,7 +12,7 @@ from understudy.lab.errors import ConfigError
 Dtype = Literal["auto", "float32", "bfloat16"]
 
 # Below this width the matrices are too small for bfloat16 to win back the cost of converting them (docs/journal.md).
-BFLOAT16_WIDTH_ON_CPU = 256
+BFLOAT16_WIDTH_ON_CPU = 192
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -25,9 +28,15 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+@cache
+def cpu_has_amx() -> bool:
+    """Whether this CPU multiplies whole tiles of bfloat16 at once."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16 products (AMX, or AVX-512 BF16)."""
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return cpu_has_amx() or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def pick_dtype(dtype: Dtype, device: torch.device, width: int) -> torch.dtype:
@@ -43,6 +52,20 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """The number format that matrix products with `x` have here: autocast's, or its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 def prepare_process() -> None:
-    """Flush denormal numbers to zero: on a CPU they cost up to four times as much as others."""
+    """Two settings for a process that trains or samples on a CPU.
+
+    Denormal numbers, which cost up to four times as much as others, become zero. And freed memory is kept: each step
+    wants the same large tensors again, and glibc would hand them back to the system in between.
+    """
     torch.set_flush_denormal(True)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # musl has none
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(mmap_threshold, 32 << 20)  # the most that glibc allows

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from understudy.lab.errors import TooLongError
 from understudy.models.cores import BlockKind, Core, CoreSpec
+from understudy.models.device import compute_dtype, cpu_has_amx
+from understudy.models.functional import rms_norm, squared_relu
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,21 @@ class BlockStyle:
     rms_norm: bool
     rotary: bool
     qk_norm: bool
+    token_shift: bool
     bias: bool
     squared_relu: bool
 
 
 STYLES: dict[BlockKind, BlockStyle] = {
-    "gpt1": BlockStyle(pre_norm=False, rms_norm=False, rotary=False, qk_norm=False, bias=True, squared_relu=False),
-    "gpt2": BlockStyle(pre_norm=True, rms_norm=False, rotary=False, qk_norm=False, bias=True, squared_relu=False),
-    "modern": BlockStyle(pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, bias=False, squared_relu=True),
+    "gpt1": BlockStyle(
+        pre_norm=False, rms_norm=False, rotary=False, qk_norm=False, token_shift=False, bias=True, squared_relu=False
+    ),
+    "gpt2": BlockStyle(
+        pre_norm=True, rms_norm=False, rotary=False, qk_norm=False, token_shift=False, bias=True, squared_relu=False
+    ),
+    "modern": BlockStyle(
+        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, token_shift=True, bias=False, squared_relu=True
+    ),
 }
 
 
@@ -43,25 +52,12 @@ class Cache:
     keys_LBHSK: Tensor
     values_LBHSK: Tensor
     length_B: Tensor
+    previous_B1D: Tensor
+    """Each row's last input, for the token shift."""
     longest: int = 0
     """At least length_B.max(), known without asking the device."""
     ragged: bool = False
     """False only where every row holds exactly `longest` tokens, which needs no mask."""
-
-    def rows(self, index_B: Tensor) -> "Cache":
-        """The state of some rows alone, in the given order."""
-        return replace(
-            self,
-            keys_LBHSK=self.keys_LBHSK[:, index_B],
-            values_LBHSK=self.values_LBHSK[:, index_B],
-            length_B=self.length_B[index_B],
-        )
-
-    def truncated(self, length: int) -> "Cache":
-        """The state as it was when each row held only its first `length` tokens."""
-        if self.ragged:
-            return replace(self, length_B=self.length_B.clamp(max=length), longest=min(self.longest, length))
-        return replace(self, length_B=torch.full_like(self.length_B, length), longest=length)
 
 
 @dataclass
@@ -104,6 +100,9 @@ class Transformer(Core):
         # embeddings begin far smaller than what the blocks add.
         self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
         self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
+        # A share of the input before is added to each: what copying needs to know (which token came after which) is
+        # there from the first layer on, and is learned in far fewer steps (token shift, Peng 2023, "RWKV").
+        self.shift = nn.Parameter(torch.full((spec.width,), 0.5)) if self.style.token_shift else None
         self._rotations: tuple[Tensor, Tensor] | None = None
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
@@ -114,7 +113,8 @@ class Transformer(Core):
         weight = next(self.parameters())
         shape = (len(self.blocks), batch_size, self.heads, max_len, self.head_size)
         length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
-        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B)
+        previous_B1D = weight.new_zeros(batch_size, 1, self.heads * self.head_size)
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, previous_B1D)
 
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
@@ -122,11 +122,15 @@ class Transformer(Core):
         """See `Core.forward`. Raises TooLongError when an episode outgrows the context or the cache."""
         time = x_BTD.shape[1]
         if state is None:
-            layout, write = self._layout_fresh(x_BTD, reset_BT), None
+            layout, write, previous_B1D = self._layout_fresh(x_BTD, reset_BT), None, torch.zeros_like(x_BTD[:, :1])
             if time > self.context:
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
+            previous_B1D = state.previous_B1D
             state, layout, write = _layout_cached(state, time, reset_BT)
+            state.previous_B1D = x_BTD[:, -1:]
+        if self.shift is not None:
+            x_BTD = _shifted(x_BTD, previous_B1D, reset_BT, self.shift)
         x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
@@ -159,7 +163,7 @@ class Transformer(Core):
         """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype."""
         device = x_BTD.device
         # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
-        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else x_BTD.dtype
+        dtype = compute_dtype(x_BTD)
         table = self._rotations
         if table is None or table[0].dtype != dtype or table[0].device != device:
             frequency = 10_000.0 ** (-torch.arange(0, self.head_size, 2, dtype=torch.float64) / self.head_size)
@@ -223,17 +227,20 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTD).view(batch, time, 3, self.heads, self.head_size)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         if self.qk_norm:
-            q, k = F.rms_norm(q, (self.head_size,)), F.rms_norm(k, (self.head_size,))
+            q, k = rms_norm(q), rms_norm(k)
         if layout.cosine is not None and layout.sine is not None:
             q, k = _rotate(q, layout.cosine, layout.sine), _rotate(k, layout.cosine, layout.sine)
         if cached is not None and write is not None:
             k, v = write(cached, k, v)
         dropout = self.dropout if self.training else 0.0
-        if layout.pieces is not None:
-            y_BTD = _attend_in_pieces(q, k, v, layout.pieces, dropout)
-        else:
-            y_BHTK = F.scaled_dot_product_attention(q, k, v, layout.mask_B1TS, dropout, layout.causal)
-            y_BTD = y_BHTK.transpose(1, 2)
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not cpu_has_amx():
+            q, k, v = q.float(), k.float(), v.float()  # torch's attention is slower in bfloat16 there
+        with torch.autocast(q.device.type, enabled=False):  # which would undo that
+            if layout.pieces is not None:
+                y_BTD = _attend_in_pieces(q, k, v, layout.pieces, dropout)
+            else:
+                y_BHTK = F.scaled_dot_product_attention(q, k, v, layout.mask_B1TS, dropout, layout.causal)
+                y_BTD = y_BHTK.transpose(1, 2)
         return self.drop(self.out(y_BTD.reshape(batch, time, width)))
 
 
@@ -251,7 +258,7 @@ class MLP(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Each position by itself."""
         up_BTF = self.up(x_BTD)
-        up_BTF = F.relu(up_BTF).square() if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
+        up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
         return self.drop(self.out(up_BTF))
 
 
@@ -343,6 +350,14 @@ def _same_episode(reset_BT: Tensor) -> Tensor:
     return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
 
 
+def _shifted(x_BTD: Tensor, previous_B1D: Tensor, reset_BT: Tensor | None, share_D: Tensor) -> Tensor:
+    """Each input with a share of the one before it in its episode."""
+    before_BTD = torch.cat([previous_B1D, x_BTD[:, :-1]], dim=1)
+    if reset_BT is not None:
+        before_BTD = before_BTD.masked_fill(reset_BT[:, :, None], 0)
+    return torch.addcmul(x_BTD, before_BTD, share_D)
+
+
 def _episode_lengths(reset_BT: Tensor) -> list[int]:
     starts_BT = reset_BT.clone()
     starts_BT[:, 0] = True
@@ -353,10 +368,12 @@ def _episode_lengths(reset_BT: Tensor) -> list[int]:
 
 def _attend_in_pieces(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], dropout: float) -> Tensor:
     """Causal attention within each episode; y_NHK over all rows' steps end to end."""
-    pieces = [x_BHTK.transpose(1, 2).flatten(0, 1).split(lengths) for x_BHTK in (q, k, v)]
+    q_pieces, k_pieces, v_pieces = (x_BHTK.transpose(1, 2).flatten(0, 1).split(lengths) for x_BHTK in (q, k, v))
     attended = [
-        F.scaled_dot_product_attention(*(x_LHK.transpose(0, 1)[None] for x_LHK in piece), None, dropout, is_causal=True)
-        for piece in zip(*pieces, strict=True)
+        F.scaled_dot_product_attention(
+            q_LHK.transpose(0, 1)[None], k_LHK.transpose(0, 1)[None], v_LHK.transpose(0, 1)[None], None, dropout, True
+        )
+        for q_LHK, k_LHK, v_LHK in zip(q_pieces, k_pieces, v_pieces, strict=True)
     ]
     return torch.cat([y_1HLK[0].transpose(0, 1) for y_1HLK in attended])
 
@@ -367,8 +384,16 @@ def _rotate(x_BHTK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return x_BHTK * cosine + x_BHTK.roll(half, dims=-1) * sine
 
 
+class RMSNorm(nn.Module):
+    """Root-mean-square norm without a gain: the matrices that follow can scale."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `functional.rms_norm`; under autocast in its dtype, which the matrices want."""
+        return rms_norm(x, compute_dtype(x))
+
+
 def _norm(width: int, style: BlockStyle) -> nn.Module:
-    return nn.RMSNorm(width, eps=1e-5) if style.rms_norm else nn.LayerNorm(width, eps=1e-5)
+    return RMSNorm() if style.rms_norm else nn.LayerNorm(width, eps=1e-5)
 
 
 def _zero_bias(module: nn.Module) -> None:

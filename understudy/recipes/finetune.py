@@ -1,13 +1,14 @@
 """Go on training a model on conversations."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from understudy.data.corpus import DataConfig, prepare, source_files
+from understudy.data.corpus import DataConfig, data_kind, prepare
 from understudy.lab.errors import ConfigError
 from understudy.lab.run import Run
+from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
-from understudy.recipes.learning import Options, cache_folder, learn
-from understudy.training.checkpoint import load_model, locate
+from understudy.recipes.learning import Options, RunOptions, cache_folder, learn, parents, record_data, working
+from understudy.training.checkpoint import find_checkpoint, load_model, locate
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -26,23 +27,27 @@ class Config:
         default_factory=lambda: LearnerConfig(steps=500, lr=3e-4, schedule="linear", warmup=20, final_lr=0.0)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)
-    options: Options = field(default_factory=Options)
+    options: RunOptions = field(default_factory=Options)
+
+    def checked(self, world: World) -> "Config":
+        """Itself with the base's checkpoint for `base`, or a UserError that names what cannot work."""
+        pick_device(self.options.device)
+        check_dropout(self.dropout)
+        self.learner.checked(world)
+        if data_kind(self.data) != "chats":
+            raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
+        # Found once and for all: when the run is resumed, "last" would be the run itself.
+        return replace(self, base=str(find_checkpoint(locate(self.base))))
 
 
 def main(config: Config, run: Run, world: World) -> None:
     """See `Config`."""
     device = pick_device(config.options.device)
-    # A resumed run must not look for "last" again: by now it is the last one itself.
-    base = load_model(locate(run.record["outcome"].get("base") or config.base))
-    run.finish(base=str(base.folder))
-    run.update(parents=[base.folder.parent.parent.name])
-    for path in source_files(config.data):
-        run.add_data(path)
-    with main_first(world):
+    base = load_model(locate(config.base))
+    run.update(parents=parents(base))
+    record_data(run, config.data)
+    with main_first(world), working(run, f"preparing {' '.join(config.data.data)}"):
         corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))
-    if corpus.kind != "chats":
-        raise ConfigError(f"--data {' '.join(config.data.data)} is plain text; fine-tuning takes conversations")
     model = base.model
     model.set_dropout(config.dropout)
-    learner = config.learner.checked(world)
-    learn(run, world, model, base.tokenizer, corpus, config.data, learner, config.loop, 0.0, device)
+    learn(run, world, model, base.tokenizer, corpus, config.data, config.learner, config.loop, 0.0, device)

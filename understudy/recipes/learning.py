@@ -1,20 +1,25 @@
 """What pretraining and fine-tuning share: one model, one corpus, the loop, and the figures at the end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import tyro
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from understudy.acting.recall import answers, shares_right
 from understudy.acting.samples import sample_talk
 from understudy.data.batches import PackedBatches
-from understudy.data.corpus import Corpus, DataConfig, is_smalltalk
+from understudy.data.corpus import Corpus, DataConfig, is_smalltalk, source_files
 from understudy.data.smalltalk import generate
 from understudy.data.tokenizers import Tokenizer
 from understudy.lab.config import child_seed
 from understudy.lab.run import Run
 from understudy.models.language_model import LanguageModel
-from understudy.training.checkpoint import list_checkpoints, restore
+from understudy.training.checkpoint import Loaded, list_checkpoints, restore
 from understudy.training.distributed import World
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loop import LoopConfig, train
@@ -35,9 +40,34 @@ class Options:
     """Go on with this run (its id, or last) from its last checkpoint, with the options it was started with."""
 
 
+RunOptions = Annotated[Options, tyro.conf.arg(name="run")]  # the title over these options in a help
+
+
 def cache_folder(run: Run) -> Path:
     """Where token stores are kept between runs."""
     return run.folder.parent / "cache"
+
+
+def record_data(run: Run, data: DataConfig) -> None:
+    """Record the fingerprints of the files that are read."""
+    for path in source_files(data):
+        run.add_data(path)
+
+
+def parents(loaded: Loaded) -> list[str]:
+    """The run that a model comes from, if it comes from one."""
+    folder = loaded.folder.parent.parent
+    return [folder.name] if (folder / "run.json").exists() else []
+
+
+@contextmanager
+def working(run: Run, what: str) -> Iterator[None]:
+    """Say what may take a while, and show on a terminal that it goes on."""
+    run.say(what, style="dim")
+    columns = SpinnerColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=run.console, transient=True, disable=not run.console.is_terminal) as progress:
+        progress.add_task("", total=None)
+        yield
 
 
 def learn(

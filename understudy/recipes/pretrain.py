@@ -5,14 +5,14 @@ from typing import Literal
 
 import torch
 
-from understudy.data.corpus import DataConfig, prepare, source_files, train_tokenizer
+from understudy.data.corpus import DataConfig, data_kind, prepare, train_tokenizer
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
 from understudy.lab.errors import ConfigError
 from understudy.lab.run import Run
 from understudy.models.cores import CoreConfig
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
-from understudy.recipes.learning import Options, cache_folder, learn
+from understudy.recipes.learning import Options, RunOptions, cache_folder, learn, record_data, working
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -35,29 +35,37 @@ class Config:
     model: CoreConfig = field(default_factory=CoreConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    options: Options = field(default_factory=Options)
+    options: RunOptions = field(default_factory=Options)
+
+    def checked(self, world: World) -> "Config":
+        """Itself, or a UserError that names what cannot work."""
+        pick_device(self.options.device)
+        self.model.resolved()
+        self.learner.checked(world)
+        if not 0 <= self.other_weight <= 1:
+            raise ConfigError(f"--other-weight {self.other_weight} is out of range; expected 0 to 1")
+        data_kind(self.data)
+        return self
 
 
 def main(config: Config, run: Run, world: World) -> None:
     """See `Config`."""
     device = pick_device(config.options.device)
     spec = config.model.resolved()
-    learner = config.learner.checked(world)
-    if not 0 <= config.other_weight <= 1:
-        raise ConfigError(f"--other-weight {config.other_weight} is out of range; expected 0 to 1")
-    for path in source_files(config.data):
-        run.add_data(path)
+    record_data(run, config.data)
     with main_first(world):
         tokenizer = _tokenizer(config, run)
-        corpus = prepare(config.data, tokenizer, spec.context, config.options.seed, cache_folder(run))
+        with working(run, f"preparing {' '.join(config.data.data)}"):
+            corpus = prepare(config.data, tokenizer, spec.context, config.options.seed, cache_folder(run))
     torch.manual_seed(run.seed("init"))
     model = LanguageModel(spec, tokenizer.vocab_size)
-    learn(run, world, model, tokenizer, corpus, config.data, learner, config.loop, config.other_weight, device)
+    learn(run, world, model, tokenizer, corpus, config.data, config.learner, config.loop, config.other_weight, device)
 
 
 def _tokenizer(config: Config, run: Run) -> Tokenizer:
     """The run's tokenizer: trained when it begins, read again when it goes on."""
     if not (run.folder / "tokenizer.json").exists():
-        run.say("training the tokenizer" if config.tokenizer == "bpe" else "bytes are the tokens", style="dim")
-        train_tokenizer(config.tokenizer, config.vocab_size, config.data, config.options.seed).save(run.folder)
+        with working(run, f"making the tokenizer: {config.tokenizer}"):
+            tokenizer = train_tokenizer(config.tokenizer, config.vocab_size, config.data, config.options.seed)
+        tokenizer.save(run.folder)
     return load_tokenizer(run.folder)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.text import Text
 
 from understudy.acting.generate import generate
 from understudy.acting.sampling import SamplingConfig
@@ -11,6 +10,7 @@ from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
 from understudy.lab.errors import ConfigError
 from understudy.models.device import pick_device
+from understudy.serving.terminal import visible
 from understudy.training.checkpoint import load_model, locate
 
 
@@ -41,6 +41,6 @@ def main(config: Config, console: Console) -> None:
         said = [Message("user", config.prompt)] if config.prompt else []
         prompt = render_prompt(said, loaded.tokenizer)
     for reply in generate(loaded.model, loaded.tokenizer, [prompt] * config.count, sampling):
-        console.print(Text(reply.text), soft_wrap=True)
+        console.print(visible(reply.text), soft_wrap=True)
         if config.count > 1:
             console.rule(style="dim")

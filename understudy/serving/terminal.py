@@ -1,10 +1,14 @@
 """A chat in the terminal: lines with history, replies that stream, and a few commands."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,12 +32,14 @@ HELP = {
     "/quit": "leave (or Ctrl-D); Ctrl-C stops a reply",
 }
 
+CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
 
 @dataclass(frozen=True)
 class Config:
     """Chats with a trained model in the terminal; without a terminal, answers each line of standard input."""
 
-    run: str = "smalltalk"
+    run: tyro.conf.Positional[str] = "smalltalk"
     """Whom to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk:
     the built-in model, which is trained first (about three minutes) unless a finished one is there."""
     system: str | None = None
@@ -47,53 +53,63 @@ def main(config: Config, folder: Path, console: Console) -> None:
     """Chat with the model in `folder`, a run's or a checkpoint's."""
     loaded = load_model(folder, pick_device(config.device))
     chat = Chat(loaded.model, loaded.tokenizer, config.sampling, config.system)
-    if sys.stdin.isatty():
-        console.print(
-            f"Talking with {loaded.folder.parent.parent.name}, {loaded.model.parameter_count():,} parameters."
-        )
+    if sys.stdin and sys.stdin.isatty():
+        name = loaded.folder.parent.parent.name if loaded.folder.parent.name == "checkpoints" else loaded.folder.name
+        console.print(Text(f"Talking with {name}, {loaded.model.parameter_count():,} parameters."))
         console.print("Type /help for commands, Ctrl-D to leave.\n", style="dim")
         _interactive(chat, console)
     else:
-        _piped(chat, console, (line.rstrip("\r\n") for line in sys.stdin))
+        _piped(chat, console, _input_lines())
+
+
+def _input_lines() -> Iterable[str]:
+    """The lines of standard input, if there is one; bytes that are no UTF-8 become U+FFFD."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin or ()
 
 
 def _interactive(chat: Chat, console: Console) -> None:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
 
-    history = Path.home() / ".local" / "state" / "understudy" / "chat-history"
-    history.parent.mkdir(parents=True, exist_ok=True)
+    file = history_file()
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)), auto_suggest=AutoSuggestFromHistory()
+        history=FileHistory(file) if file else InMemoryHistory(), auto_suggest=AutoSuggestFromHistory()
     )
     while True:
         try:
-            line = session.prompt("you: ").strip()
+            _answer(chat, session.prompt("you: ").strip(), console)
+        except UserError as error:
+            console.print(Text(str(error), style="red"))
         except KeyboardInterrupt:
             continue
         except EOFError:
             return
-        if line in ("/quit", "/exit"):
-            return
-        try:
-            _answer(chat, line, console)
-        except UserError as error:
-            console.print(Text(str(error), style="red"))
+
+
+def history_file() -> Path | None:
+    """Where the lines typed are kept: below XDG_STATE_HOME, by default ~/.local/state; None where that is read-only."""
+    file = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "understudy" / "chat-history"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError:
+        return None
+    return file
 
 
 def _piped(chat: Chat, console: Console, lines: Iterable[str]) -> None:
     """Answer each line; with no line at all, show a sample conversation."""
-    said = False
-    for line in lines:
-        if line.strip():
-            said = True
-            console.print(Text(f"you: {line}"), soft_wrap=True)
-            _answer(chat, line.strip(), console)
-    if not said:
-        for line in DEMO_LINES:
+    given = (line.strip() for line in lines if line.strip())
+    first = next(given, None)
+    try:
+        for line in DEMO_LINES if first is None else chain([first], given):
             console.print(Text(f"you: {line}"), soft_wrap=True)
             _answer(chat, line, console)
+    except EOFError:
+        return
 
 
 def _answer(chat: Chat, line: str, console: Console) -> None:
@@ -109,21 +125,29 @@ def _answer(chat: Chat, line: str, console: Console) -> None:
         _stream(chat, chat.say(line), console)
 
 
-def _stream(chat: Chat, pieces: Iterator[str], console: Console) -> None:
-    """Show a reply as it comes; Ctrl-C stops it."""
-    console.print("bot: ", style="bold green", end="")
+def _stream(chat: Chat, pieces: Generator[str], console: Console) -> None:
+    """Show a reply as it comes; Ctrl-C stops it, and without a terminal everything."""
     try:
-        for piece in pieces:
-            console.print(Text(piece), end="", soft_wrap=True)
+        first = next(pieces)  # a message that cannot be answered is refused here, before anything is shown
+        console.print("bot: ", style="bold green", end="")
+        for piece in chain([first], pieces):
+            console.print(visible(piece), end="", soft_wrap=True)
             console.file.flush()
     except KeyboardInterrupt:
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
+        if not sys.stdin.isatty():
+            raise
         console.print(" …", end="")
     console.print()
     if chat.last and chat.last.dropped:
         console.print(
             f"(the oldest {chat.last.dropped} messages no longer fit the context and were dropped)", style="dim"
         )
+
+
+def visible(text: str) -> Text:
+    """What a model says, with U+FFFD for characters that command a terminal."""
+    return Text(text.translate(CONTROLS))
 
 
 def _reset(chat: Chat, rest: str, console: Console) -> None:
@@ -156,15 +180,23 @@ def _why(chat: Chat, rest: str, console: Console) -> None:
 
 
 def _save(chat: Chat, rest: str, console: Console) -> None:
-    path = Path(rest or "conversation.jsonl").expanduser()
-    if not chat.messages:
-        raise UserError("/save: nothing was said yet")
+    path = Path(rest or "conversation.jsonl")
+    said = tuple(message for message in chat.messages if message.content.strip())  # files hold no empty replies
+    if not any(message.role == "assistant" for message in said):
+        raise UserError("/save: there is no reply yet; say something first")
     try:
-        before = path.read_text() if path.exists() else ""
-        write_atomically(path, before + conversation_to_json(Conversation(tuple(chat.messages))) + "\n")
-    except OSError as error:
-        raise UserError(f"/save: cannot write {path}: {error.strerror}; name another file") from error
-    console.print(f"Saved to {path}.", style="dim")
+        path = path.expanduser()
+        before = path.read_bytes() if path.exists() else b""
+        if before and not before.endswith(b"\n"):
+            before += b"\n"
+        write_atomically(path, before + conversation_to_json(Conversation(said)).encode() + b"\n")
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
+        raise UserError(f"/save: cannot write {path}: {error}; name another file") from error
+    console.print(Text(f"Saved to {path}.", style="dim"))
+
+
+def _quit(chat: Chat, rest: str, console: Console) -> None:
+    raise EOFError
 
 
 def _help(chat: Chat, rest: str, console: Console) -> None:
@@ -181,4 +213,6 @@ COMMANDS: dict[str, Callable[[Chat, str, Console], None]] = {
     "/why": _why,
     "/save": _save,
     "/help": _help,
+    "/quit": _quit,
+    "/exit": _quit,
 }

@@ -20,10 +20,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
-from understudy.lab.errors import CheckpointError
+from understudy.lab.config import from_dict
+from understudy.lab.errors import CheckpointError, ConfigError
 from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
 from understudy.models.language_model import LanguageModel
+from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 
 TRAINING_VERBS = ("pretrain", "finetune")
@@ -43,17 +45,23 @@ class Loaded:
 
 
 def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **progress: Any) -> Path:
-    """Write the learner's present state; `progress` (JSON) is kept beside it. Older checkpoints make room."""
+    """Write the learner's present state; `progress` (JSON) is kept beside it. Older checkpoints make room.
+
+    Of several processes all call this at the same step, and the first one writes.
+    """
     folder = run_folder / "checkpoints" / f"step-{learner.steps_done:06d}"
-    if folder.exists():
+    training = _training_tensors(learner)
+    if not learner.world.is_main or folder.exists():
         return folder
-    building = folder.with_name(f".{folder.name}-{os.getpid()}")
+    for torn in folder.parent.glob(".step-*"):  # a process that was killed left it half written
+        shutil.rmtree(torn)
+    building = folder.with_name(f".{folder.name}")
     building.mkdir(parents=True)
     save_file(
         {name: tensor.contiguous() for name, tensor in learner.model.state_dict().items()},
         building / "model.safetensors",
     )
-    save_file(_training_tensors(learner), building / "training.safetensors")
+    save_file(training, building / "training.safetensors")
     tokenizer.save(building)
     state = {
         "steps_done": learner.steps_done,
@@ -73,7 +81,8 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
 
 def list_checkpoints(run_folder: Path) -> list[Path]:
     """The whole checkpoints of a run, oldest first."""
-    return sorted(path.parent for path in (run_folder / "checkpoints").glob("step-*/state.json"))
+    folders = [path.parent for path in (run_folder / "checkpoints").glob("step-*/state.json")]
+    return sorted(folders, key=lambda folder: (len(folder.name), folder.name))  # step-1000000 is the later one
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -96,19 +105,65 @@ def locate(reference: str) -> Path:
 def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     """The model and tokenizer of a checkpoint, or of a run's last one, in evaluation mode."""
     folder = find_checkpoint(path)
-    try:
-        state = json.loads((folder / "state.json").read_text())
-        spec, vocab_size = CoreSpec(**state["spec"]), int(state["vocab_size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'state.json'} cannot be read ({error}); expected a checkpoint's") from error
+    state = _state(folder)
     with torch.device("meta"):  # the weights come from the file: initialising them first would take seconds
-        model = LanguageModel(spec, vocab_size)
+        model = LanguageModel(CoreSpec(**state["spec"]), state["vocab_size"])
     load_weights(model, folder, device)
     return Loaded(model.eval(), load_tokenizer(folder), folder, state)
 
 
 def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:
     """Fill the model from a checkpoint; CheckpointError where names or shapes differ."""
+    model.load_state_dict(_weights(model, folder, device), assign=True)
+    model.requires_grad_(True)
+
+
+def restore(learner: Learner, folder: Path) -> dict[str, Any]:
+    """Put the learner where the checkpoint's stood, random numbers included; returns the progress kept with it."""
+    state = _state(folder)
+    tensors = _read(folder / "training.safetensors", "cpu")
+    learner.model.load_state_dict(_weights(learner.model, folder, learner.device))
+    for kind, set_state in (("rng", torch.set_rng_state), ("rng_cuda", torch.cuda.set_rng_state)):
+        if kind in tensors:
+            states = tensors.pop(kind)  # of each process; with more of them than before, some draw alike
+            set_state(states[learner.world.rank % len(states)])
+    names = dict(learner.model.named_parameters())
+    for key, tensor in tensors.items():
+        slot, name = key.split(":", 1)
+        where = "cpu" if slot == "step" else names[name].device
+        learner.optimizer.state[names[name]][slot] = tensor.to(where)
+    learner.steps_done = state["steps_done"]
+    progress: dict[str, Any] = state["progress"]
+    return progress
+
+
+def _training_tensors(learner: Learner) -> dict[str, Tensor]:
+    names: dict[Tensor, str] = {parameter: name for name, parameter in learner.model.named_parameters()}
+    tensors = {"rng": everyones(torch.get_rng_state(), learner.world)}
+    if learner.device.type == "cuda":
+        tensors["rng_cuda"] = everyones(torch.cuda.get_rng_state(learner.device), learner.world)
+    for parameter, slots in learner.optimizer.state.items():
+        for slot, value in slots.items():
+            tensors[f"{slot}:{names[parameter]}"] = value.contiguous()
+    return tensors
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """state.json, which names a model that can be."""
+    path = folder / "state.json"
+    try:
+        state: dict[str, Any] = json.loads(path.read_text())
+        from_dict(CoreSpec, state["spec"])
+        numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done")}
+        return {**state, **numbers, "progress": dict(state["progress"])}
+    except KeyError as error:
+        raise CheckpointError(f"{path} says nothing of {error}; expected a checkpoint's") from error
+    except (OSError, ValueError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); take an earlier checkpoint") from error
+
+
+def _weights(model: LanguageModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
+    """The checkpoint's weights, which have the model's names and shapes."""
     tensors = _read(folder / "model.safetensors", device)
     wanted = model.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
@@ -117,40 +172,8 @@ def load_weights(model: LanguageModel, folder: Path, device: torch.device | str 
         if here != there:
             raise CheckpointError(
                 f"{folder} is of another shape: its {name} is {there}, this model's is {here}; "
-                "give the size it was trained with, or leave the size out"
+                "expected a checkpoint of this very model"
             )
-    model.load_state_dict(tensors, assign=True)
-    model.requires_grad_(True)
-
-
-def restore(learner: Learner, folder: Path) -> dict[str, Any]:
-    """Put the learner where the checkpoint's stood, random numbers included; returns the progress kept with it."""
-    with torch.no_grad():
-        for name, tensor in _read(folder / "model.safetensors", learner.device).items():
-            learner.model.state_dict()[name].copy_(tensor)
-    tensors = _read(folder / "training.safetensors", "cpu")
-    torch.set_rng_state(tensors.pop("rng"))
-    if "rng_cuda" in tensors:
-        torch.cuda.set_rng_state(tensors.pop("rng_cuda"), learner.device)
-    names = dict(learner.model.named_parameters())
-    for key, tensor in tensors.items():
-        slot, name = key.split(":", 1)
-        where = "cpu" if slot == "step" else names[name].device
-        learner.optimizer.state[names[name]][slot] = tensor.to(where)
-    state = json.loads((folder / "state.json").read_text())
-    learner.steps_done = state["steps_done"]
-    progress: dict[str, Any] = state["progress"]
-    return progress
-
-
-def _training_tensors(learner: Learner) -> dict[str, Tensor]:
-    names: dict[Tensor, str] = {parameter: name for name, parameter in learner.model.named_parameters()}
-    tensors = {"rng": torch.get_rng_state()}
-    if learner.device.type == "cuda":
-        tensors["rng_cuda"] = torch.cuda.get_rng_state(learner.device)
-    for parameter, slots in learner.optimizer.state.items():
-        for slot, value in slots.items():
-            tensors[f"{slot}:{names[parameter]}"] = value.contiguous()
     return tensors
 
 

@@ -4,9 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+
+from understudy.lab.errors import UserError
+
+# The others wait while the first process tokenizes, evaluates or writes; for a lost one, torchrun ends them at once.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -30,13 +37,22 @@ def world_from_environment() -> World:
     )
 
 
+class FirstFailed(UserError):
+    """The first process met a mistake of the user's, so the others cannot go on either."""
+
+
 @contextmanager
 def process_group(world: World) -> Iterator[None]:
-    """Join the other processes (NCCL on GPUs, Gloo on CPUs) and leave them at the end."""
+    """Join the other processes (NCCL for tensors on GPUs, Gloo for others), each with a GPU of its own if there are any.
+
+    At the end leave them.
+    """
     if world.size == 1:
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
@@ -52,11 +68,24 @@ def total(value: float, world: World, device: torch.device) -> float:
     return float(tensor)
 
 
+def everyones(tensor: Tensor, world: World) -> Tensor:
+    """The `tensor` (on the CPU) of every process, by rank: [processes, ...]."""
+    if world.size == 1:
+        return tensor[None]
+    tensors = [torch.empty_like(tensor) for _ in range(world.size)]
+    dist.all_gather(tensors, tensor)
+    return torch.stack(tensors)
+
+
 @contextmanager
 def main_first(world: World) -> Iterator[None]:
-    """The first process goes ahead (to build what is then found in a cache), the others follow."""
-    if world.size > 1 and not world.is_main:
-        dist.barrier()
-    yield
-    if world.size > 1 and world.is_main:
-        dist.barrier()
+    """The first process goes ahead (to build what is then found in a cache); the others follow, or end where it failed."""
+    done = False
+    if not world.is_main and not total(0.0, world, torch.device("cpu")):
+        raise FirstFailed("the first process failed, and says why")
+    try:
+        yield
+        done = True
+    finally:
+        if world.is_main:
+            total(float(done), world, torch.device("cpu"))

@@ -1,9 +1,11 @@
 """The learner: one model, one optimizer, one step at a time."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,6 +17,20 @@ from understudy.models.language_model import LanguageModel
 from understudy.training.distributed import World, total
 from understudy.training.losses import TokenLoss
 from understudy.training.schedules import Schedule, rate_at
+
+
+RANGES = (  # the least and the most that each number may be
+    ("steps", 1, math.inf),
+    ("batch_size", 1, math.inf),
+    ("micro_batch_size", 0, math.inf),
+    ("lr", 1e-12, 1e3),
+    ("warmup", 0, math.inf),
+    ("final_lr", 0, 1),
+    ("weight_decay", 0, 1e3),
+    ("beta1", 0, 1 - 1e-9),
+    ("beta2", 0, 1 - 1e-9),
+    ("clip", 0, math.inf),
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +66,17 @@ class LearnerConfig:
 
     def checked(self, world: World) -> "LearnerConfig":
         """Itself, or a ConfigError that names the number that cannot work."""
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)} is too small; expected 1 or more")
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                option = "--" + name.replace("_", "-")
+                expected = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+                raise ConfigError(f"{option} {value} is out of range; expected {expected}")
         if self.batch_size % world.size:
-            raise ConfigError(f"--batch-size {self.batch_size} does not divide among {world.size} processes")
-        if self.lr <= 0:
-            raise ConfigError(f"--lr {self.lr} is too small; expected more than 0, such as 1e-3")
+            raise ConfigError(
+                f"--batch-size {self.batch_size} does not divide among {world.size} processes; "
+                f"try {-(-self.batch_size // world.size) * world.size}"
+            )
         return self
 
 
@@ -97,7 +117,7 @@ class Learner:
         """Learn from the batch (all processes': each takes its share); loss in nats a token, before the step."""
         self.model.train()
         parts = self._parts(batch)
-        weight = total(sum(float(weights_BT.sum()) for _, _, weights_BT, _ in parts), self.world, self.device)
+        weight = float(batch.weights_BT.sum(dtype=np.float64))
         assert weight > 0, "a batch without a single target"
         rate = self.config.lr * self._rate()
         for group in self.optimizer.param_groups:

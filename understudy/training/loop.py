@@ -13,6 +13,7 @@ from understudy.data.batches import PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.lab.run import Run
 from understudy.training.checkpoint import save_checkpoint
+from understudy.training.distributed import total
 from understudy.training.evaluation import evaluate
 from understudy.training.learner import Learner
 
@@ -45,7 +46,7 @@ def train(
     not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must leave
     random numbers alone.
     """
-    steps, figures = learner.config.steps, {}
+    steps, figures, is_main = learner.config.steps, {}, learner.world.is_main
     with _progress(run, steps) as progress, _stop_requested() as stop:
         task = progress.add_task("", total=steps, completed=learner.steps_done, figures="")
         while learner.steps_done < steps:
@@ -56,24 +57,31 @@ def train(
             step = learner.steps_done
             run.log(step, **metrics)
             last = step == steps
-            if learner.world.is_main and (last or _due(step, config.eval_every)):
+            if is_main and (last or _due(step, config.eval_every)):
                 figures = _evaluate(learner, valid, tokenizer, run, speed)
-            if learner.world.is_main and (last or _due(step, config.sample_every)) and config.sample_every:
+            if is_main and (last or _due(step, config.sample_every)) and config.sample_every:
                 _sample(sample, step, run)
-            if learner.world.is_main and (last or stop() or _due(step, config.save_every)):
+            # A signal reaches the processes at different moments, and all must stop after the same step.
+            stopping = total(float(stop()), learner.world, learner.device) > 0
+            if last or stopping or _due(step, config.save_every):
                 save_checkpoint(run.folder, learner, tokenizer, kind=kind)
             progress.update(task, completed=step, figures=_bar_text(metrics["loss"], figures, speed))
-            if stop() and not last:
+            if stopping and not last:
                 raise KeyboardInterrupt(f"stopped after step {step}")
+    if is_main and not figures:  # a run that was killed after its last step
+        figures = _evaluate(learner, valid, tokenizer, run)
     return figures
 
 
-def _evaluate(learner: Learner, valid: PackedBatches, tokenizer: Tokenizer, run: Run, speed: float) -> dict[str, float]:
+def _evaluate(
+    learner: Learner, valid: PackedBatches, tokenizer: Tokenizer, run: Run, speed: float | None = None
+) -> dict[str, float]:
     figures = evaluate(learner.model, valid.eval_batches(), tokenizer, learner.dtype)
     run.log(learner.steps_done, **figures)
     run.say(
         f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats a token, "
-        f"{figures['val_bpb']:.3f} bits a byte, perplexity {figures['val_perplexity']:.2f}; {speed:,.0f} tokens/s"
+        f"{figures['val_bpb']:.3f} bits a byte, perplexity {figures['val_perplexity']:.2f}"
+        + (f"; {speed:,.0f} tokens/s" if speed else "")
     )
     return figures
 

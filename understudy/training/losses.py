@@ -3,20 +3,10 @@
 Shape suffixes: B batch rows, T time steps, N chosen positions, V vocabulary.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
-
-
-def weighted_nll(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
-    """Σ w · −log p(target), in nats: a sum, so that sums over pieces add up to the sum over the whole.
-
-    >>> import torch
-    >>> weighted_nll(torch.zeros(2, 4), torch.tensor([1, 3]), torch.tensor([1.0, 0.5]))  # 1.5 ln 4
-    tensor(2.0794)
-    """
-    return (F.cross_entropy(logits_NV.float(), targets_N, reduction="none") * weights_N).sum()
 
 
 class TokenLoss(nn.Module):
