@@ -20,6 +20,7 @@ from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.lab.config import child_seed
 from understudy.lab.errors import ConfigError, DataError
 from understudy.lab.files import fingerprint
+from understudy.lab.options import Files
 
 SMALLTALK = "smalltalk"
 TOKENIZER_TEXTS = 20_000  # conversations or sections of text that a tokenizer is trained on
@@ -29,12 +30,12 @@ TOKENIZER_TEXTS = 20_000  # conversations or sections of text that a tokenizer i
 class DataConfig:
     """What to learn from."""
 
-    data: tuple[str, ...] = (SMALLTALK,)
+    data: Files = (SMALLTALK,)
     """Files or globs: conversations (JSONL, ShareGPT) or plain text, also gzip; smalltalk is the built-in world."""
-    valid: tuple[str, ...] = ()
+    valid: Files = ()
     """Files to validate on; without any, a share of the data is held out."""
     valid_share: float = 0.02
-    """Share of the conversations held out for validation, where no files are named for it."""
+    """Share of the conversations or texts held out for validation, where no files are named for it."""
     smalltalk_conversations: int = 24_000
     """How many built-in conversations to make."""
     strict: bool = False

@@ -1,9 +1,11 @@
 """Command lines from dataclasses: each field an option, its docstring the help."""
 
+import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import fields, is_dataclass
 from io import StringIO
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -15,6 +17,19 @@ STYLE = (
     tyro.conf.OmitArgPrefixes,
     tyro.conf.PositionalRequiredArgs,
     tyro.conf.DisallowNone,  # an option is left out rather than given as None
+)
+Files = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint=lambda names: f"(default: {names or 'none'})"),
+]
+RunName = Annotated[str, tyro.conf.arg(metavar="RUN")]
+# What tyro says, and how a newcomer would put it.
+PLAINLY = (
+    (r"Missing value for argument '(\S+)'.*", r"\1 lacks its value"),
+    (r"invalid choice '(.*)' for argument '(\S+)'. Expected one of \((.*)\)", r"\2 '\1' is unknown; expected \3"),
+    (r"Error parsing (\S+): .*could not convert string to float: (.*)", r"\1 takes a number, not \2"),
+    (r"Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)", r"\1 takes a whole number, not \2"),
+    (r"Missing from .*?: (\S+) (.*?)\.? \(required\)", r"\1 is missing: \2"),
 )
 
 
@@ -32,15 +47,19 @@ def parse(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
         raise ConfigError(f"`{prog}`: {_one_line(complaint.getvalue())}; see {prog} --help") from error
     options, unknown = parsed
     if unknown:
-        hint = suggestion(unknown[0].partition("=")[0], _names(kind, prog)) or f"; see {prog} --help"
+        hint = suggestion(unknown[0].partition("=")[0], _names(kind)) or f"; see {prog} --help"
         raise ConfigError(f"`{prog}` does not know {unknown[0]!r}{hint}")
     return options
 
 
-def _names(kind: type[Any], prog: str) -> list[str]:
-    """All option names, read off the parser that tyro builds."""
-    parser = tyro.extras.get_parser(kind, prog=prog, config=STYLE)
-    return [name for action in parser._actions for name in action.option_strings]
+def _names(kind: Any) -> list[str]:
+    """All option names: those of the dataclass and of the dataclasses in it."""
+    types_of = get_type_hints(kind)
+    names = ["--help"]
+    for field in fields(kind):
+        inner = types_of[field.name]
+        names += _names(inner) if is_dataclass(inner) else ["--" + field.name.replace("_", "-")]
+    return names
 
 
 def _one_line(box: str) -> str:
@@ -48,6 +67,9 @@ def _one_line(box: str) -> str:
     text = " ".join(box.translate({ord(c): " " for c in "╭╮╰╯─│├┤"}).split())
     for tail in ("For full helptext", "Argument helptext"):
         text = text.partition(tail)[0]
-    for head in ("Parsing error", "Value error", "Required options"):
+    for head in ("Parsing error", "Value error", "Required options", "Missing argument", "Invalid choice"):
         text = text.strip().removeprefix(head)
-    return text.strip(" .")
+    text = text.strip(" .")
+    for pattern, plainly in PLAINLY:
+        text = re.sub(f"^{pattern}$", plainly, text)
+    return text

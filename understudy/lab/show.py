@@ -23,7 +23,7 @@ WIDEST_CURVE = 100
 
 
 def runs_table(records: Iterable[Record]) -> Table:
-    """A table with one row a run, in the given order: id, verb, status, age, headline metric, note."""
+    """A table with one row a run, in the given order: id, verb, status, age, headline metric, note (or error)."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("run", "verb", "status", "age"):
         table.add_column(name, no_wrap=True, justify="right" if name == "age" else "left")
@@ -31,7 +31,8 @@ def runs_table(records: Iterable[Record]) -> Table:
     table.add_column("note")
     for record in records:
         status = Text(record.status, style=STATUS_STYLES.get(record.status, "yellow"))
-        cells = (record.verb, status, _age(record.created), _headline(record), record.note)
+        note = record.note or record.data.get("error", "")
+        cells = (record.verb, status, _age(record.created), _headline(record), note)
         table.add_row(Text(record.id), *(cell if isinstance(cell, Text) else _text(cell) for cell in cells))
     return table
 

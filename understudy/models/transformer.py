@@ -18,6 +18,9 @@ from understudy.models.cores import BlockKind, Core, CoreSpec
 from understudy.models.device import compute_dtype, cpu_has_amx
 from understudy.models.functional import rms_norm, squared_relu
 
+RECENT = 3
+"""How many inputs back the short convolution reaches."""
+
 
 @dataclass(frozen=True)
 class BlockStyle:
@@ -27,20 +30,32 @@ class BlockStyle:
     rms_norm: bool
     rotary: bool
     qk_norm: bool
-    token_shift: bool
+    short_convolution: bool
     bias: bool
     squared_relu: bool
 
 
 STYLES: dict[BlockKind, BlockStyle] = {
     "gpt1": BlockStyle(
-        pre_norm=False, rms_norm=False, rotary=False, qk_norm=False, token_shift=False, bias=True, squared_relu=False
+        pre_norm=False,
+        rms_norm=False,
+        rotary=False,
+        qk_norm=False,
+        short_convolution=False,
+        bias=True,
+        squared_relu=False,
     ),
     "gpt2": BlockStyle(
-        pre_norm=True, rms_norm=False, rotary=False, qk_norm=False, token_shift=False, bias=True, squared_relu=False
+        pre_norm=True,
+        rms_norm=False,
+        rotary=False,
+        qk_norm=False,
+        short_convolution=False,
+        bias=True,
+        squared_relu=False,
     ),
     "modern": BlockStyle(
-        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, token_shift=True, bias=False, squared_relu=True
+        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
     ),
 }
 
@@ -52,8 +67,8 @@ class Cache:
     keys_LBHSK: Tensor
     values_LBHSK: Tensor
     length_B: Tensor
-    previous_B1D: Tensor
-    """Each row's last input, for the token shift."""
+    recent_BRD: Tensor
+    """The last inputs of each row's episode (zeros before its start), for the short convolution."""
     longest: int = 0
     """At least length_B.max(), known without asking the device."""
     ragged: bool = False
@@ -100,9 +115,12 @@ class Transformer(Core):
         # embeddings begin far smaller than what the blocks add.
         self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
         self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
-        # A share of the input before is added to each: what copying needs to know (which token came after which) is
-        # there from the first layer on, and is learned in far fewer steps (token shift, Peng 2023, "RWKV").
-        self.shift = nn.Parameter(torch.full((spec.width,), 0.5)) if self.style.token_shift else None
+        # Each input is joined by a share of the few before it, channel by channel. What copying needs to know (which
+        # token came after which) is there from the first layer on, and is learned in a fraction of the steps
+        # (short convolution: Fu 2023, "H3"; token shift: Peng 2023, "RWKV").
+        self.taps_RD = nn.Parameter(torch.zeros(RECENT, spec.width)) if self.style.short_convolution else None
+        if self.taps_RD is not None:
+            nn.init.normal_(self.taps_RD, std=0.5)
         self._rotations: tuple[Tensor, Tensor] | None = None
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
@@ -113,24 +131,25 @@ class Transformer(Core):
         weight = next(self.parameters())
         shape = (len(self.blocks), batch_size, self.heads, max_len, self.head_size)
         length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
-        previous_B1D = weight.new_zeros(batch_size, 1, self.heads * self.head_size)
-        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, previous_B1D)
+        recent_BRD = weight.new_zeros(batch_size, RECENT, self.heads * self.head_size)
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, recent_BRD)
 
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:
         """See `Core.forward`. Raises TooLongError when an episode outgrows the context or the cache."""
         time = x_BTD.shape[1]
+        recent_BRD = None if state is None else state.recent_BRD
         if state is None:
-            layout, write, previous_B1D = self._layout_fresh(x_BTD, reset_BT), None, torch.zeros_like(x_BTD[:, :1])
+            layout, write = self._layout_fresh(x_BTD, reset_BT), None
             if time > self.context:
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
-            previous_B1D = state.previous_B1D
             state, layout, write = _layout_cached(state, time, reset_BT)
-            state.previous_B1D = x_BTD[:, -1:]
-        if self.shift is not None:
-            x_BTD = _shifted(x_BTD, previous_B1D, reset_BT, self.shift)
+        if self.taps_RD is not None:
+            x_BTD, recent_BRD = _convolved(x_BTD, recent_BRD, reset_BT, self.taps_RD)
+            if state is not None:
+                state.recent_BRD = recent_BRD
         x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
@@ -350,12 +369,28 @@ def _same_episode(reset_BT: Tensor) -> Tensor:
     return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
 
 
-def _shifted(x_BTD: Tensor, previous_B1D: Tensor, reset_BT: Tensor | None, share_D: Tensor) -> Tensor:
-    """Each input with a share of the one before it in its episode."""
-    before_BTD = torch.cat([previous_B1D, x_BTD[:, :-1]], dim=1)
+def _convolved(
+    x_BTD: Tensor, recent_BRD: Tensor | None, reset_BT: Tensor | None, taps_RD: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each input plus the R before it in its episode, weighted by channel; and the last R inputs, for what follows."""
+    batch, time, width = x_BTD.shape
+    if recent_BRD is None:
+        recent_BRD = x_BTD.new_zeros(batch, RECENT, width)
+    padded = torch.cat([recent_BRD, x_BTD], dim=1)
+    since_BT1 = None
     if reset_BT is not None:
-        before_BTD = before_BTD.masked_fill(reset_BT[:, :, None], 0)
-    return torch.addcmul(x_BTD, before_BTD, share_D)
+        fresh_BT, last_reset_BT = _positions(reset_BT)
+        since_BT1 = torch.where(last_reset_BT < 0, RECENT, fresh_BT)[:, :, None]  # steps since the episode's start
+    y_BTD = x_BTD
+    for back, tap_D in enumerate(taps_RD, start=1):
+        before_BTD = padded[:, RECENT - back : RECENT - back + time]
+        if since_BT1 is not None:
+            before_BTD = before_BTD.masked_fill(since_BT1 < back, 0)
+        y_BTD = torch.addcmul(y_BTD, before_BTD, tap_D)
+    if since_BT1 is not None:
+        age_1R1 = torch.arange(RECENT, 0, -1, device=x_BTD.device)[None, :, None]
+        return y_BTD, padded[:, -RECENT:].masked_fill(since_BT1[:, -1:] + 1 < age_1R1, 0)
+    return y_BTD, padded[:, -RECENT:]
 
 
 def _episode_lengths(reset_BT: Tensor) -> list[int]:

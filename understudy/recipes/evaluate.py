@@ -10,6 +10,7 @@ from understudy.data.corpus import DataConfig, data_kind, is_smalltalk, prepare
 from understudy.data.smalltalk import generate
 from understudy.lab.config import child_seed, from_dict
 from understudy.lab.errors import CheckpointError, ConfigError
+from understudy.lab.options import Files, RunName
 from understudy.lab.run import Run
 from understudy.lab.store import Record, read_record
 from understudy.models.device import Dtype, pick_device, pick_dtype
@@ -23,10 +24,10 @@ from understudy.training.evaluation import evaluate
 class Config:
     """Measures a trained model on the validation split of its own run, or on other files; the result is a run too."""
 
-    run: str
+    run: RunName
     """What to measure: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
-    data: tuple[str, ...] = ()
-    """Files to measure on, all of them; without any, what the run held out."""
+    data: Files = ()
+    """Files to measure on, each from end to end; without any, what the run held out."""
     batch_size: int = 32
     """Rows computed at once."""
     dtype: Dtype = "float32"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from understudy.data.corpus import DataConfig, data_kind, prepare
 from understudy.lab.errors import ConfigError
+from understudy.lab.options import RunName
 from understudy.lab.run import Run
 from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
@@ -18,7 +19,7 @@ from understudy.training.loop import LoopConfig
 class Config:
     """Fine-tunes a trained model on conversations: only the assistant's replies carry loss."""
 
-    base: str = "last"
+    base: RunName = "last"
     """What to start from: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
     data: DataConfig = field(default_factory=DataConfig)
     dropout: float = 0.0

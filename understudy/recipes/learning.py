@@ -36,7 +36,7 @@ class Options:
     """Seed of everything random: each generator gets its own from it."""
     device: str = "auto"
     """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
-    resume: str | None = None
+    resume: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """Go on with this run (its id, or last) from its last checkpoint, with the options it was started with."""
 
 

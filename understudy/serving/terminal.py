@@ -80,7 +80,8 @@ def _interactive(chat: Chat, console: Console) -> None:
     )
     while True:
         try:
-            _answer(chat, session.prompt("you: ").strip(), console)
+            line = session.prompt("you: ").strip()
+            _answer(chat, line.encode("utf-8", "replace").decode(), console)  # keys may be no UTF-8: lone surrogates
         except UserError as error:
             console.print(Text(str(error), style="red"))
         except KeyboardInterrupt:
@@ -170,12 +171,12 @@ def _temperature(chat: Chat, rest: str, console: Console) -> None:
 
 
 def _why(chat: Chat, rest: str, console: Console) -> None:
+    if chat.last is None:
+        raise UserError("/why: there is no reply yet; say something first")
     table = Table("token", "probability", "instead", box=None)
     for choice in chat.why():
         others = "  ".join(f"{text!r} {probability:.1%}" for text, probability in choice.others)
         table.add_row(Text(repr(choice.text)), f"{choice.probability:.1%}", Text(others, style="dim"))
-    if not table.row_count:
-        raise UserError("/why: there is no reply yet; say something first")
     console.print(table)
 
 
@@ -191,7 +192,8 @@ def _save(chat: Chat, rest: str, console: Console) -> None:
             before += b"\n"
         write_atomically(path, before + conversation_to_json(Conversation(said)).encode() + b"\n")
     except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
-        raise UserError(f"/save: cannot write {path}: {error}; name another file") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"/save: cannot write {path}: {reason}; name another file") from error
     console.print(Text(f"Saved to {path}.", style="dim"))
 
 

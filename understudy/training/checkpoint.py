@@ -33,6 +33,8 @@ TRAINING_VERBS = ("pretrain", "finetune")
 KEPT = 2
 """How many checkpoints of a run stay on disk: the last, and the one before it."""
 
+BEFORE = "remove its folder to go on from the checkpoint before it"
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -51,10 +53,10 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
     """
     folder = run_folder / "checkpoints" / f"step-{learner.steps_done:06d}"
     training = _training_tensors(learner)
-    if not learner.world.is_main or folder.exists():
+    if not learner.world.is_main or (folder / "state.json").exists():
         return folder
-    for torn in folder.parent.glob(".step-*"):  # a process that was killed left it half written
-        shutil.rmtree(torn)
+    for torn in (folder, *folder.parent.glob(".step-*")):  # what a killed process left half written, or made half gone
+        shutil.rmtree(torn, ignore_errors=True)
     building = folder.with_name(f".{folder.name}")
     building.mkdir(parents=True)
     save_file(
@@ -109,7 +111,12 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     with torch.device("meta"):  # the weights come from the file: initialising them first would take seconds
         model = LanguageModel(CoreSpec(**state["spec"]), state["vocab_size"])
     load_weights(model, folder, device)
-    return Loaded(model.eval(), load_tokenizer(folder), folder, state)
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise CheckpointError(
+            f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens and a model of {model.vocab_size}"
+        )
+    return Loaded(model.eval(), tokenizer, folder, state)
 
 
 def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:
@@ -157,9 +164,9 @@ def _state(folder: Path) -> dict[str, Any]:
         numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done")}
         return {**state, **numbers, "progress": dict(state["progress"])}
     except KeyError as error:
-        raise CheckpointError(f"{path} says nothing of {error}; expected a checkpoint's") from error
+        raise CheckpointError(f"{path} says nothing of {error}; {BEFORE}") from error
     except (OSError, ValueError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); take an earlier checkpoint") from error
+        raise CheckpointError(f"{path} cannot be read ({error}); {BEFORE}") from error
 
 
 def _weights(model: LanguageModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
@@ -181,9 +188,9 @@ def _read(path: Path, device: torch.device | str) -> dict[str, Tensor]:
     try:
         return load_file(path, device=str(device))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; the checkpoint is incomplete") from error
+        raise CheckpointError(f"{path} is missing; {BEFORE}") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); take an earlier checkpoint") from error
+        raise CheckpointError(f"{path} is damaged ({error}); {BEFORE}") from error
 
 
 def _sync(folder: Path) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from understudy.lab.errors import UserError
 
-# The others wait while the first process tokenizes, evaluates or writes; for a lost one, torchrun ends them at once.
+MEETING = timedelta(minutes=5)
+# The others wait while the first process tokenizes, evaluates or writes; when one is lost, torchrun ends them at once.
 PATIENCE = timedelta(days=1)
 
 
@@ -37,22 +38,21 @@ def world_from_environment() -> World:
     )
 
 
-class FirstFailed(UserError):
+class FirstProcessError(UserError):
     """The first process met a mistake of the user's, so the others cannot go on either."""
 
 
 @contextmanager
 def process_group(world: World) -> Iterator[None]:
-    """Join the other processes (NCCL for tensors on GPUs, Gloo for others), each with a GPU of its own if there are any.
-
-    At the end leave them.
-    """
+    """Join the other processes (NCCL for tensors on GPUs, one for each, Gloo for others); leave them at the end."""
     if world.size == 1:
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield
     finally:
@@ -79,10 +79,10 @@ def everyones(tensor: Tensor, world: World) -> Tensor:
 
 @contextmanager
 def main_first(world: World) -> Iterator[None]:
-    """The first process goes ahead (to build what is then found in a cache); the others follow, or end where it failed."""
+    """The first process goes ahead (to build what is then found in a cache); the others follow, or fail as it did."""
     done = False
     if not world.is_main and not total(0.0, world, torch.device("cpu")):
-        raise FirstFailed("the first process failed, and says why")
+        raise FirstProcessError("the first process failed, and says why")
     try:
         yield
         done = True

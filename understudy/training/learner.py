@@ -18,7 +18,6 @@ from understudy.training.distributed import World, total
 from understudy.training.losses import TokenLoss
 from understudy.training.schedules import Schedule, rate_at
 
-
 RANGES = (  # the least and the most that each number may be
     ("steps", 1, math.inf),
     ("batch_size", 1, math.inf),

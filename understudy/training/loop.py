@@ -20,7 +20,7 @@ from understudy.training.learner import Learner
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """When to look up from the learning."""
+    """When to evaluate, to save and to show samples."""
 
     eval_every: int = 250
     """Steps between evaluations on the validation split (0: only at the end)."""
@@ -43,8 +43,8 @@ def train(
     """Learn until all steps are done; the last evaluation's figures.
 
     Ctrl-C (or SIGTERM) ends the step at hand, saves a checkpoint and goes on as KeyboardInterrupt; a second one does
-    not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must leave
-    random numbers alone.
+    not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must
+    leave random numbers alone.
     """
     steps, figures, is_main = learner.config.steps, {}, learner.world.is_main
     with _progress(run, steps) as progress, _stop_requested() as stop:

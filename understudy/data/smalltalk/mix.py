@@ -28,11 +28,11 @@ class Shares(Generic[T]):
 TOLD = Shares(
     {
         "home": 20,
-        "pet": 12,
-        "two pets": 12,
+        "pet": 16,
+        "two pets": 8,
         "a pair": 3,
-        "kin": 9,
-        "two kin": 5,
+        "kin": 10,
+        "two kin": 3,
         "job": 8,
         "plan": 8,
         "food": 6,
@@ -73,7 +73,7 @@ UNKNOWN = Shares(
 BEATS = Shares(
     {
         "tell": 5,
-        "recall": 5,
+        "recall": 8,
         "reverse": 0.9,  # "Who is Bix?"
         "both": 0.5,  # two facts asked for at once
         "summary": 0.25,
@@ -84,8 +84,8 @@ BEATS = Shares(
         "unknown": 0.6,  # asked for what was not told
         "impossible": 0.45,  # asked for what it cannot know
         "correct": 0.6,
-        "chat": 1.6,
-        "about told": 0.7,
+        "chat": 1.0,
+        "about told": 0.5,
         "joke": 0.2,
         "self": 0.5,
     }
@@ -94,7 +94,7 @@ BEATS = Shares(
 REGISTERS = Shares({"neat": 28, "casual": 22, "lower": 22, "chatty": 12, "formal": 7, "terse": 9})
 FACTS = Shares({"1": 1, "2": 4, "3": 4, "4": 2, "5": 1})
 EXCHANGES = Shares({"3": 4, "4": 5, "5": 5, "6": 3, "7": 2, "8": 1, "11": 0.8})
-RECALLS = Shares({"1": 1, "2": 6, "3": 6, "4": 3, "5": 1})
+RECALLS = Shares({"2": 2, "3": 5, "4": 6, "5": 4, "6": 2})
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Mix:
     """Shares are relative weights; chances lie in 0 to 1."""
 
     registers: Shares[str] = REGISTERS
-    drift: float = 0.08  # chance that one line is written in another register
-    typo: float = 0.03  # chance that a line has a slip in a function word
+    drift: float = 0.06  # chance that one line is written in another register
+    typo: float = 0.02  # chance that a line has a slip in a function word
     american: float = 0.3  # chance that the user writes "color" and "favorite"
 
     name_told: float = 0.9  # chance that the user means to tell the name
@@ -112,17 +112,17 @@ class Mix:
     facts: Shares[str] = FACTS  # ... and how many things of it
     several: float = 0.45  # chance that several facts are told in one line where they can be
     common_words: float = 0.35  # share of names and towns that really exist; the others are made up
-    two_words: float = 0.05  # share of names with a surname, and of towns such as "Port Zelmar"
+    two_words: float = 0.03  # share of names with a surname, and of towns such as "Port Zelmar"
 
     beats: Shares[str] = BEATS  # what happens next
     exchanges: Shares[str] = EXCHANGES  # at least so many
     characters: int = 720  # past this many the conversation comes to its end
     recalls: Shares[str] = RECALLS  # how many recall questions
-    asked: Mapping[str, float] = field(default_factory=lambda: {"name": 5, "home": 2.4, "pet": 2, "kin": 2})  # else 1
-    asked_again: float = 0.35  # factor on that weight for each time the fact was asked for before
+    asked: Mapping[str, float] = field(default_factory=lambda: {"name": 4, "home": 2.4, "pet": 3, "kin": 3})  # else 1
+    asked_again: float = 0.5  # factor on that weight for each time the fact was asked for before
     unknown: Shares[str] = UNKNOWN  # what is asked for though it was not told
     compared: float = 0.85  # chance that two told ages are compared before the end
-    plain_reply: float = 0.55  # chance that an answer takes the topic's plainest form
+    plain_reply: float = 0.65  # chance that an answer takes the topic's plainest form
 
     ask_back: float = 0.45  # chance that the assistant asks for a fact after being told another
     praise: float = 0.1  # chance that the user comments on an answer

@@ -75,13 +75,15 @@ PET_NAMES = listed(
 )
 
 _ONSETS = listed(
-    """b br c ch cl d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sh sk sl sp st t th tr tw v w x y z
+    "b d f g h j k l m n p r s t v z " * 3
+    + """b br c ch cl d dr f fl fr g gl gr h j k kl kr l m n p ph pl pr qu r s sh sk sl sp st t th tr tw v w x y z
     zh"""
 )
-_VOWELS = listed("a e i o u " * 5 + "ai au ea ee ei ia ie io oa oo ou ua y")
+_VOWELS = listed("a e i o u " * 12 + "ai au ea ee ei ia ie io oa oo ou ua y")
 _MIDDLES = listed(
-    """b bb ck d dd dr ff g gg l ld ll lm ln lt lv m mb mm mp n nd ng nk nn nt p ph pp r rd rk rl rm rn rr rt rv s sh sk
-    ss st t th tt tr v vr x z zz"""
+    "b d g k l m n p r s t v z " * 3
+    + """b bb ck d dd dr ff g gg l ld ll lm ln lt lv m mb mm mp n nd ng nk nn nt p ph pp r rd rk rl rm rn rr rt rv s sh
+    sk ss st t th tt tr v vr x z zz"""
 )
 _CODAS = listed("b ck d f g k l ll m n nd ng nk nn p r rd rk rn rt s sh sk ss st t th tt v x z")
 _PERSON_ENDINGS = listed(
@@ -114,7 +116,7 @@ def split_of(word: str) -> Split:
 
 def coin_person(rand: Rand) -> str:
     """A made-up first name, such as "Zorvia"."""
-    if rand() < 0.3:
+    if rand() < 0.15:
         return _coin_anything(rand)
     stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand) if rand() < 0.85 else _pick(_VOWELS, rand)
     if rand() < 0.2:
@@ -127,7 +129,7 @@ def coin_town(rand: Rand) -> str:
     if rand() < 0.2:
         return _coin_anything(rand)
     stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand)
-    if rand() < 0.3:
+    if rand() < 0.15:
         stem += _pick(_MIDDLES, rand) + _pick(_VOWELS, rand)
     return (stem + _pick(_CODAS, rand) + _pick(_TOWN_ENDINGS, rand)).capitalize()
 

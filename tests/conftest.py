@@ -1,0 +1,46 @@
+"""What tests of several folders share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def sharp_model() -> Callable[..., Any]:
+    """Makes tiny float64 models that say lower-case letters and what `says` names, and heed all that was said before.
+
+    Their weights are large, so the likeliest token is never tied and one other token far back changes the reply.
+    """
+    import torch
+
+    from understudy.data.tokenizers import ByteTokenizer
+    from understudy.models.cores import CoreConfig
+    from understudy.models.language_model import LanguageModel
+
+    kinds: dict[str, dict[str, Any]] = {
+        "lstm": {"core": "lstm"},
+        **{block: {"block": block} for block in ("modern", "gpt1", "gpt2")},
+    }
+    seeds = {"lstm": 30, "modern": 9, "gpt1": 14, "gpt2": 3}  # whose models say varied things and end now and then
+
+    def make(kind: str, context: int = 96, tokenizer: Any = None, says: Sequence[str] = ("<|end|>",)) -> LanguageModel:
+        tokenizer = tokenizer or ByteTokenizer()
+        config = CoreConfig(layers=2, width=16, heads=2, context=context, **kinds[kind])
+        letters = [token for token in range(tokenizer.vocab_size) if _is_lower(tokenizer.bytes_of(token))]
+        spoken = [*letters, *(tokenizer.special[name] for name in says)]
+        random = torch.Generator().manual_seed(seeds[kind])
+        model = LanguageModel(config.resolved(), tokenizer.vocab_size).double().eval()
+        with torch.no_grad():
+            for parameter in model.core.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(std=3 * parameter.shape[1] ** -0.5, generator=random)
+            model.embedding.weight.normal_(std=0.1, generator=random)
+            model.embedding.weight[spoken] = model.embedding.weight[spoken] * 30
+        return model
+
+    return make
+
+
+def _is_lower(text: bytes) -> bool:
+    return text.isascii() and text.replace(b" ", b"a").isalpha() and not any(chr(byte).isupper() for byte in text)

@@ -1,0 +1,156 @@
+"""What generation promises: with a cache, in ragged batches, it says what the plain path says, token for token."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy.acting.generate import generate, generate_plain, prefill
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.chats import Message
+from understudy.data.rendering import render_prompt
+from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
+from understudy.lab.errors import TooLongError
+
+BYTES = ByteTokenizer()
+END = BYTES.special["<|end|>"]
+GREEDY = SamplingConfig(temperature=0.0, max_tokens=16)
+SAYINGS = ("hi", "what is it", "", "a rather long thing to say at once", "ho", "no", "well", "on and on")
+
+
+def prompts(*sayings: str) -> list[list[int]]:
+    return [render_prompt([Message("user", said)], BYTES) for said in sayings]
+
+
+RAGGED = prompts(*SAYINGS)
+
+
+@pytest.fixture(scope="module", params=["lstm", "modern", "gpt1", "gpt2"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(kind, sharp_model):
+    return sharp_model(kind)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.text("abc é<|>", max_size=20), min_size=1, max_size=4), st.sampled_from([1.0, 1.4, 0.8]))
+def test_a_ragged_batch_says_what_each_prompt_says_alone_without_a_cache(model, sayings, penalty):
+    config = SamplingConfig(temperature=0.0, max_tokens=8, repetition_penalty=penalty)
+    batch = prompts(*sayings)
+    assert generate(model, BYTES, batch, config) == generate_plain(model, BYTES, batch, config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SamplingConfig(temperature=1.0, max_tokens=12, sampling_seed=0),
+        SamplingConfig(temperature=2.0, max_tokens=12, sampling_seed=1, repetition_penalty=1.5),
+        SamplingConfig(temperature=1.5, max_tokens=12, sampling_seed=2, top_k=9, top_p=0.9, min_p=0.01),
+    ],
+)
+def test_a_seed_draws_the_same_with_a_cache_and_without(model, config):
+    for prompt in RAGGED[:3]:
+        assert generate(model, BYTES, [prompt], config) == generate_plain(model, BYTES, [prompt], config)
+
+
+def test_replies_end_by_the_end_token_or_by_the_limit(model):
+    replies = generate(model, BYTES, RAGGED, GREEDY)
+    assert replies == generate_plain(model, BYTES, RAGGED, GREEDY)
+    assert len({reply.text for reply in replies}) > len(RAGGED) / 2, "prompts change little: these tests prove little"
+    for reply in replies:
+        assert END not in reply.ids
+        assert reply.text == BYTES.decode(reply.ids)
+        assert reply.finish == ("length" if len(reply.ids) == GREEDY.max_tokens else "end")
+
+
+def test_both_ends_occur(sharp_model):
+    replies = [
+        reply
+        for kind in ("lstm", "modern", "gpt1", "gpt2")
+        for reply in generate(sharp_model(kind), BYTES, RAGGED, GREEDY)
+    ]
+    assert {reply.finish for reply in replies} == {"end", "length"}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7])
+def test_a_reply_has_at_most_max_tokens(model, limit):
+    config = SamplingConfig(temperature=0.0, max_tokens=limit)
+    long = generate(model, BYTES, RAGGED, GREEDY)
+    for reply, whole in zip(generate(model, BYTES, RAGGED, config), long, strict=True):
+        assert reply.ids == whole.ids[:limit]
+        assert reply.finish == ("length" if len(whole.ids) >= limit else "end")
+
+
+def test_a_reply_ends_with_the_context_whatever_its_neighbours_need(kind, sharp_model):
+    model = sharp_model(kind, context=24, says=())
+    config = SamplingConfig(temperature=0.0, max_tokens=1000)
+    batch = prompts("x" * 19, "", "x" * 12, "x" * 18)
+    assert [len(prompt) for prompt in batch] == [23, 4, 16, 22]
+    replies = generate(model, BYTES, batch, config)
+    assert replies == generate_plain(model, BYTES, batch, config)
+    assert [len(reply.ids) for reply in replies] == [1, 20, 8, 2]
+    assert {reply.finish for reply in replies} == {"length"}
+    alike = prompts("x" * 10, "y" * 10)  # both full at once
+    assert generate(model, BYTES, alike, config) == generate_plain(model, BYTES, alike, config)
+
+
+def test_a_prompt_that_fills_the_context_is_refused(kind, sharp_model):
+    model = sharp_model(kind, context=24)
+    for path in (generate, generate_plain):
+        with pytest.raises(TooLongError, match="a prompt of 24 tokens leaves no room in the model's context of 24"):
+            path(model, BYTES, prompts("hi", "x" * 20), GREEDY)
+
+
+def test_nothing_to_answer(model):
+    assert generate(model, BYTES, [], GREEDY) == []
+
+
+def test_stop_texts_end_a_reply_before_them(model):
+    plain = generate_plain(model, BYTES, RAGGED, GREEDY)
+    row = max(range(len(RAGGED)), key=lambda i: (len(plain[i].text) >= 8, len(set(plain[i].text[:8]))))
+    text = plain[row].text
+    config = SamplingConfig(temperature=0.0, max_tokens=16, stop=("never said", text[5:8]))  # of three tokens
+    replies = generate(model, BYTES, RAGGED, config)
+    assert replies == generate_plain(model, BYTES, RAGGED, config)
+    assert replies[row].finish == "stop"
+    assert replies[row].text == text.partition(text[5:8])[0]
+    assert len(replies[row].ids) == len(replies[row].text) + 3  # it stopped at once
+    for reply, whole in zip(replies, plain, strict=True):
+        assert reply == whole or (reply.finish == "stop" and whole.text.startswith(reply.text + text[5:8]))
+
+
+def test_a_stop_text_may_end_inside_a_token(sharp_model):
+    tokenizer = BPETokenizer.train(["the cat, the hat, that bat"] * 9, vocab_size=280)
+    model = sharp_model("modern", tokenizer=tokenizer)
+    prompt = render_prompt([Message("user", "hat")], tokenizer)
+    (whole,) = generate_plain(model, tokenizer, [prompt], GREEDY)
+    pieces = [tokenizer.bytes_of(token).decode() for token in whole.ids]
+    index, long = next((i, piece) for i, piece in enumerate(pieces) if i and len(piece) > 2)
+    stop = (pieces[index - 1][-1] + long[:2],)  # from the end of one token into the next
+    config = SamplingConfig(temperature=0.0, max_tokens=16, stop=stop)
+    (reply,) = generate(model, tokenizer, [prompt], config)
+    assert [reply] == generate_plain(model, tokenizer, [prompt], config)
+    assert (reply.finish, reply.text) == ("stop", whole.text.partition(stop[0])[0])
+
+
+def test_a_row_knows_nothing_of_its_neighbours(model):
+    short, long, other = RAGGED[0], RAGGED[3], RAGGED[1]
+    scores_BV, _ = prefill(model, [short, long])
+    for batch in ([short, other], [short, RAGGED[2]], [short]):
+        torch.testing.assert_close(prefill(model, batch)[0][0], scores_BV[0], rtol=0, atol=1e-10)
+    changed = [long[0], *reversed(long[1:-1]), long[-1]]
+    assert generate(model, BYTES, [short, long], GREEDY)[0] == generate(model, BYTES, [short, changed], GREEDY)[0]
+    there_and_back = generate(model, BYTES, RAGGED[::-1], GREEDY)[::-1]
+    assert there_and_back == generate(model, BYTES, RAGGED, GREEDY)
+
+
+def test_each_token_is_computed_once(model):
+    fed: list[int] = []
+    hook = model.core.register_forward_pre_hook(lambda core, inputs: fed.append(inputs[0].shape[1]))
+    longest = max(generate(model, BYTES, RAGGED, GREEDY), key=lambda reply: len(reply.ids))
+    hook.remove()
+    steps = len(longest.ids) - (longest.finish == "length")  # the last token is not fed
+    assert fed == [max(map(len, RAGGED))] + [1] * steps

@@ -1,0 +1,248 @@
+"""Several processes under torchrun, as on several GPUs; here they talk by Gloo on one machine."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
+from recipes.test_resume import pretend_killed, wait_for_step
+from understudy.data.batches import PackedBatches
+from understudy.data.corpus import DataConfig, prepare
+from understudy.data.tokenizers import ByteTokenizer
+from understudy.lab.journal import read_lines
+from understudy.lab.store import list_runs
+from understudy.training.checkpoint import load_model
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+COMMAND: list[Any] = ["pretrain", "--data", "uneven.jsonl", *TINY, "--dtype", "float32"]
+COMMAND += ["--save-every", 4, "--eval-every", 5, "--sample-every", 5]
+
+
+@pytest.fixture(autouse=True)
+def uneven(here: Path) -> Path:
+    """Few conversations, whose replies are of very unequal length."""
+    draw = random.Random(3)
+    lines = []
+    for number in range(70):
+        reply = f"{number} " + "".join(draw.choices("abcdefgh ", k=draw.choice([1, 2, 3, 30, 45])))
+        messages = [{"role": "user", "content": "go"}, {"role": "assistant", "content": reply}]
+        lines.append(json.dumps({"messages": messages}))
+    (here / "uneven.jsonl").write_text("\n".join(lines))
+    return here / "uneven.jsonl"
+
+
+# Torch is imported once, and then the processes are forked off: a tenth of torchrun's time.
+FORKING = """
+import json, os, sys
+from understudy.cli import main
+import understudy.recipes.pretrain, understudy.recipes.finetune
+
+def process(rank, job):
+    os.chdir(job["folder"])
+    os.environ.update(job["environment"], RANK=str(rank), LOCAL_RANK=str(rank))
+    for number in (1, 2):
+        os.dup2(os.open(f"rank{rank}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    code = main(job["arguments"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+for line in sys.stdin:
+    job = json.loads(line)
+    children = []
+    for rank in range(int(job["environment"]["WORLD_SIZE"])):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                process(rank, job)
+            finally:
+                os._exit(1)
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator["subprocess.Popen[str]"]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKING], env=environment, **pipes) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+
+
+@dataclass
+class Done:
+    """Exit codes, and what was said on standard output and error, by rank."""
+
+    codes: list[int]
+    said: list[str]
+    errors: list[str]
+
+
+@pytest.fixture
+def together(here: Path, forking: "subprocess.Popen[str]") -> Callable[..., Done]:
+    """Runs the command line in two processes at once, with the environment that torchrun gives them."""
+
+    def run(*arguments: Any, size: int = 2) -> Done:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment["UNDERSTUDY_RUNS"] = os.environ["UNDERSTUDY_RUNS"]
+        job = {"folder": str(here), "arguments": [str(one) for one in arguments], "environment": environment}
+        assert forking.stdin
+        assert forking.stdout
+        print(json.dumps(job), file=forking.stdin, flush=True)
+        codes = json.loads(forking.stdout.readline())
+        said, errors = ([Path(f"rank{rank}.{n}").read_text() for rank in range(size)] for n in (1, 2))
+        return Done(codes, said, errors)
+
+    return run
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Between the weights of two runs."""
+    one, two = (load_model(run).model.state_dict() for run in (first, second))
+    assert one.keys() == two.keys()
+    return max((one[name] - two[name]).abs().max().item() for name in one)
+
+
+def targets_of_each(here: Path, seed: int, steps: int) -> list[tuple[int, int]]:
+    """How many targets each of two processes gets at each step."""
+    corpus = prepare(DataConfig(data=("uneven.jsonl",)), ByteTokenizer(), 64, 0, here / "runs" / "cache")
+    batches = PackedBatches(corpus.train, corpus.train_docs, 8, 64, seed)
+    shares = [batches.batch(step).weights_BT > 0 for step in range(steps)]
+    return [(int(share[:4].sum()), int(share[4:].sum())) for share in shares]
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchrun_end_with_the_weights_of_one(
+    here: Path, start: Callable[..., Any], understudy: Understudy
+) -> None:
+    process = start(*COMMAND, "--steps", 12, launcher=TORCHRUN)
+    said, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert said.count("run ") == 1  # the second process says nothing
+    assert len(list_runs()) == 1
+    two = last_run()
+    assert record_of(two)["status"] == "finished"
+    assert record_of(two)["processes"] == 2
+
+    targets = targets_of_each(here, record_of(two)["seeds"]["batches"], steps=12)
+    assert max(max(pair) / min(pair) for pair in targets) > 1.5
+    assert understudy(*COMMAND, "--steps", 12) == 0
+    assert largest_difference(two, last_run()) < 1e-6
+    ours, theirs = metrics_of(two), metrics_of(last_run())
+    assert [row.keys() for row in ours] == [row.keys() for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_torchrun_stops_all_after_the_same_step(start: Callable[..., Any]) -> None:
+    process = start(*COMMAND, "--steps", 5000, "--save-every", 0, launcher=TORCHRUN)
+    run = wait_for_step(process, 10)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=600)
+    assert said.splitlines()[-1] == f"interrupted; go on with: understudy pretrain --resume {run.name}"
+    assert record_of(run)["status"] == "interrupted"
+    steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{steps_done:06d}"]
+
+
+@pytest.mark.parametrize("core", ["transformer", "lstm"])
+@pytest.mark.parametrize("micro_batch_size", [0, 3])
+def test_two_forked_processes_do_so_too(
+    core: str, micro_batch_size: int, together: Callable[..., Done], understudy: Understudy
+) -> None:
+    command = [*COMMAND, "--steps", 6, "--core", core]
+    assert together(*command, "--micro-batch-size", micro_batch_size).codes == [0, 0]
+    two = last_run()
+    assert understudy(*command) == 0
+    assert largest_difference(two, last_run()) < 1e-6
+    assert len(list_runs()) == 2
+
+
+def test_each_process_drops_out_in_its_own_way_also_after_a_resume(together: Callable[..., Done]) -> None:
+    command = [*COMMAND, "--steps", 8, "--dropout", 0.3]
+    assert together(*command).codes == [0, 0]
+    run = last_run()
+    weights, metrics = weights_of(run), metrics_of(run)
+    shutil.rmtree(run / "checkpoints" / "step-000008")
+    pretend_killed(run)
+    assert together("pretrain", "--resume", run.name).codes == [0, 0]
+    assert (weights_of(run), metrics_of(run)) == (weights, metrics)
+    assert len(list_runs()) == 1
+
+
+def test_a_run_of_two_processes_goes_on_in_one_and_back(together: Callable[..., Done], understudy: Understudy) -> None:
+    command = [*COMMAND, "--steps", 8]
+    assert together(*command).codes == [0, 0]
+    run = last_run()
+    shutil.rmtree(run / "checkpoints" / "step-000008")
+    pretend_killed(run)
+    assert understudy("pretrain", "--resume", run.name) == 0
+    assert understudy(*command) == 0
+    alone = last_run()
+    assert largest_difference(run, alone) < 1e-6
+    shutil.rmtree(alone / "checkpoints" / "step-000008")
+    pretend_killed(alone)
+    assert together("pretrain", "--resume", alone.name).codes == [0, 0]
+    assert largest_difference(run, alone) < 1e-6
+
+
+def test_a_process_may_have_no_target_at_all(here: Path, together: Callable[..., Done], understudy: Understudy) -> None:
+    """Two conversations in eight rows: the second process has nothing but padding."""
+    lines = (here / "uneven.jsonl").read_text().splitlines()
+    (here / "few.jsonl").write_text("\n".join(lines[:2]))
+    command = [*COMMAND, "--data", "few.jsonl", "--valid", "talk.jsonl", "--steps", 4]
+    assert together(*command).codes == [0, 0]
+    two = last_run()
+    assert understudy(*command) == 0
+    assert largest_difference(two, last_run()) < 1e-6
+
+
+def test_fine_tuning_in_two_processes(together: Callable[..., Done], understudy: Understudy) -> None:
+    assert understudy(*COMMAND, "--steps", 2) == 0
+    base = last_run()
+    options = ["--data", "uneven.jsonl", "--steps", 4, "--batch-size", 8, "--lr", 1e-3, "--dtype", "float32"]
+    assert together("finetune", *options).codes == [0, 0]
+    two = last_run()
+    assert record_of(two)["parents"] == [base.name]
+    assert understudy("finetune", "--base", base.name, *options) == 0
+    assert largest_difference(two, last_run()) < 1e-6
+
+
+MISTAKES: list[tuple[list[Any], str, int]] = [
+    ([*COMMAND, "--data", "unevn.jsonl"], "no such file: unevn.jsonl; did you mean uneven.jsonl?", 0),
+    ([*COMMAND, "--batch-size", 7], "--batch-size 7 does not divide among 2 processes; try 8", 0),
+    ([*COMMAND, "--context", 20], "does not fit a context of 20 tokens", 1),
+    (["pretrain", "--resume", "last"], "no run of pretrain yet", 0),
+    (["eval", "last"], "start eval without torchrun", 0),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words", "runs"), MISTAKES)
+def test_a_mistake_is_named_once_and_all_processes_end(
+    arguments: list[Any], words: str, runs: int, here: Path, together: Callable[..., Done]
+) -> None:
+    data = (here / "uneven.jsonl").read_text().splitlines()
+    (here / "uneven.jsonl").write_text("\n".join(line for line in data if len(line) > 150))
+    done = together(*arguments)
+    assert done.codes == [2, 2]
+    assert words in done.errors[0]
+    assert done.errors[0].count("\n") == 1
+    assert done.errors[1] == "the first process failed, and says why\n"
+    assert [record.status for record in list_runs()] == ["failed"] * runs

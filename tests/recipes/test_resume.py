@@ -1,0 +1,188 @@
+"""A run that was stopped, by whatever means, goes on as if nothing had been."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
+from understudy.lab.journal import read_lines
+from understudy.lab.store import list_runs, read_record
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+STEPS = 150
+COMMAND = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", STEPS, "--dropout", 0.2]
+COMMAND += ["--save-every", 7, "--eval-every", 25, "--sample-every", 50]
+
+
+def wait_for_step(process: "subprocess.Popen[str]", step: int) -> Path:
+    """Returns the run's folder as soon as its journal holds that many lines."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        runs = list_runs()
+        journal = runs[-1].folder / "metrics.jsonl" if runs else None
+        if journal and journal.exists() and journal.read_bytes().count(b"\n") >= step:
+            return runs[-1].folder
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    raise AssertionError("the run did not get that far in ten minutes")
+
+
+def assert_same_end(run: Path, understudy: Understudy, command: list[Any]) -> None:
+    """The run is finished, with the weights and metrics of one that nothing interrupted, bit for bit."""
+    assert record_of(run)["status"] == "finished"
+    assert understudy(*command) == 0
+    undisturbed = last_run()
+    assert undisturbed != run
+    assert metrics_of(run) == metrics_of(undisturbed)
+    assert weights_of(run) == weights_of(undisturbed)
+    outcomes = [record_of(one)["outcome"] for one in (run, undisturbed)]
+    assert outcomes[0] == outcomes[1]
+
+
+CASES = [
+    (1, ["--core", "transformer"]),
+    (2, ["--core", "lstm", "--layers", 2]),
+    (3, ["--block", "gpt2", "--micro-batch-size", 3]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "options"), CASES)
+def test_killed_at_a_random_step(seed: int, options: list[Any], start: Start, understudy: Understudy) -> None:
+    process = start(*COMMAND, *options)
+    run = wait_for_step(process, random.Random(seed).randint(5, STEPS // 2))
+    process.kill()
+    process.communicate()
+    logged = [row["step"] for row in read_lines(run / "metrics.jsonl") if "loss" in row]
+    assert logged == list(range(1, len(logged) + 1))
+    assert len(logged) < STEPS
+    assert read_record(run).status == "dead"
+
+    assert understudy("pretrain", "--resume", run.name) == 0
+    steps = [row["step"] for row in read_lines(run / "metrics.jsonl") if "loss" in row]
+    again = steps[len(logged)]
+    assert again == len(logged) // 7 * 7 + 1 or again == len(logged) // 7 * 7 - 6  # from the last whole checkpoint
+    assert len(record_of(run)["resumed"]) == 1
+    assert_same_end(run, understudy, [*COMMAND, *options])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2])
+def test_interrupted(signals: list[signal.Signals], start: Start, understudy: Understudy) -> None:
+    process = start(*COMMAND)
+    run = wait_for_step(process, 20)
+    for number in signals:
+        process.send_signal(number)
+    said, errors = process.communicate(timeout=600)
+    assert process.returncode == 130, errors
+    assert errors == ""
+    assert said.splitlines()[-1] == f"interrupted; go on with: understudy pretrain --resume {run.name}"
+    assert record_of(run)["status"] == "interrupted"
+    steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
+    if len(signals) == 1:  # a second one does not wait for the checkpoint
+        assert sorted((run / "checkpoints").iterdir())[-1].name == f"step-{steps_done:06d}"
+
+    assert understudy("pretrain", "--resume", "last") == 0
+    assert_same_end(run, understudy, COMMAND)
+
+
+def pretend_killed(run: Path) -> None:
+    """The record as the last moments of a run leave it."""
+    record = record_of(run) | {"status": "running", "pid": 2**22 + 1, "outcome": {}, "ended": None}
+    (run / "run.json").write_text(json.dumps(record))
+    assert read_record(run).status == "dead"
+
+
+SHORT = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 4, "--save-every", 2, "--dropout", 0.1]
+
+
+def test_killed_after_the_last_step(understudy: Understudy) -> None:
+    assert understudy(*SHORT) == 0
+    run = last_run()
+    before = record_of(run)["outcome"], weights_of(run)
+    pretend_killed(run)
+    assert understudy("pretrain", "--resume", run.name) == 0
+    assert (record_of(run)["outcome"], weights_of(run)) == before
+    assert_same_end(run, understudy, SHORT)
+
+
+def test_killed_before_the_first_checkpoint(understudy: Understudy) -> None:
+    assert understudy(*SHORT) == 0
+    run = last_run()
+    shutil.rmtree(run / "checkpoints")
+    pretend_killed(run)
+    assert understudy("pretrain", "--resume", "last") == 0
+    assert_same_end(run, understudy, SHORT)
+
+
+def test_fine_tuning_resumes_from_itself_and_not_from_the_last_run(understudy: Understudy) -> None:
+    assert understudy(*SHORT) == 0
+    base = last_run()
+    tune = ["finetune", "--data", "talk.jsonl", "--steps", 4, "--save-every", 2, "--batch-size", 8, "--dropout", 0.1]
+    assert understudy(*tune) == 0
+    run = last_run()
+    weights, metrics = weights_of(run), metrics_of(run)
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    pretend_killed(run)
+    assert understudy(*SHORT) == 0  # by now "last" is another one
+    assert understudy("finetune", "--resume", run.name) == 0
+    assert (weights_of(run), metrics_of(run)) == (weights, metrics)
+    assert record_of(run)["parents"] == [base.name]
+
+
+def test_the_tokenizer_is_not_trained_again(here: Path, understudy: Understudy) -> None:
+    command = [*SHORT, "--tokenizer", "bpe", "--vocab-size", 280]
+    assert understudy(*command) == 0
+    run = last_run()
+    before = (run / "tokenizer.json").read_bytes()
+    (here / "talk.jsonl").write_text((here / "talk.jsonl").read_text().replace("cat", "cow"))
+    pretend_killed(run)
+    assert understudy("pretrain", "--resume", run.name) == 0
+    assert (run / "tokenizer.json").read_bytes() == before
+    assert len(record_of(run)["data"]) == 2  # the file as it was, and as it is
+
+
+def test_what_cannot_be_resumed(understudy: Understudy, capsys: Any) -> None:
+    assert understudy(*SHORT) == 0
+    run = last_run()
+    mistakes = [
+        (["pretrain", "--resume", run.name], "is finished"),
+        (["pretrain", "--resume", "last"], "is finished"),
+        (["pretrain", "--resume", run.name, "--steps", 9], "leave the others out"),
+        (["pretrain", "--resume", "last:finetune"], "expected one of pretrain"),
+        (["finetune", "--resume", run.name], f"is a pretrain: go on with `understudy pretrain --resume {run.name}`"),
+        (["pretrain", "--resume", run.name[:-2] + "xx"], "did you mean"),
+    ]
+    before = record_of(run)
+    for arguments, words in mistakes:
+        capsys.readouterr()
+        assert understudy(*arguments) == 2, arguments
+        errors = capsys.readouterr().err
+        assert words in errors
+        assert errors.count("\n") == 1
+    assert record_of(run) == before
+    assert len(list_runs()) == 1
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_fails(understudy: Understudy, capsys: Any) -> None:
+    assert understudy(*SHORT) == 0
+    run = last_run()
+    pretend_killed(run)
+    (run / "checkpoints" / "step-000004" / "training.safetensors").write_bytes(b"")
+    assert understudy("pretrain", "--resume", run.name) == 2
+    error = capsys.readouterr().err
+    assert "training.safetensors is damaged" in error
+    assert "remove its folder to go on from the checkpoint before it" in error
+    assert record_of(run)["status"] == "failed"
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    assert understudy("pretrain", "--resume", run.name) == 0
+    assert_same_end(run, understudy, SHORT)
