@@ -21,7 +21,7 @@ SAMPLED = SamplingConfig(temperature=1.5, max_tokens=10, sampling_seed=0)
 LINES = ("hi there", "what is it", "no", "tell me more", "é!")
 
 
-@pytest.fixture(params=["lstm", "modern", "gpt1"])
+@pytest.fixture(params=["lstm", "modern"])
 def model(request, sharp_model):
     return sharp_model(request.param, context=200)
 

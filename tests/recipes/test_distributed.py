@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
 from recipes.test_resume import pretend_killed, wait_for_step
@@ -44,9 +46,9 @@ def uneven(here: Path) -> Path:
 
 # Torch is imported once, and then the processes are forked off: a tenth of torchrun's time.
 FORKING = """
-import json, os, sys
+import json, os, sys, traceback
 from understudy.cli import main
-import understudy.recipes.pretrain, understudy.recipes.finetune
+import torch._dynamo, understudy.recipes.finetune, understudy.recipes.pretrain  # the slow ones
 
 def process(rank, job):
     os.chdir(job["folder"])
@@ -66,6 +68,8 @@ for line in sys.stdin:
         if not children[-1]:
             try:
                 process(rank, job)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(1)
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
@@ -180,9 +184,12 @@ def test_each_process_drops_out_in_its_own_way_also_after_a_resume(together: Cal
     assert together(*command).codes == [0, 0]
     run = last_run()
     weights, metrics = weights_of(run), metrics_of(run)
+    one, other = load_file(run / "checkpoints" / "step-000008" / "training.safetensors")["rng"]
+    assert not torch.equal(one, other)
     shutil.rmtree(run / "checkpoints" / "step-000008")
     pretend_killed(run)
-    assert together("pretrain", "--resume", run.name).codes == [0, 0]
+    done = together("pretrain", "--resume", run.name)
+    assert done.codes == [0, 0], done.errors
     assert (weights_of(run), metrics_of(run)) == (weights, metrics)
     assert len(list_runs()) == 1
 
@@ -226,7 +233,7 @@ def test_fine_tuning_in_two_processes(together: Callable[..., Done], understudy:
 
 
 MISTAKES: list[tuple[list[Any], str, int]] = [
-    ([*COMMAND, "--data", "unevn.jsonl"], "no such file: unevn.jsonl; did you mean uneven.jsonl?", 0),
+    ([*COMMAND, "--data", "unevn.jsonl"], "no such file: unevn.jsonl; did you mean uneven.jsonl or talk.jsonl?", 0),
     ([*COMMAND, "--batch-size", 7], "--batch-size 7 does not divide among 2 processes; try 8", 0),
     ([*COMMAND, "--context", 20], "does not fit a context of 20 tokens", 1),
     (["pretrain", "--resume", "last"], "no run of pretrain yet", 0),

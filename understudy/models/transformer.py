@@ -1,19 +1,17 @@
 """The Transformer core: GPT-1's block, GPT-2's and the modern one by configuration, with a preallocated cache.
 
-In the cache a token's slot is its position in its episode, so a reset row simply starts again at slot 0, ragged rows
-share one tensor, and what lies beyond a row's length is never looked at.
-
 Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head size, S cache slots.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.lab.errors import TooLongError
+from understudy.models.cache import Cache, Layout, Write, layout_cached, positions, same_episode
 from understudy.models.cores import BlockKind, Core, CoreSpec
 from understudy.models.device import compute_dtype, cpu_has_amx
 from understudy.models.functional import rms_norm, squared_relu
@@ -58,36 +56,6 @@ STYLES: dict[BlockKind, BlockStyle] = {
         pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
     ),
 }
-
-
-@dataclass
-class Cache:
-    """Keys and values of every row's present episode, and how many tokens of each are held."""
-
-    keys_LBHSK: Tensor
-    values_LBHSK: Tensor
-    length_B: Tensor
-    recent_BRD: Tensor
-    """The last inputs of each row's episode (zeros before its start), for the short convolution."""
-    longest: int = 0
-    """At least length_B.max(), known without asking the device."""
-    ragged: bool = False
-    """False only where every row holds exactly `longest` tokens, which needs no mask."""
-
-
-@dataclass
-class _Layout:
-    """Where each new token stands and what it may see; the same for all layers."""
-
-    position_BT: Tensor | None
-    """Position in the episode; None for 0..T-1 in every row."""
-    mask_B1TS: Tensor | None
-    """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
-    causal: bool
-    pieces: list[int] | None = None
-    """Lengths of the episodes, row after row, where each attends within itself alone."""
-    cosine: Tensor | None = None
-    sine: Tensor | None = None
 
 
 class Transformer(Core):
@@ -145,27 +113,27 @@ class Transformer(Core):
             if time > self.context:
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
-            state, layout, write = _layout_cached(state, time, reset_BT)
+            state, layout, write = layout_cached(state, time, reset_BT)
         if self.taps_RD is not None:
             x_BTD, recent_BRD = _convolved(x_BTD, recent_BRD, reset_BT, self.taps_RD)
             if state is not None:
                 state.recent_BRD = recent_BRD
-        x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
+        x_BTD = self.norm_in(self.drop(self._withpositions(x_BTD, layout)))
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
             x_BTD = block(x_BTD, layout, cached, write)
         return self.norm_out(x_BTD), state
 
-    def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> _Layout:
+    def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> Layout:
         if reset_BT is None:
-            return _Layout(position_BT=None, mask_B1TS=None, causal=True)
+            return Layout(position_BT=None, mask_B1TS=None, causal=True)
         # Rotary positions matter only relative to one another, so they need not start again at a reset.
-        position_BT = None if self.style.rotary else _positions(reset_BT)[0]
+        position_BT = None if self.style.rotary else positions(reset_BT)[0]
         if x_BTD.device.type == "cpu":  # episode by episode: far less to compute than a masked square
-            return _Layout(position_BT, mask_B1TS=None, causal=True, pieces=_episode_lengths(reset_BT))
-        return _Layout(position_BT, _same_episode(reset_BT)[:, None], causal=False)
+            return Layout(position_BT, mask_B1TS=None, causal=True, pieces=_episode_lengths(reset_BT))
+        return Layout(position_BT, same_episode(reset_BT)[:, None], causal=False)
 
-    def _with_positions(self, x_BTD: Tensor, layout: _Layout) -> Tensor:
+    def _withpositions(self, x_BTD: Tensor, layout: Layout) -> Tensor:
         """Add learned positions, or note the rotations of rotary ones in the layout."""
         time, position_BT = x_BTD.shape[1], layout.position_BT
         if self.positions is not None:
@@ -216,7 +184,7 @@ class Block(nn.Module):
             nn.init.normal_(parameter, std=std)
 
     def forward(
-        self, x_BTD: Tensor, layout: _Layout, cached: tuple[Tensor, Tensor] | None, write: "_Write | None"
+        self, x_BTD: Tensor, layout: Layout, cached: tuple[Tensor, Tensor] | None, write: Write | None
     ) -> Tensor:
         """One layer on; `cached` holds the layer's keys and values, `write` says where the new ones go."""
         if self.pre_norm:
@@ -239,7 +207,7 @@ class Attention(nn.Module):
         _zero_bias(self)
 
     def forward(
-        self, x_BTD: Tensor, layout: _Layout, cached: tuple[Tensor, Tensor] | None, write: "_Write | None"
+        self, x_BTD: Tensor, layout: Layout, cached: tuple[Tensor, Tensor] | None, write: Write | None
     ) -> Tensor:
         """See `Block.forward`."""
         batch, time, width = x_BTD.shape
@@ -281,94 +249,6 @@ class MLP(nn.Module):
         return self.drop(self.out(up_BTF))
 
 
-@dataclass
-class _Write:
-    """Where new keys and values go in the cache, and which ones the queries then read."""
-
-    start: int
-    """Slots in use before, by the row that uses most."""
-    scatter: tuple[Tensor, Tensor, Tensor] | None = None
-    """(rows, slots, times) of the tokens to keep; None where every row appends all of them at `start`."""
-    beside: bool = False
-    """True: queries read the old slots and the new keys beside them; false: the cache after the write."""
-
-    def __call__(self, cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self._one(cached[0], k), self._one(cached[1], v)
-
-    def _one(self, cache_BHSK: Tensor, new_BHTK: Tensor) -> Tensor:
-        end = self.start + new_BHTK.shape[2]
-        new_BHTK = new_BHTK.to(cache_BHSK.dtype)
-        seen = torch.cat([cache_BHSK[:, :, : self.start], new_BHTK], dim=2) if self.beside else cache_BHSK[:, :, :end]
-        if self.scatter is None:
-            cache_BHSK[:, :, self.start : end] = new_BHTK
-        else:
-            rows, slots, times = self.scatter
-            cache_BHSK[rows, :, slots] = new_BHTK[rows, :, times]
-        return seen
-
-
-def _layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, _Layout, _Write]:
-    """Place `time` new tokens after what the cache holds; return the grown cache, what is seen, and the write."""
-    if reset_BT is not None:
-        if bool(reset_BT[:, 0].any()):
-            length_B = cache.length_B.masked_fill(reset_BT[:, 0], 0)
-            longest, shortest = int(length_B.max()), int(length_B.min())
-            cache = replace(cache, length_B=length_B, longest=longest, ragged=shortest < longest)
-        if time > 1 and bool(reset_BT[:, 1:].any()):
-            return _layout_with_resets(cache, reset_BT)
-    _check_room(cache, cache.longest + time)
-    step_T = torch.arange(time, device=cache.length_B.device)
-    grown = replace(cache, length_B=cache.length_B + time, longest=cache.longest + time)
-    if cache.ragged:
-        position_BT = cache.length_B[:, None] + step_T
-        row_B1 = torch.arange(len(position_BT), device=step_T.device)[:, None]
-        write = _Write(cache.longest, scatter=(row_B1, position_BT, step_T[None]))
-    else:
-        position_BT = cache.longest + step_T[None]
-        write = _Write(cache.longest)
-    mask_B1TS = None
-    if cache.ragged or (time > 1 and cache.longest > 0):
-        mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
-    return grown, _Layout(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
-
-
-def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, _Layout, _Write]:
-    """The general case: some row starts again within the piece, and only its last episode is kept."""
-    since_reset_BT, last_reset_BT = _positions(reset_BT)
-    continues_BT = last_reset_BT < 0
-    position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
-    _check_room(cache, int(position_BT.max()) + 1)
-    slot_S = torch.arange(cache.longest, device=reset_BT.device)
-    old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
-    mask_B1TS = torch.cat([old_BTS, _same_episode(reset_BT)], dim=2)[:, None]
-    rows, times = (last_reset_BT == last_reset_BT[:, -1:]).nonzero(as_tuple=True)
-    write = _Write(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
-    length_B = position_BT[:, -1] + 1
-    grown = replace(cache, length_B=length_B, longest=int(length_B.max()), ragged=True)
-    return grown, _Layout(position_BT, mask_B1TS, causal=False), write
-
-
-def _check_room(cache: Cache, needed: int) -> None:
-    slots = cache.keys_LBHSK.shape[3]
-    if needed > slots:
-        raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")
-
-
-def _positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps since the last reset (or since the start), and the last reset's step (-1 where there was none)."""
-    step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
-    last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
-    return step_T - last_reset_BT.clamp(min=0), last_reset_BT
-
-
-def _same_episode(reset_BT: Tensor) -> Tensor:
-    """mask_BTT, true where the second step is no later than the first and in the same episode."""
-    episode_BT = reset_BT.cumsum(dim=1)
-    time = reset_BT.shape[1]
-    causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()
-    return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
-
-
 def _convolved(
     x_BTD: Tensor, recent_BRD: Tensor | None, reset_BT: Tensor | None, taps_RD: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -379,7 +259,7 @@ def _convolved(
     padded = torch.cat([recent_BRD, x_BTD], dim=1)
     since_BT1 = None
     if reset_BT is not None:
-        fresh_BT, last_reset_BT = _positions(reset_BT)
+        fresh_BT, last_reset_BT = positions(reset_BT)
         since_BT1 = torch.where(last_reset_BT < 0, RECENT, fresh_BT)[:, :, None]  # steps since the episode's start
     y_BTD = x_BTD
     for back, tap_D in enumerate(taps_RD, start=1):

@@ -133,7 +133,7 @@ def restore(learner: Learner, folder: Path) -> dict[str, Any]:
     for kind, set_state in (("rng", torch.set_rng_state), ("rng_cuda", torch.cuda.set_rng_state)):
         if kind in tensors:
             states = tensors.pop(kind)  # of each process; with more of them than before, some draw alike
-            set_state(states[learner.world.rank % len(states)])
+            set_state(states[learner.world.rank % len(states)].clone())  # torch overlooks where a view begins
     names = dict(learner.model.named_parameters())
     for key, tensor in tensors.items():
         slot, name = key.split(":", 1)

@@ -38,17 +38,17 @@ class LearnerConfig:
 
     steps: int = 2000
     """Optimizer steps."""
-    batch_size: int = 32
+    batch_size: int = 2
     """Rows of one context length in an optimizer step, over all processes."""
     micro_batch_size: int = 0
     """Rows computed at once (0: all of a process's share); the result is the same, only memory differs."""
-    lr: float = 2e-3
+    lr: float = 4e-3
     """Peak learning rate of AdamW."""
     schedule: Schedule = "cosine"
     """How the rate falls after warm-up: cosine, linear, constant or wsd (constant, then a linear end)."""
-    warmup: int = 50
+    warmup: int = 60
     """Steps over which the rate rises linearly."""
-    final_lr: float = 0.1
+    final_lr: float = 0.02
     """Rate at the end, as a share of the peak."""
     weight_decay: float = 0.1
     """Decoupled weight decay, on matrices only."""

@@ -22,11 +22,11 @@ from understudy.training.learner import Learner
 class LoopConfig:
     """When to evaluate, to save and to show samples."""
 
-    eval_every: int = 250
+    eval_every: int = 500
     """Steps between evaluations on the validation split (0: only at the end)."""
     save_every: int = 500
     """Steps between checkpoints (0: only at the end)."""
-    sample_every: int = 250
+    sample_every: int = 500
     """Steps between samples of the model's talk (0: none)."""
 
 

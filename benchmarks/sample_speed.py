@@ -1,0 +1,121 @@
+"""Cost of a token against the context, and tokens a second against transformers' `generate`, at about 10M parameters.
+
+    python benchmarks/sample_speed.py [--quick]        needs the extra `bench` (transformers)
+
+First table: milliseconds for one more token with 16 to 511 tokens before it, with the cache (or the LSTM's state) and
+by the plain path, which computes the whole sequence again. Second: greedy decoding of a GPT-2 block, all rows alike,
+ours against transformers with its own cache on a GPT-2 of the same size; the limit reads every weight once a step.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from report import finish, read_bandwidth, side_by_side, table
+
+from understudy.acting.generate import generate
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.tokenizers import ByteTokenizer
+from understudy.models.cores import CoreConfig
+from understudy.models.device import prepare_process
+from understudy.models.language_model import LanguageModel
+
+CONTEXTS = (16, 64, 128, 256, 511)
+VOCABULARY = 512
+PROMPT = 16
+
+
+def build(core: str, block: str = "modern") -> LanguageModel:
+    """An untrained model of the size `base`."""
+    torch.manual_seed(0)
+    return LanguageModel(CoreConfig(core=core, block=block, size="base").resolved(), VOCABULARY).eval()  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def one_more(model: LanguageModel, context: int, cached: bool) -> Callable[[], object]:
+    """What computes the scores after one token more than `context`."""
+    ids_BT = torch.randint(VOCABULARY, (1, context + 1))
+    if not cached:
+        return torch.inference_mode()(lambda: model.logits(model.hidden(ids_BT)[0][:, -1]))
+    _, state = model.hidden(ids_BT[:, :-1], model.initial_state(1, 512))
+    return torch.inference_mode()(lambda: model.logits(model.hidden(ids_BT[:, -1:], state)[0][:, -1]))
+
+
+def cost_table(rounds: int) -> float:
+    """Print the cost of a token; how much dearer the dearest is than the cheapest, for the cached Transformer."""
+    kinds = [("transformer", True), ("transformer", False), ("lstm", True), ("lstm", False)]
+    models = {core: build(core) for core in ("transformer", "lstm")}
+    contenders = {
+        (core, cached, context): one_more(models[core], context, cached)
+        for core, cached in kinds
+        for context in CONTEXTS
+    }
+    seconds = side_by_side(contenders, rounds, warm_up=2)  # type: ignore[arg-type, type-var]
+    rows = [
+        [f"{core}, {'cached' if cached else 'plain'}"]
+        + [f"{1e3 * seconds[core, cached, context]:.2f}" for context in CONTEXTS]  # type: ignore[index]
+        for core, cached in kinds
+    ]
+    table("milliseconds a token, batch 1, by the tokens before it", ["", *map(str, CONTEXTS)], rows)
+    flat = [seconds["transformer", True, context] for context in CONTEXTS]  # type: ignore[index]
+    spread = max(flat) / min(flat) - 1
+    print(f"the cached Transformer's dearest token costs {spread:.0%} more than its cheapest\n")
+    return spread
+
+
+def speed_rows(batch: int, new: int, rounds: int) -> tuple[float, float, float]:
+    """Ours, transformers', and the bandwidth limit, in tokens a second."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    ours = build("transformer", "gpt2")
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_positions=512, n_embd=384, n_layer=6, n_head=6, bos_token_id=None, eos_token_id=None
+    )  # fmt: skip
+    theirs = GPT2LMHeadModel(config).eval()
+    prompts = torch.randint(200, (batch, PROMPT))
+    greedy = SamplingConfig(temperature=0, max_tokens=new)
+    lists, tokenizer = prompts.tolist(), ByteTokenizer()
+    tokenizer.special["<|end|>"] = -1  # nothing ends a row early
+
+    def run_theirs() -> object:
+        with torch.inference_mode():
+            return theirs.generate(
+                prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=new, do_sample=False, pad_token_id=0
+            )
+
+    seconds = side_by_side(
+        {"ours": lambda: generate(ours, tokenizer, lists, greedy), "transformers": run_theirs}, rounds
+    )
+    bytes_a_step = sum(p.numel() * p.element_size() for p in ours.parameters())
+    bytes_a_step += batch * (PROMPT + new // 2) * 2 * 6 * 384 * 4
+    limit = batch * read_bandwidth() / bytes_a_step
+    return batch * new / seconds["ours"], batch * new / seconds["transformers"], limit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens: under a minute")
+    quick = parser.parse_args().quick
+    prepare_process()
+    cost_table(rounds=5 if quick else 25)
+    figures = {batch: speed_rows(batch, 48 if quick else 240, 2 if quick else 5) for batch in (1, 8, 32)}
+    rows = [
+        [str(batch), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}×", f"{limit:,.0f}"]
+        for batch, (ours, theirs, limit) in figures.items()
+    ]
+    table("greedy tokens a second, GPT-2 block, float32", ["batch", "ours", "transformers", "ratio", "limit"], rows)
+    ratio = min(ours / theirs for ours, theirs, _ in figures.values())
+    ours, theirs, limit = figures[1]
+    finish(
+        "sample_speed",
+        "tokens/s at batch 1; ratio: the worst batch's",
+        ours,
+        {"transformers": theirs},
+        limit,
+        ratio,
+        1.5,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The built-in conversations: what a Transformer, an LSTM of its size and an n-gram model remember and predict.
+
+    python benchmarks/smalltalk.py [--quick]
+
+Both cores are trained by the recipe of `make chat` (as runs of their own, in a temporary folder); questions and names
+are those of the test split, which no training saw. The n-gram model interpolates orders 1 to 6 (Witten & Bell 1991).
+"""
+
+import argparse
+import math
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from report import finish, table
+
+from understudy.acting.recall import answers, shares_right
+from understudy.data.rendering import render, render_prompt
+from understudy.data.smalltalk import generate
+from understudy.data.tokenizers import Tokenizer
+from understudy.lab.store import read_record
+from understudy.models.cores import CoreConfig
+from understudy.recipes import pretrain
+from understudy.recipes.launch import launch
+from understudy.training.checkpoint import load_model
+from understudy.training.evaluation import scored_bytes
+
+ORDER = 6
+TARGET = 0.95
+
+
+class NGram:
+    """Token n-grams, each order interpolated with the one below by how many kinds of token follow."""
+
+    def __init__(self, documents: Sequence[list[int]], vocab_size: int):
+        self.vocab_size = vocab_size
+        self.follows: dict[tuple[int, ...], dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        for ids in documents:
+            for end in range(1, len(ids)):
+                for order in range(min(ORDER, end + 1)):
+                    self.follows[tuple(ids[end - order : end])][ids[end]] += 1
+
+    def probability(self, context: Sequence[int], token: int) -> float:
+        """p(token | the last ORDER - 1 tokens)."""
+        p = 1 / self.vocab_size
+        for order in range(min(ORDER, len(context) + 1)):
+            follows = self.follows.get(tuple(context[len(context) - order :]))
+            if follows is None:
+                break
+            total, kinds = sum(follows.values()), len(follows)
+            p = (follows.get(token, 0) + kinds * p) / (total + kinds)
+        return p
+
+    def reply(self, prompt: list[int], end: int, most: int = 48) -> list[int]:
+        """The likeliest next token of the longest known context, again and again."""
+        ids: list[int] = []
+        while len(ids) < most:
+            said = [*prompt, *ids][-ORDER + 1 :]
+            known = next(c for start in range(len(said) + 1) if (c := tuple(said[start:])) in self.follows)
+            token = max(self.follows[known], key=self.follows[known].__getitem__)
+            if token == end:
+                break
+            ids.append(token)
+        return ids
+
+
+def ngram_row(tokenizer: Tokenizer, trained_on: int, questions: int) -> tuple[dict[str, float], float]:
+    """Shares right and bits a byte of the n-gram model."""
+    train = [render(talk.conversation, tokenizer).ids.tolist() for talk in generate(trained_on, 0, "train")]
+    model, end = NGram(train, tokenizer.vocab_size), tokenizer.special["<|end|>"]
+    answered = []
+    nats, size, bytes_of = 0.0, 0, scored_bytes(tokenizer)
+    for talk in generate(questions, 1, "test"):
+        for question in talk.questions:
+            prompt = render_prompt(talk.conversation.messages[: question.index], tokenizer)
+            answered.append((question, tokenizer.decode(model.reply(prompt, end))))
+        rendered = render(talk.conversation, tokenizer)
+        ids = rendered.ids.tolist()
+        for position in rendered.is_reply.nonzero()[0].tolist():
+            nats -= math.log(model.probability(ids[:position][-ORDER + 1 :], ids[position]))
+            size += int(bytes_of[ids[position]])
+    return shares_right(answered), nats / math.log(2) / size
+
+
+def core_row(core: str, quick: bool, questions: int) -> tuple[dict[str, float], float, Path]:
+    """Train by the recipe of `make chat`; shares right and bits a byte."""
+    config = pretrain.Config(model=CoreConfig(core=core))  # type: ignore[arg-type]
+    if quick:
+        learner = replace(config.learner, steps=60)
+        config = replace(config, learner=learner, data=replace(config.data, smalltalk_conversations=1000))
+    folder = launch("pretrain", pretrain.main, config, [])
+    loaded = load_model(folder)
+    bits = read_record(folder).data["outcome"]["val_bpb"]
+    right = shares_right(answers(loaded.model, loaded.tokenizer, list(generate(questions, 1, "test"))))
+    return right, bits, folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="train hardly at all: shows that it works")
+    quick = parser.parse_args().quick
+    questions = 10 if quick else 300
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["UNDERSTUDY_RUNS"] = folder
+        results = {}
+        for core in ("transformer", "lstm"):
+            right, bits, run = core_row(core, quick, questions)
+            results[core] = (right, bits)
+        tokenizer = load_model(run).tokenizer
+        results[f"{ORDER}-gram"] = ngram_row(tokenizer, 1000 if quick else 8000, questions)
+    kinds = sorted({kind for right, _ in results.values() for kind in right})
+    rows = [
+        [name, f"{bits:.3f}", *(f"{right.get(kind, float('nan')):.1%}" for kind in kinds)]
+        for name, (right, bits) in results.items()
+    ]
+    table("held-out conversations: bits a byte, share of questions answered right", ["", "bits a byte", *kinds], rows)
+    recall = {name: right["recall"] for name, (right, _) in results.items()}
+    ours = recall.pop("transformer")
+    finish("smalltalk", "share of recall questions right", ours, recall, 1.0, ours, TARGET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The Transformer's cache: where new tokens go in it, and what they see.
+
+A token's slot is its position in its episode. So a reset row simply starts again at slot 0, ragged rows share one
+tensor, and what lies beyond a row's length is never looked at.
+
+Shape suffixes: B batch rows, T time steps, L layers, H heads, K head size, S cache slots, R recent inputs, D width.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from understudy.lab.errors import TooLongError
+
+
+@dataclass
+class Cache:
+    """Keys and values of every row's present episode, and how many tokens of each are held."""
+
+    keys_LBHSK: Tensor
+    values_LBHSK: Tensor
+    length_B: Tensor
+    recent_BRD: Tensor
+    """The last inputs of each row's episode (zeros before its start), for the short convolution."""
+    longest: int = 0
+    """At least length_B.max(), known without asking the device."""
+    ragged: bool = False
+    """False only where every row holds exactly `longest` tokens, which needs no mask."""
+
+
+@dataclass
+class Layout:
+    """Where each new token stands and what it may see; the same for all layers."""
+
+    position_BT: Tensor | None
+    """Position in the episode; None for 0..T-1 in every row."""
+    mask_B1TS: Tensor | None
+    """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
+    causal: bool
+    pieces: list[int] | None = None
+    """Lengths of the episodes, row after row, where each attends within itself alone."""
+    cosine: Tensor | None = None
+    sine: Tensor | None = None
+
+
+@dataclass
+class Write:
+    """Where new keys and values go in the cache, and which ones the queries then read."""
+
+    start: int
+    """Slots in use before, by the row that uses most."""
+    scatter: tuple[Tensor, Tensor, Tensor] | None = None
+    """(rows, slots, times) of the tokens to keep; None where every row appends all of them at `start`."""
+    beside: bool = False
+    """True: queries read the old slots and the new keys beside them; false: the cache after the write."""
+
+    def __call__(self, cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a layer's new keys and values; return those that its queries read."""
+        return self._one(cached[0], k), self._one(cached[1], v)
+
+    def _one(self, cache_BHSK: Tensor, new_BHTK: Tensor) -> Tensor:
+        end = self.start + new_BHTK.shape[2]
+        new_BHTK = new_BHTK.to(cache_BHSK.dtype)
+        seen = torch.cat([cache_BHSK[:, :, : self.start], new_BHTK], dim=2) if self.beside else cache_BHSK[:, :, :end]
+        if self.scatter is None:
+            cache_BHSK[:, :, self.start : end] = new_BHTK
+        else:
+            rows, slots, times = self.scatter
+            cache_BHSK[rows, :, slots] = new_BHTK[rows, :, times]
+        return seen
+
+
+def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, Layout, Write]:
+    """Place `time` new tokens after what the cache holds; return the grown cache, what is seen, and the write."""
+    if reset_BT is not None:
+        if bool(reset_BT[:, 0].any()):
+            length_B = cache.length_B.masked_fill(reset_BT[:, 0], 0)
+            longest, shortest = int(length_B.max()), int(length_B.min())
+            cache = replace(cache, length_B=length_B, longest=longest, ragged=shortest < longest)
+        if time > 1 and bool(reset_BT[:, 1:].any()):
+            return _layout_with_resets(cache, reset_BT)
+    _check_room(cache, cache.longest + time)
+    step_T = torch.arange(time, device=cache.length_B.device)
+    grown = replace(cache, length_B=cache.length_B + time, longest=cache.longest + time)
+    if cache.ragged:
+        position_BT = cache.length_B[:, None] + step_T
+        row_B1 = torch.arange(len(position_BT), device=step_T.device)[:, None]
+        write = Write(cache.longest, scatter=(row_B1, position_BT, step_T[None]))
+    else:
+        position_BT = cache.longest + step_T[None]
+        write = Write(cache.longest)
+    mask_B1TS = None
+    if cache.ragged or (time > 1 and cache.longest > 0):
+        mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
+    return grown, Layout(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
+
+
+def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Layout, Write]:
+    """The general case: some row starts again within the piece, and only its last episode is kept."""
+    since_reset_BT, last_reset_BT = positions(reset_BT)
+    continues_BT = last_reset_BT < 0
+    position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
+    _check_room(cache, int(position_BT.max()) + 1)
+    slot_S = torch.arange(cache.longest, device=reset_BT.device)
+    old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
+    mask_B1TS = torch.cat([old_BTS, same_episode(reset_BT)], dim=2)[:, None]
+    rows, times = (last_reset_BT == last_reset_BT[:, -1:]).nonzero(as_tuple=True)
+    write = Write(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
+    length_B = position_BT[:, -1] + 1
+    grown = replace(cache, length_B=length_B, longest=int(length_B.max()), ragged=True)
+    return grown, Layout(position_BT, mask_B1TS, causal=False), write
+
+
+def _check_room(cache: Cache, needed: int) -> None:
+    slots = cache.keys_LBHSK.shape[3]
+    if needed > slots:
+        raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")
+
+
+def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps since the last reset (or since the start), and the last reset's step (-1 where there was none)."""
+    step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
+    last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
+    return step_T - last_reset_BT.clamp(min=0), last_reset_BT
+
+
+def same_episode(reset_BT: Tensor) -> Tensor:
+    """mask_BTT, true where the second step is no later than the first and in the same episode."""
+    episode_BT = reset_BT.cumsum(dim=1)
+    time = reset_BT.shape[1]
+    causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()
+    return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
