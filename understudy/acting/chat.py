@@ -115,7 +115,7 @@ class Chat:
         prompt, scores_BV, at_prompt = self._at_prompt
         state, last, text, shown, stream = at_prompt, self.last, "", 0, StreamDecoder(self.tokenizer)
         room = room_for_reply(self.model, prompt, self.config)
-        seen_BV = seen_tokens([prompt], self.model, self.config)
+        seen_BV = seen_tokens([prompt], self.model, self.tokenizer, self.config)
         fed = 0
         try:
             for ids_B, drawn_from_BV, before in decode(

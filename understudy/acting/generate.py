@@ -72,13 +72,20 @@ def decode(
         scores_BV = model.logits(hidden_B1D[:, 0])
 
 
-def seen_tokens(prompts: Sequence[Sequence[int]], model: LanguageModel, config: SamplingConfig) -> Tensor | None:
-    """seen_BV: which tokens stand in each prompt; None where no repetition penalty asks for it."""
+def seen_tokens(
+    prompts: Sequence[Sequence[int]], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
+) -> Tensor | None:
+    """seen_BV: which tokens stand in each prompt; None where no repetition penalty asks for it.
+
+    Special tokens do not count: the end token stands after every message, and a penalty on it would make replies run
+    on.
+    """
     if config.repetition_penalty == 1:
         return None
     seen_BV = torch.zeros(len(prompts), model.vocab_size, dtype=torch.bool, device=model.embedding.weight.device)
     for row_V, prompt in zip(seen_BV, prompts, strict=True):
         row_V[list(prompt)] = True
+    seen_BV[:, list(tokenizer.special.values())] = False
     return seen_BV
 
 
@@ -105,7 +112,7 @@ def generate(
     drafts = [_Draft(tokenizer, config.stop, room_for_reply(model, prompt, config)) for prompt in prompts]
     slots = max(len(prompt) + draft.room for prompt, draft in zip(prompts, drafts, strict=True))
     scores_BV, state = prefill(model, prompts, slots)
-    generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, config)
+    generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, tokenizer, config)
     room = [slots - len(prompt) for prompt in prompts]
     for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room):
         for draft, token in zip(drafts, ids_B.tolist(), strict=True):
@@ -129,7 +136,7 @@ def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], con
     generator = make_generator(config, device)
     while not draft.finish:
         logits_BTV, _ = model(torch.tensor([ids], device=device))
-        token = int(draw(logits_BTV[:, -1], config, generator, seen_tokens([ids], model, config)))
+        token = int(draw(logits_BTV[:, -1], config, generator, seen_tokens([ids], model, tokenizer, config)))
         ids = [*ids, token]
         draft.add(token)
     return draft.reply()

@@ -25,7 +25,9 @@ class Config:
     dropout: float = 0.0
     """Share of activations dropped in training."""
     learner: LearnerConfig = field(
-        default_factory=lambda: LearnerConfig(steps=500, batch_size=8, lr=3e-4, schedule="linear", warmup=20, final_lr=0.0)
+        default_factory=lambda: LearnerConfig(
+            steps=500, batch_size=8, lr=3e-4, schedule="linear", warmup=20, final_lr=0.0
+        )
     )
     loop: LoopConfig = field(default_factory=LoopConfig)
     options: RunOptions = field(default_factory=Options)

@@ -54,7 +54,7 @@ class LearnerConfig:
     """Decoupled weight decay, on matrices only."""
     beta1: float = 0.9
     """AdamW's decay of the mean gradient."""
-    beta2: float = 0.99
+    beta2: float = 0.998
     """AdamW's decay of the mean squared gradient."""
     clip: float = 1.0
     """Largest norm of the gradient (0: no clipping)."""
