@@ -38,8 +38,8 @@ def read(tmp_path: Path, content: str | bytes, strict: bool = False) -> tuple[li
         json.dumps([json.loads(GOOD), json.loads(SHAREGPT)], indent=3),
         b"\xef\xbb\xbf" + f"[{GOOD}, {GOOD}]".encode(),
         b"\xef\xbb\xbf" + f"{GOOD}\n{GOOD}".encode(),
-        gzip.compress(f"{GOOD}\n{GOOD}".encode()),
-        gzip.compress(b"\xef\xbb\xbf" + f"[{GOOD}, {GOOD}]".encode()),
+        gzip.compress(f"{GOOD}\n{GOOD}".encode(), mtime=0),
+        gzip.compress(b"\xef\xbb\xbf" + f"[{GOOD}, {GOOD}]".encode(), mtime=0),
     ],
 )
 def test_all_formats_are_told_by_content(tmp_path: Path, content: str | bytes) -> None:
@@ -139,7 +139,7 @@ def test_strict_stops_at_the_first_problem(tmp_path: Path) -> None:
         read(tmp_path, f"{GOOD}\n{message(chr(34) + 'usr' + chr(34))}\n{GOOD}", strict=True)
 
 
-@pytest.mark.parametrize("content", ["", " \n\n", "[]", gzip.compress(b""), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("content", ["", " \n\n", "[]", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
 def test_an_empty_file_is_said(tmp_path: Path, content: str | bytes) -> None:
     with pytest.raises(DataError, match=r"chats\.jsonl is empty"):
         read(tmp_path, content)

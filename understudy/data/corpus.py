@@ -72,8 +72,14 @@ def data_kind(config: DataConfig) -> Literal["chats", "text"]:
 
     Raises:
         DataError: a file is missing or empty.
-        ConfigError: some are conversations and others plain text.
+        ConfigError: some are conversations and others plain text, or a number is out of range.
     """
+    if not 0 < config.valid_share < 1:
+        raise ConfigError(f"--valid-share {config.valid_share} is out of range; expected a number between 0 and 1")
+    if config.smalltalk_conversations < 1:
+        raise ConfigError(
+            f"--smalltalk-conversations {config.smalltalk_conversations} is out of range; expected 1 or more"
+        )
     source_files(config)
     if is_smalltalk(config):
         return "chats"
@@ -102,9 +108,9 @@ def prepare(
     Raises DataError for files that are missing, empty or without anything usable, ConfigError for options that
     contradict each other.
     """
+    kind = data_kind(config)
     if is_smalltalk(config):
         return _prepare_smalltalk(config, tokenizer, context, seed, cache)
-    kind = data_kind(config)
     report = Report()
     train = _store(config.data, kind, config, tokenizer, context, cache, report)
     if not config.valid and not hold_out:
@@ -131,8 +137,6 @@ def prepare(
 
 def _prepare_smalltalk(config: DataConfig, tokenizer: Tokenizer, context: int, seed: int, cache: Path) -> Corpus:
     count = config.smalltalk_conversations
-    if count < 1:
-        raise ConfigError(f"--smalltalk-conversations {count} is too small; expected 1 or more")
     stores = {}
     parts: tuple[tuple[Split, int], ...] = (("train", count), ("valid", max(1, count // 50)))
     for part, size in parts:

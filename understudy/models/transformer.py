@@ -153,10 +153,11 @@ class Transformer(Core):
         dtype = compute_dtype(x_BTD)
         table = self._rotations
         if table is None or table[0].dtype != dtype or table[0].device != device:
-            frequency = 10_000.0 ** (-torch.arange(0, self.head_size, 2, dtype=torch.float64) / self.head_size)
-            angle = torch.outer(torch.arange(self.context, dtype=torch.float64), frequency)
-            cosine, sine = torch.cat([angle.cos()] * 2, dim=-1), torch.cat([-angle.sin(), angle.sin()], dim=-1)
-            table = (cosine.to(device, dtype), sine.to(device, dtype))
+            with torch.inference_mode(False):  # a table first made while sampling must serve training too
+                frequency = 10_000.0 ** (-torch.arange(0, self.head_size, 2, dtype=torch.float64) / self.head_size)
+                angle = torch.outer(torch.arange(self.context, dtype=torch.float64), frequency)
+                cosine, sine = torch.cat([angle.cos()] * 2, dim=-1), torch.cat([-angle.sin(), angle.sin()], dim=-1)
+                table = (cosine.to(device, dtype), sine.to(device, dtype))
             self._rotations = table
         return table
 

@@ -37,6 +37,7 @@ class Config:
         pick_device(self.options.device)
         check_dropout(self.dropout)
         self.learner.checked(world)
+        self.loop.checked()
         if data_kind(self.data) != "chats":
             raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
         # Found once and for all: when the run is resumed, "last" would be the run itself.

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from understudy.data.corpus import DataConfig, data_kind, prepare, train_tokenizer
-from understudy.data.tokenizers import Tokenizer, load_tokenizer
+from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
 from understudy.lab.errors import ConfigError
 from understudy.lab.run import Run
 from understudy.models.cores import CoreConfig
@@ -16,6 +16,8 @@ from understudy.recipes.learning import Options, RunOptions, cache_folder, learn
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
+
+LEAST = 256 + len(SPECIALS)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Config:
         pick_device(self.options.device)
         self.model.resolved()
         self.learner.checked(world)
+        self.loop.checked()
+        if self.tokenizer == "bpe" and self.vocab_size < LEAST:
+            raise ConfigError(f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {LEAST}")
         if not 0 <= self.other_weight <= 1:
             raise ConfigError(f"--other-weight {self.other_weight} is out of range; expected 0 to 1")
         data_kind(self.data)

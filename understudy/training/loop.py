@@ -4,13 +4,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from understudy.data.batches import PackedBatches
 from understudy.data.tokenizers import Tokenizer
+from understudy.lab.errors import ConfigError
 from understudy.lab.run import Run
 from understudy.training.checkpoint import save_checkpoint
 from understudy.training.distributed import total
@@ -28,6 +29,13 @@ class LoopConfig:
     """Steps between checkpoints (0: only at the end)."""
     sample_every: int = 500
     """Steps between samples of the model's talk (0: none)."""
+
+    def checked(self) -> "LoopConfig":
+        """Itself, or a ConfigError that names the number that cannot work."""
+        for name, value in asdict(self).items():
+            if value < 0:
+                raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; expected 0 or more")
+        return self
 
 
 def train(
