@@ -246,7 +246,7 @@ def test_a_mistake_is_named_once_and_all_processes_end(
     arguments: list[Any], words: str, runs: int, here: Path, together: Callable[..., Done]
 ) -> None:
     data = (here / "uneven.jsonl").read_text().splitlines()
-    (here / "uneven.jsonl").write_text("\n".join(line for line in data if len(line) > 150))
+    (here / "uneven.jsonl").write_text("\n".join(line for line in data if len(line) > 120))
     done = together(*arguments)
     assert done.codes == [2, 2]
     assert words in done.errors[0]
