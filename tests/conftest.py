@@ -1,6 +1,7 @@
 """What tests of several folders share."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -44,3 +45,11 @@ def sharp_model() -> Callable[..., Any]:
 
 def _is_lower(text: bytes) -> bool:
     return text.isascii() and text.replace(b" ", b"a").isalpha() and not any(chr(byte).isupper() for byte in text)
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """What a verb called within a test does to its process must not reach the next one: hypothesis needs denormals."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)

@@ -225,22 +225,30 @@ def test_replies_fill_the_context_to_its_end_at_most(sharp_model):
 
 def test_a_conversation_that_is_shorter_written_down_than_it_was_said(sharp_model):
     """Here each reply is nothing but special tokens, which no text holds: the prompt is built anew, nothing dropped."""
-    model = sharp_model("modern", context=64)
+    model = sharp_model("modern", context=56)
     pad = BYTES.special["<|pad|>"]
     with torch.no_grad():
         model.embedding.weight *= 0.01
         model.embedding.weight[pad] *= 1e4
         model.embedding.weight[BYTES.special["<|user|>"]] = -model.embedding.weight[pad]  # one of them scores above 0
     chat = Chat(model, BYTES, GREEDY)
-    prefilled = []
-    for number in range(5):
+    for number in range(3):
         assert say(chat, f"turn {number}") == ""
-        prefilled.append(chat.last.prefilled)
-        if prefilled[-1] > max(prefilled[:-1], default=64):
-            assert chat.last.dropped == 0
-            assert chat.last.ids == anew(chat, chat.messages[:-1]).ids
-            return
-    raise AssertionError(f"the prompt was never built anew: {prefilled}")
+        assert len(chat.last.ids) == GREEDY.max_tokens
+        assert chat.last.dropped == 0
+    # The third prompt would be of 50 tokens with those that were said, too many beside 10 for the reply.
+    assert chat.last.prefilled == len(render_prompt(chat.messages[:-1], BYTES))
+    assert chat.last.ids == anew(chat, chat.messages[:-1]).ids
+
+
+def test_after_a_drop_a_turn_that_fits_costs_only_its_new_tokens(sharp_model):
+    for kind in ("lstm", "modern"):
+        chat = Chat(sharp_model(kind, context=64), BYTES, replace(GREEDY, max_tokens=2))
+        for text in ("x" * 28, "x" * 28, "y"):
+            say(chat, text)
+        assert chat.last.dropped == 2
+        assert chat.last.prefilled <= len("y") + 5
+        assert chat.last.ids == anew(chat, chat.messages[2:-1]).ids
 
 
 # --- stop texts, penalties, special tokens ---

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.acting.generate import generate, generate_plain, prefill
+from understudy.acting.generate import generate, generate_plain, prefill, seen_tokens
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
@@ -54,6 +54,20 @@ def test_a_ragged_batch_says_what_each_prompt_says_alone_without_a_cache(model, 
 def test_a_seed_draws_the_same_with_a_cache_and_without(model, config):
     for prompt in RAGGED[:3]:
         assert generate(model, BYTES, [prompt], config) == generate_plain(model, BYTES, [prompt], config)
+
+
+def test_a_penalty_never_falls_on_special_tokens(kind, sharp_model):
+    model = sharp_model(kind, says=("<|end|>", "<|pad|>", "<|user|>", "<|system|>"))
+    with torch.no_grad():
+        model.embedding.weight[BYTES.special["<|pad|>"]] *= 2  # so that it is said
+    config = SamplingConfig(temperature=0.0, max_tokens=16, repetition_penalty=3.0)
+    replies = generate(model, BYTES, RAGGED, config)
+    assert replies == generate_plain(model, BYTES, RAGGED, config)
+    assert any(token > END for reply in replies for token in reply.ids), "no special token was said: this proves little"
+    assert seen_tokens([[*b"ab", END, BYTES.special["<|user|>"]]], model, BYTES, config).nonzero().tolist() == [
+        [0, ord("a")],
+        [0, ord("b")],
+    ]
 
 
 def test_replies_end_by_the_end_token_or_by_the_limit(model):

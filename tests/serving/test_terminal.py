@@ -1,17 +1,10 @@
-"""Chats in the terminal and samples on it, through the real programs wherever a process or a terminal matters."""
+"""Chats by lines: commands, files and what comes through a pipe."""
 
-import fcntl
-import os
-import pty
 import re
-import select
-import signal
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -20,7 +13,6 @@ from rich.console import Console
 
 from understudy import cli
 from understudy.acting.chat import Chat
-from understudy.acting.generate import generate_plain
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chats import Conversation, Message, read_conversations
 from understudy.data.smalltalk import DEMO_LINES
@@ -28,47 +20,14 @@ from understudy.data.sources import Report
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.lab.errors import ConfigError, TooLongError, UserError
 from understudy.serving.terminal import COMMANDS, HELP, _answer, _piped, _stream, history_file
-from understudy.training.checkpoint import save_checkpoint
-from understudy.training.learner import Learner, LearnerConfig
 
 BYTES = ByteTokenizer()
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=8)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """A home of its own, so that nobody's history is touched."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.delenv("UNDERSTUDY_RUNS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="module")
-def model(sharp_model):
-    return sharp_model("modern", context=200)
-
-
 @pytest.fixture
 def chat(model) -> Chat:
     return Chat(model, BYTES, GREEDY)
-
-
-def save(folder: Path, model, **progress) -> str:
-    learner = Learner(model, LearnerConfig(), torch.device("cpu"))
-    return str(save_checkpoint(folder, learner, BYTES, **progress))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, model) -> str:
-    return save(tmp_path_factory.mktemp("run"), model, kind="chats")
-
-
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory, sharp_model) -> str:
-    """A checkpoint of a model that never ends by itself."""
-    return save(tmp_path_factory.mktemp("endless"), sharp_model("lstm", context=10**6, says=()))
 
 
 def new_console() -> Console:
@@ -254,8 +213,7 @@ def run_cli(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def give_stdin(monkeypatch, content: bytes) -> None:
-    Path("lines").write_bytes(content)
-    monkeypatch.setattr(sys, "stdin", open("lines", encoding="utf-8"))  # noqa: SIM115 - closed with the test
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content), encoding="utf-8"))
 
 
 def test_lines_through_a_real_pipe(checkpoint, model):
@@ -313,119 +271,6 @@ def test_ctrl_c_ends_a_chat_without_a_terminal(capsys, monkeypatch, model):
         piped(Chat(model, BYTES, GREEDY), "hi", "what is it")
     hook.remove()
     assert len(calls) == 4
-
-
-def test_samples(capsys, checkpoint, model):
-    drawn = ("sample", checkpoint, "--prompt", "hi", "--max-tokens", "8", "--temperature", "1.5")
-    seeded = run_cli(capsys, *drawn, "--count", "5", "--sampling-seed", "1")
-    assert seeded[0] == 0
-    assert len([line for line in seeded[1].splitlines() if not set(line) <= {"─"}]) == 5
-    assert run_cli(capsys, *drawn, "--count", "5", "--sampling-seed", "1") == seeded
-    assert run_cli(capsys, *drawn, "--count", "5", "--sampling-seed", "2") != seeded
-    assert run_cli(capsys, *drawn[:-1], "0") == (0, expected(model, "hi").partition("bot: ")[2], "")
-
-
-def test_samples_of_a_text_model_go_on_with_the_text(capsys, tmp_path, model):
-    folder = save(tmp_path / "text", model, kind="text")
-    greedy = ("sample", folder, "--max-tokens", "8", "--temperature", "0")
-    code, out, _ = run_cli(capsys, *greedy, "--prompt", "once upon")
-    assert code == 0
-    ids = [BYTES.special["<|bos|>"], *b"once upon"]
-    assert out == generate_plain(model, BYTES, [ids], GREEDY)[0].text + "\n"
-    assert run_cli(capsys, *greedy)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--prompt", "x" * 300), "a prompt of 304 tokens leaves no room in the model's context of 200; shorten it\n"),
-        (("--count", "0"), "--count 0 is too small; expected 1 or more\n"),
-        (("--top-p", "3"), "--top-p 3.0 is out of range; expected 1e-09 to 1\n"),
-        (("--sampling-seed", "-4"), "--sampling-seed -4 is out of range"),
-    ],
-)
-def test_samples_that_cannot_be(capsys, checkpoint, options, words):
-    code, out, err = run_cli(capsys, "sample", checkpoint, *options)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(words)
-
-
-# --- a real terminal ---
-
-
-class Terminal:
-    """A program on a pseudo-terminal."""
-
-    def __init__(self, *command: str):
-        self.fd, other = pty.openpty()
-        termios.tcsetwinsize(self.fd, (40, 120))
-        environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
-        )  # fmt: skip
-        os.close(other)
-        self.shown = ""
-
-    def type(self, keys: str | bytes) -> None:
-        self.shown = ""
-        os.write(self.fd, keys if isinstance(keys, bytes) else keys.encode())
-
-    def wait_for(self, pattern: str, seconds: float = 120) -> str:
-        """What is shown since the last keys, once it matches; escape sequences are left out."""
-        end = time.monotonic() + seconds
-        while not re.search(pattern, self.text, re.DOTALL):
-            assert time.monotonic() < end, f"no {pattern!r} in {self.text!r}"
-            if select.select([self.fd], [], [], 0.2)[0]:
-                try:
-                    self.shown += os.read(self.fd, 65536).decode(errors="replace")
-                except OSError:  # the program has ended
-                    assert re.search(pattern, self.text, re.DOTALL), f"no {pattern!r} in {self.text!r}"
-        return self.text
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\x1b(\[[0-9;?]*[a-zA-Z]|[=>])", "", self.shown)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        os.close(self.fd)
-
-
-def test_a_session_at_a_terminal(endless, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    command = (sys.executable, "-m", "understudy", "chat", endless, "--max-tokens", "100000", "--temperature", "0")
-    terminal = Terminal(*command)
-    try:
-        assert "Talking with endless" in terminal.wait_for("Ctrl-D to leave.*you:")
-        terminal.type("hello there\r")
-        terminal.wait_for("bot: .{20}")
-        assert terminal.process.poll() is None
-        terminal.type("\x03")  # Ctrl-C stops the reply, not the chat
-        terminal.wait_for(" ….*you:")
-        terminal.type("/why\r")
-        terminal.wait_for("probability.*'[a-z ]' +[0-9.]+%.*you:")
-        terminal.type("/temprature 1\r")
-        terminal.wait_for(r"did you mean /temperature\?.*you:")
-        terminal.type(b"\xff\xfe\r")
-        terminal.wait_for("bot: .{20}")
-        terminal.type("\x03")
-        terminal.wait_for(" ….*you:")
-        terminal.type("/save talk.jsonl\r")
-        terminal.wait_for(r"Saved to talk\.jsonl\..*you:")
-        terminal.type("not sent\x03")
-        terminal.wait_for("you: *not sent.*you:")
-        terminal.type("\x04")
-        assert terminal.process.wait(timeout=120) == 0
-    finally:
-        terminal.close()
-    assert [m.role for m in saved("talk.jsonl")[0].messages] == ["user", "assistant"] * 2
-    history = (tmp_path / "state" / "understudy" / "chat-history").read_text()
-    assert "+hello there\n" in history
-    assert "+/why\n" in history
-    assert not (tmp_path / "home").exists()
 
 
 def test_where_the_history_lies(home, monkeypatch, tmp_path):

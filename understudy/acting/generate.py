@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from understudy.acting.sampling import SamplingConfig, draw, make_generator
-from understudy.data.tokenizers import Tokenizer
+from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.lab.errors import TooLongError
 from understudy.models.language_model import LanguageModel
 
@@ -62,11 +62,12 @@ def decode(
     `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here. `room` says how many more
     tokens each row's state can hold; a full row is emptied, and what comes from it then means nothing.
     """
+    ordinary = model.vocab_size - len(SPECIALS)
     for fed in count():
         ids_B = draw(scores_BV, config, generator, seen_BV)
         yield ids_B, scores_BV, state
         if seen_BV is not None:
-            seen_BV.scatter_(1, ids_B[:, None], True)
+            seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
         full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
         hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
         scores_BV = model.logits(hidden_B1D[:, 0])

@@ -146,9 +146,8 @@ def _prepare_smalltalk(config: DataConfig, tokenizer: Tokenizer, context: int, s
             cache, documents, tokenizer, [SMALLTALK, part, size, seed, context, _generator_version()]
         )
     train, valid = stores["train"], stores["valid"]
-    summary = (
-        f"{len(train):,} built-in conversations to learn from, {train.meta.tokens:,} tokens; {len(valid):,} held out"
-    )
+    (_, learned), (_, held_out) = parts
+    summary = f"{learned:,} built-in conversations to learn from, {train.meta.tokens:,} tokens; {held_out:,} held out"
     return Corpus(train, np.arange(len(train)), valid, np.arange(len(valid)), "chats", summary)
 
 

@@ -64,7 +64,7 @@ def _names(kind: Any) -> list[str]:
 
 def _one_line(box: str) -> str:
     """What a box of several lines says."""
-    text = " ".join(box.translate({ord(c): " " for c in "╭╮╰╯─│├┤"}).split())
+    text = " ".join(re.sub("[╭╮╰╯─│├┤]|-{4,}|^[|]|[|]$", " ", box, flags=re.MULTILINE).split())
     for tail in ("For full helptext", "Argument helptext"):
         text = text.partition(tail)[0]
     for head in ("Parsing error", "Value error", "Required options", "Missing argument", "Invalid choice"):

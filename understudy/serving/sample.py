@@ -9,6 +9,7 @@ from understudy.acting.sampling import SamplingConfig
 from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
 from understudy.lab.errors import ConfigError
+from understudy.lab.options import RunName
 from understudy.models.device import pick_device
 from understudy.serving.terminal import visible
 from understudy.training.checkpoint import load_model, locate
@@ -18,7 +19,7 @@ from understudy.training.checkpoint import load_model, locate
 class Config:
     """Prints what a trained model answers to a message or, trained on plain text, how it continues one."""
 
-    run: str
+    run: RunName
     """Whose model: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
     prompt: str = ""
     """The message to answer, or the text to continue; by default the model begins by itself."""

@@ -19,6 +19,7 @@ from understudy.data.chats import Conversation, conversation_to_json
 from understudy.data.smalltalk import DEMO_LINES
 from understudy.lab.errors import ConfigError, UserError, suggestion
 from understudy.lab.files import write_atomically
+from understudy.lab.options import RunName
 from understudy.models.device import pick_device
 from understudy.training.checkpoint import load_model
 
@@ -39,8 +40,8 @@ CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(cod
 class Config:
     """Chats with a trained model in the terminal; without a terminal, answers each line of standard input."""
 
-    run: tyro.conf.Positional[str] = "smalltalk"
-    """Whom to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk:
+    run: tyro.conf.Positional[RunName] = "smalltalk"
+    """Whom to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk,
     the built-in model, which is trained first (about three minutes) unless a finished one is there."""
     system: str | None = None
     """A first message that sets the scene, for models trained with one."""
