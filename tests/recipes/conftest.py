@@ -49,6 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)  # which a run sets for its process
 
 
 @pytest.fixture(autouse=True)
