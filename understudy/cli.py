@@ -3,6 +3,7 @@
 Nothing heavy is imported before the verb is known, so that `understudy --help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from understudy import __version__
 from understudy.lab.errors import UserError, suggestion
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+UNHEARD = 141  # and of one whose reader has gone, as in `understudy runs | head`
 
 
 def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
@@ -80,12 +82,13 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 a user's mistake, 130 interrupted."""
+    """Run the command line; the exit code: 0 done, 2 a user's mistake, 130 interrupted, 141 nobody reads on."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         _dispatch(arguments)
+        sys.stdout.flush()
     except UserError as error:
         if debug:
             raise
@@ -95,6 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return UNHEARD
     return 0
 
 

@@ -150,6 +150,15 @@ def test_what_was_tokenized_once_is_not_read_again(data: str, monkeypatch: pytes
     assert np.array_equal(first.train_docs, again.train_docs)
 
 
+def test_what_was_left_out_is_told_again_where_nothing_is_read(here: Path) -> None:
+    with (here / "talk.jsonl").open("a") as file:
+        file.write("{\n")
+    first, again = (prepared("talk.jsonl").summary for _ in range(2))
+    assert first == again
+    assert "talk.jsonl:201: invalid JSON" in first
+    assert "200 entries read, 1 left out as malformed" in first
+
+
 @pytest.mark.parametrize("change", ["content", "tokenizer", "context", "strict", "nothing"])
 def test_what_a_store_hangs_on(change: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared("talk.jsonl")

@@ -1,11 +1,12 @@
 """Our backward passes against autograd's, in float64."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.functional import rms_norm, squared_relu, weighted_nll
+from understudy.models.functional import causal_attention, rms_norm, short_convolution, squared_relu, weighted_nll
 
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 6))
 
@@ -22,6 +23,44 @@ def test_backward_passes_are_those_of_finite_differences(shape, seed):
     assert torch.autograd.gradcheck(rms_norm, random(shape, seed))
     targets_N, weights_N = torch.randint(shape[1], shape[:1]), torch.rand(shape[0], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: weighted_nll(x, targets_N, weights_N), random(shape, seed))
+
+
+EPISODES = [(0, 0, 2), (0, 2, 5), (1, 0, 4), (1, 4, 5)]
+CROSSING = [
+    (torch.tensor([0, 1]), torch.tensor([2, 4])),
+    (torch.tensor([0, 0, 1]), torch.tensor([2, 3, 4])),
+]
+
+
+def masked_attention(q, k, v, episodes):
+    """The same as one masked square, by torch's own attention."""
+    mask_BTT = torch.zeros(2, 5, 5, dtype=torch.bool)
+    for row, first, end in episodes or [(0, 0, 5), (1, 0, 5)]:
+        mask_BTT[row, first:end, first:end] = torch.ones(end - first, end - first, dtype=torch.bool).tril()
+    return F.scaled_dot_product_attention(q, k, v, mask_BTT[:, None]).transpose(1, 2)
+
+
+@pytest.mark.parametrize("episodes", [None, EPISODES])
+def test_attention_by_hand_is_torchs_attention(episodes):
+    q, k, v = (random((2, 3, 5, 4), seed) for seed in range(3))
+    torch.testing.assert_close(causal_attention(q, k, v, episodes), masked_attention(q, k, v, episodes))
+    assert torch.autograd.gradcheck(lambda *x: causal_attention(*x, episodes), (q, k, v))
+    q, k, v = (x.detach().bfloat16() for x in (q, k, v))
+    exact = masked_attention(q.float(), k.float(), v.float(), episodes)
+    torch.testing.assert_close(causal_attention(q, k, v, episodes).float(), exact, atol=3e-2, rtol=3e-2)
+
+
+def test_a_short_convolution_is_a_sum_over_the_few_before():
+    padded, taps = random((2, 7, 3)), random((2, 3), seed=1)
+    expected = padded[:, 2:] + padded[:, 1:-1] * taps[0] + padded[:, :-2] * taps[1]
+    torch.testing.assert_close(short_convolution(padded, taps), expected)
+    expected = expected.clone()
+    for back, (rows, steps) in enumerate(CROSSING, start=1):  # those of another episode do not count
+        for row, step in zip(rows, steps, strict=True):
+            expected[row, step] = expected[row, step] - padded[row, step + 2 - back] * taps[back - 1]
+    torch.testing.assert_close(short_convolution(padded, taps, CROSSING), expected)
+    for crossing in ((), CROSSING):
+        assert torch.autograd.gradcheck(lambda x, t, c=crossing: short_convolution(x, t, c), (padded, taps))
 
 
 def test_values_are_torchs():

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
 from understudy.lab.journal import read_lines
 from understudy.lab.store import list_runs, read_record
 
@@ -137,6 +138,35 @@ def test_fine_tuning_resumes_from_itself_and_not_from_the_last_run(understudy: U
     assert understudy("finetune", "--resume", run.name) == 0
     assert (weights_of(run), metrics_of(run)) == (weights, metrics)
     assert record_of(run)["parents"] == [base.name]
+
+
+def test_fine_tuning_resumes_without_its_base(understudy: Understudy) -> None:
+    assert understudy(*SHORT) == 0
+    base = last_run()
+    tune = ["finetune", "--data", "talk.jsonl", "--steps", 4, "--save-every", 2, "--batch-size", 8]
+    assert understudy(*tune) == 0
+    run = last_run()
+    weights = weights_of(run)
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    shutil.rmtree(base)
+    pretend_killed(run)
+    assert understudy("finetune", "--resume", run.name) == 0
+    assert weights_of(run) == weights
+    assert record_of(run)["parents"] == [base.name]
+
+
+def test_what_has_changed_since_is_said(here: Path, understudy: Understudy, capsys: Any) -> None:
+    assert understudy(*SHORT) == 0
+    run = last_run()
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    pretend_killed(run)
+    with (here / "talk.jsonl").open("a") as file:
+        file.write(talk(1, seed=5))
+    torch.set_num_threads(2)
+    assert understudy("pretrain", "--resume", run.name) == 0
+    said = capsys.readouterr().out
+    assert "talk.jsonl has changed since this run began: it goes on with other data" in said
+    assert "this run had 1 threads and now has 2" in said
 
 
 def test_the_tokenizer_is_not_trained_again(here: Path, understudy: Understudy) -> None:

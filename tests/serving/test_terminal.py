@@ -241,6 +241,13 @@ def test_nothing_to_read_shows_a_sample_conversation(capsys, monkeypatch, checkp
     assert run_cli(capsys, "chat", checkpoint, *CHAT) == (0, out, "")
 
 
+def test_a_model_of_plain_text_does_not_chat(capsys, save, model):
+    assert cli.main(["chat", save(model, kind="text", name="text")]) == 2
+    said = capsys.readouterr().err
+    assert "was trained on plain text and has not learned to take turns" in said
+    assert "understudy sample" in said
+
+
 def test_a_message_too_long_ends_with_code_2(capsys, monkeypatch, checkpoint, model):
     give_stdin(monkeypatch, b"hi\n" + b"x" * 300 + b"\n")
     code, out, err = run_cli(capsys, "chat", checkpoint, *CHAT)

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_what_was_restored_goes_on_bit_for_bit(core: Any, tmp_path: Path, batche
     uninterrupted = [learner.step(batches.batch(step)) for step in range(3, 6)]
 
     other = make_learner(seed=9, core=core)
-    assert restore(other, folder) == {"kind": "text", "note": [1, "two"]}
+    assert restore(other, folder)["progress"] == {"kind": "text", "note": [1, "two"]}
     assert other.steps_done == 3
     assert [other.step(batches.batch(step)) for step in range(3, 6)] == uninterrupted
     for name, weight in learner.model.state_dict().items():
@@ -101,6 +102,18 @@ def test_a_model_is_loaded_as_it_was_and_ready_to_use(saved: Path, batches: Pack
     restore(learner, saved)
     ids = torch.arange(10)[None]
     assert torch.equal(loaded.model(ids)[0], learner.model.eval()(ids)[0])
+
+
+def test_loading_initialises_nothing_first(saved: Path) -> None:
+    """Random weights that the file then replaces would cost seconds: torch imports its compiler to make them."""
+    program = f"""
+import sys
+from pathlib import Path
+from understudy.training.checkpoint import load_model
+load_model(Path({str(saved)!r}))
+print("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_a_bpe_goes_along(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from understudy.data.text import kind_of, read_documents
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.lab.config import child_seed
 from understudy.lab.errors import ConfigError, DataError
-from understudy.lab.files import fingerprint
+from understudy.lab.files import fingerprint, write_json
 from understudy.lab.options import Files
 
 SMALLTALK = "smalltalk"
@@ -177,19 +177,28 @@ def _store(
     cache: Path,
     report: Report,
 ) -> TokenStore:
+    """The documents of some files as tokens; what was wrong with them goes to the report, cached or not."""
     documents: Iterator[Rendered]
+    mine = Report()
     if kind == "text":
-        documents = (render_text(text, tokenizer) for text in read_documents(paths, report, config.strict))
+        documents = (render_text(text, tokenizer) for text in read_documents(paths, mine, config.strict))
     else:
-        conversations = read_conversations(paths, report, config.strict)
-        documents = render_windows(conversations, tokenizer, context, report, config.strict)
+        conversations = read_conversations(paths, mine, config.strict)
+        documents = render_windows(conversations, tokenizer, context, mine, config.strict)
     contents = [fingerprint(path)["sha256"] for path in expand(paths)]
     try:
-        return _cached(cache, documents, tokenizer, [contents, kind, context, config.strict])
+        store = _cached(cache, documents, tokenizer, [contents, kind, context, config.strict])
     except DataError as error:
-        if report.good and report.problems:  # read, and then left out one and all
-            raise DataError(f"nothing usable in {' '.join(paths)}: {report.problems[0]}") from error
+        if mine.good and mine.problems:  # read, and then left out one and all
+            raise DataError(f"nothing usable in {' '.join(paths)}: {mine.problems[0]}") from error
         raise
+    told = store.folder / "report.json"
+    if mine.good or mine.bad:
+        write_json(told, mine)
+    elif told.exists():  # found in the cache: nothing was read, and files are named as they were then
+        mine = Report(**json.loads(told.read_text()))
+    report.add(mine)
+    return store
 
 
 def _cached(cache: Path, documents: Iterator[Rendered], tokenizer: Tokenizer, key: list[Any]) -> TokenStore:

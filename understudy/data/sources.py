@@ -49,6 +49,12 @@ class Report:
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
 
+    def add(self, other: "Report") -> None:
+        """Take in what another report counted."""
+        self.good += other.good
+        self.bad += other.bad
+        self.problems = [*self.problems, *other.problems][:PROBLEMS_KEPT]
+
     def summary(self) -> str:
         """The problems, a line each, and the counts at the end."""
         unseen = self.bad - len(self.problems)

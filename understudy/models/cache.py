@@ -6,12 +6,13 @@ tensor, and what lies beyond a row's length is never looked at.
 Shape suffixes: B batch rows, T time steps, L layers, H heads, K head size, S cache slots, R recent inputs, D width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from understudy.lab.errors import TooLongError
+from understudy.models.convolution import Recent, positions
 
 
 @dataclass
@@ -21,8 +22,8 @@ class Cache:
     keys_LBHSK: Tensor
     values_LBHSK: Tensor
     length_B: Tensor
-    recent_BRD: Tensor
-    """The last inputs of each row's episode (zeros before its start), for the short convolution."""
+    recent: tuple[Tensor, ...] = ()
+    """recent_BRD of each short convolution: the last inputs of each row's episode, zeros before its start."""
     longest: int = 0
     """At least length_B.max(), known without asking the device."""
     ragged: bool = False
@@ -38,10 +39,11 @@ class Layout:
     mask_B1TS: Tensor | None
     """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
     causal: bool
-    pieces: list[int] | None = None
-    """Lengths of the episodes, row after row, where each attends within itself alone."""
+    episodes: list[tuple[int, int, int]] | None = None
+    """(row, first step, end) of each episode, in order, where each attends within itself alone."""
     cosine: Tensor | None = None
     sine: Tensor | None = None
+    recent: Recent = field(default_factory=Recent)
 
 
 @dataclass
@@ -116,13 +118,6 @@ def _check_room(cache: Cache, needed: int) -> None:
     slots = cache.keys_LBHSK.shape[3]
     if needed > slots:
         raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")
-
-
-def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps since the last reset (or since the start), and the last reset's step (-1 where there was none)."""
-    step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
-    last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
-    return step_T - last_reset_BT.clamp(min=0), last_reset_BT
 
 
 def same_episode(reset_BT: Tensor) -> Tensor:

@@ -31,6 +31,43 @@ class CoreSpec:
     dropout: float = 0.0
 
 
+@dataclass(frozen=True)
+class BlockStyle:
+    """What tells one kind of Transformer block from another."""
+
+    pre_norm: bool
+    rms_norm: bool
+    rotary: bool
+    qk_norm: bool
+    short_convolution: bool
+    bias: bool
+    squared_relu: bool
+
+
+STYLES: dict[BlockKind, BlockStyle] = {
+    "gpt1": BlockStyle(
+        pre_norm=False,
+        rms_norm=False,
+        rotary=False,
+        qk_norm=False,
+        short_convolution=False,
+        bias=True,
+        squared_relu=False,
+    ),
+    "gpt2": BlockStyle(
+        pre_norm=True,
+        rms_norm=False,
+        rotary=False,
+        qk_norm=False,
+        short_convolution=False,
+        bias=True,
+        squared_relu=False,
+    ),
+    "modern": BlockStyle(
+        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
+    ),
+}
+
 # LSTM widths give about the parameters of the Transformer of the same name: 8 D² a layer against 12 D².
 SHAPES: dict[tuple[str, str], dict[str, int]] = {
     ("transformer", "tiny"): dict(layers=4, width=128, heads=4, context=256),
@@ -53,7 +90,7 @@ class CoreConfig:
     size: Size = "small"
     """Size dial: tiny 0.8M, small 1.8M, base 10.6M, gpt1 85M parameters, embeddings not counted."""
     block: BlockKind = "modern"
-    """Transformer block: modern (pre-RMSNorm, rotary, QK norm, no biases), gpt1 (post-LN) or gpt2 (pre-LN)."""
+    """Block (Transformer only): modern (pre-RMSNorm, rotary, QK norm, no biases), gpt1 (post-LN) or gpt2 (pre-LN)."""
     layers: int | None = None
     """Number of layers; by default the size's."""
     width: int | None = None

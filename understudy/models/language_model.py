@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from understudy.models.cores import CoreSpec, build_core
 
@@ -69,6 +70,23 @@ class LanguageModel(nn.Module):
         if self.spec.core == "lstm":
             return 6.0 * matrices
         return 6.0 * matrices + 12.0 * self.spec.layers * self.spec.width * context
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves parameters as they are where an initialisation would fill them."""
+
+    FILLING = frozenset(name for name in [*dir(nn.init), *dir(Tensor)] if name.endswith("_") and name[0] != "_")
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.FILLING:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def without_weights(spec: CoreSpec, vocab_size: int) -> LanguageModel:
+    """A model of shapes alone (torch's meta device), for a checkpoint to fill: initialising it first takes seconds."""
+    with torch.device("meta"), _Uninitialised():
+        return LanguageModel(spec, vocab_size)
 
 
 @contextmanager

@@ -4,58 +4,19 @@ Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head s
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.lab.errors import TooLongError
-from understudy.models.cache import Cache, Layout, Write, layout_cached, positions, same_episode
-from understudy.models.cores import BlockKind, Core, CoreSpec
-from understudy.models.device import compute_dtype, cpu_has_amx
+from understudy.models.attention import Attention, episodes_in, zero_bias
+from understudy.models.cache import Cache, Layout, Write, layout_cached, same_episode
+from understudy.models.convolution import Recent, ShortConvolution, positions
+from understudy.models.cores import STYLES, BlockStyle, Core, CoreSpec
+from understudy.models.device import compute_dtype
 from understudy.models.functional import rms_norm, squared_relu
-
-RECENT = 3
-"""How many inputs back the short convolution reaches."""
-
-
-@dataclass(frozen=True)
-class BlockStyle:
-    """What tells one kind of Transformer block from another."""
-
-    pre_norm: bool
-    rms_norm: bool
-    rotary: bool
-    qk_norm: bool
-    short_convolution: bool
-    bias: bool
-    squared_relu: bool
-
-
-STYLES: dict[BlockKind, BlockStyle] = {
-    "gpt1": BlockStyle(
-        pre_norm=False,
-        rms_norm=False,
-        rotary=False,
-        qk_norm=False,
-        short_convolution=False,
-        bias=True,
-        squared_relu=False,
-    ),
-    "gpt2": BlockStyle(
-        pre_norm=True,
-        rms_norm=False,
-        rotary=False,
-        qk_norm=False,
-        short_convolution=False,
-        bias=True,
-        squared_relu=False,
-    ),
-    "modern": BlockStyle(
-        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
-    ),
-}
 
 
 class Transformer(Core):
@@ -74,6 +35,7 @@ class Transformer(Core):
         self.context = spec.context
         self.heads, self.head_size = spec.heads, spec.width // spec.heads
         self.style = STYLES[spec.block]
+        self.convolution = ShortConvolution(spec.width, std=0.5) if self.style.short_convolution else None
         self.blocks = nn.ModuleList(Block(spec, self.style, layer) for layer in range(spec.layers))
         self.drop = nn.Dropout(spec.dropout)
         self.positions = None if self.style.rotary else nn.Parameter(torch.zeros(spec.context, spec.width))
@@ -83,12 +45,6 @@ class Transformer(Core):
         # embeddings begin far smaller than what the blocks add.
         self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
         self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
-        # Each input is joined by a share of the few before it, channel by channel. What copying needs to know (which
-        # token came after which) is there from the first layer on, and is learned in a fraction of the steps
-        # (short convolution: Fu 2023, "H3"; token shift: Peng 2023, "RWKV").
-        self.taps_RD = nn.Parameter(torch.zeros(RECENT, spec.width)) if self.style.short_convolution else None
-        if self.taps_RD is not None:
-            nn.init.normal_(self.taps_RD, std=0.5)
         self._rotations: tuple[Tensor, Tensor] | None = None
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
@@ -99,29 +55,33 @@ class Transformer(Core):
         weight = next(self.parameters())
         shape = (len(self.blocks), batch_size, self.heads, max_len, self.head_size)
         length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
-        recent_BRD = weight.new_zeros(batch_size, RECENT, self.heads * self.head_size)
-        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, recent_BRD)
+        recent = tuple(
+            weight.new_zeros(batch_size, *module.taps_RD.shape)
+            for module in self.modules()
+            if isinstance(module, ShortConvolution)
+        )
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, recent)
 
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:
         """See `Core.forward`. Raises TooLongError when an episode outgrows the context or the cache."""
         time = x_BTD.shape[1]
-        recent_BRD = None if state is None else state.recent_BRD
         if state is None:
             layout, write = self._layout_fresh(x_BTD, reset_BT), None
             if time > self.context:
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
             state, layout, write = layout_cached(state, time, reset_BT)
-        if self.taps_RD is not None:
-            x_BTD, recent_BRD = _convolved(x_BTD, recent_BRD, reset_BT, self.taps_RD)
-            if state is not None:
-                state.recent_BRD = recent_BRD
+        layout.recent = Recent(state.recent if state else (), reset_BT if self.convolution else None)
+        if self.convolution is not None:
+            x_BTD = self.convolution(x_BTD, layout.recent)
         x_BTD = self.norm_in(self.drop(self._withpositions(x_BTD, layout)))
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
             x_BTD = block(x_BTD, layout, cached, write)
+        if state is not None:
+            state = replace(state, recent=tuple(layout.recent.after))
         return self.norm_out(x_BTD), state
 
     def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> Layout:
@@ -130,7 +90,7 @@ class Transformer(Core):
         # Rotary positions matter only relative to one another, so they need not start again at a reset.
         position_BT = None if self.style.rotary else positions(reset_BT)[0]
         if x_BTD.device.type == "cpu":  # episode by episode: far less to compute than a masked square
-            return Layout(position_BT, mask_B1TS=None, causal=True, pieces=_episode_lengths(reset_BT))
+            return Layout(position_BT, mask_B1TS=None, causal=True, episodes=episodes_in(reset_BT))
         return Layout(position_BT, same_episode(reset_BT)[:, None], causal=False)
 
     def _withpositions(self, x_BTD: Tensor, layout: Layout) -> Tensor:
@@ -195,43 +155,6 @@ class Block(nn.Module):
         return self.norm_2(x_BTD + self.mlp(x_BTD))
 
 
-class Attention(nn.Module):
-    """Causal multi-head attention, over the new tokens alone or over a cache too."""
-
-    def __init__(self, spec: CoreSpec, style: BlockStyle):
-        super().__init__()
-        self.heads, self.head_size = spec.heads, spec.width // spec.heads
-        self.qk_norm, self.dropout = style.qk_norm, spec.dropout
-        self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=style.bias)
-        self.out = nn.Linear(spec.width, spec.width, bias=style.bias)
-        self.drop = nn.Dropout(spec.dropout)
-        _zero_bias(self)
-
-    def forward(
-        self, x_BTD: Tensor, layout: Layout, cached: tuple[Tensor, Tensor] | None, write: Write | None
-    ) -> Tensor:
-        """See `Block.forward`."""
-        batch, time, width = x_BTD.shape
-        qkv = self.qkv(x_BTD).view(batch, time, 3, self.heads, self.head_size)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        if self.qk_norm:
-            q, k = rms_norm(q), rms_norm(k)
-        if layout.cosine is not None and layout.sine is not None:
-            q, k = _rotate(q, layout.cosine, layout.sine), _rotate(k, layout.cosine, layout.sine)
-        if cached is not None and write is not None:
-            k, v = write(cached, k, v)
-        dropout = self.dropout if self.training else 0.0
-        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not cpu_has_amx():
-            q, k, v = q.float(), k.float(), v.float()  # torch's attention is slower in bfloat16 there
-        with torch.autocast(q.device.type, enabled=False):  # which would undo that
-            if layout.pieces is not None:
-                y_BTD = _attend_in_pieces(q, k, v, layout.pieces, dropout)
-            else:
-                y_BHTK = F.scaled_dot_product_attention(q, k, v, layout.mask_B1TS, dropout, layout.causal)
-                y_BTD = y_BHTK.transpose(1, 2)
-        return self.drop(self.out(y_BTD.reshape(batch, time, width)))
-
-
 class MLP(nn.Module):
     """Two matrices four times as wide between; tanh GELU (GPT), or squared ReLU (So 2021), as good and cheaper."""
 
@@ -241,63 +164,13 @@ class MLP(nn.Module):
         self.up = nn.Linear(spec.width, 4 * spec.width, bias=style.bias)
         self.out = nn.Linear(4 * spec.width, spec.width, bias=style.bias)
         self.drop = nn.Dropout(spec.dropout)
-        _zero_bias(self)
+        zero_bias(self)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Each position by itself."""
         up_BTF = self.up(x_BTD)
         up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
         return self.drop(self.out(up_BTF))
-
-
-def _convolved(
-    x_BTD: Tensor, recent_BRD: Tensor | None, reset_BT: Tensor | None, taps_RD: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Each input plus the R before it in its episode, weighted by channel; and the last R inputs, for what follows."""
-    batch, time, width = x_BTD.shape
-    if recent_BRD is None:
-        recent_BRD = x_BTD.new_zeros(batch, RECENT, width)
-    padded = torch.cat([recent_BRD, x_BTD], dim=1)
-    since_BT1 = None
-    if reset_BT is not None:
-        fresh_BT, last_reset_BT = positions(reset_BT)
-        since_BT1 = torch.where(last_reset_BT < 0, RECENT, fresh_BT)[:, :, None]  # steps since the episode's start
-    y_BTD = x_BTD
-    for back, tap_D in enumerate(taps_RD, start=1):
-        before_BTD = padded[:, RECENT - back : RECENT - back + time]
-        if since_BT1 is not None:
-            before_BTD = before_BTD.masked_fill(since_BT1 < back, 0)
-        y_BTD = torch.addcmul(y_BTD, before_BTD, tap_D)
-    if since_BT1 is not None:
-        age_1R1 = torch.arange(RECENT, 0, -1, device=x_BTD.device)[None, :, None]
-        return y_BTD, padded[:, -RECENT:].masked_fill(since_BT1[:, -1:] + 1 < age_1R1, 0)
-    return y_BTD, padded[:, -RECENT:]
-
-
-def _episode_lengths(reset_BT: Tensor) -> list[int]:
-    starts_BT = reset_BT.clone()
-    starts_BT[:, 0] = True
-    start_G = starts_BT.flatten().nonzero().squeeze(1)
-    end = start_G.new_tensor([starts_BT.numel()])
-    return torch.cat([start_G, end]).diff().tolist()
-
-
-def _attend_in_pieces(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], dropout: float) -> Tensor:
-    """Causal attention within each episode; y_NHK over all rows' steps end to end."""
-    q_pieces, k_pieces, v_pieces = (x_BHTK.transpose(1, 2).flatten(0, 1).split(lengths) for x_BHTK in (q, k, v))
-    attended = [
-        F.scaled_dot_product_attention(
-            q_LHK.transpose(0, 1)[None], k_LHK.transpose(0, 1)[None], v_LHK.transpose(0, 1)[None], None, dropout, True
-        )
-        for q_LHK, k_LHK, v_LHK in zip(q_pieces, k_pieces, v_pieces, strict=True)
-    ]
-    return torch.cat([y_1HLK[0].transpose(0, 1) for y_1HLK in attended])
-
-
-def _rotate(x_BHTK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate the pairs (x_i, x_{i+K/2}); `sine` carries the sign."""
-    half = x_BHTK.shape[-1] // 2
-    return x_BHTK * cosine + x_BHTK.roll(half, dims=-1) * sine
 
 
 class RMSNorm(nn.Module):
@@ -310,9 +183,3 @@ class RMSNorm(nn.Module):
 
 def _norm(width: int, style: BlockStyle) -> nn.Module:
     return RMSNorm() if style.rms_norm else nn.LayerNorm(width, eps=1e-5)
-
-
-def _zero_bias(module: nn.Module) -> None:
-    for name, parameter in module.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)

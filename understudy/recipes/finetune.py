@@ -9,7 +9,7 @@ from understudy.lab.run import Run
 from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
 from understudy.recipes.learning import Options, RunOptions, cache_folder, learn, parents, record_data, working
-from understudy.training.checkpoint import find_checkpoint, load_model, locate
+from understudy.training.checkpoint import find_checkpoint, list_checkpoints, load_model, locate
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -47,8 +47,10 @@ class Config:
 def main(config: Config, run: Run, world: World) -> None:
     """See `Config`."""
     device = pick_device(config.options.device)
-    base = load_model(locate(config.base))
-    run.update(parents=parents(base))
+    done = list_checkpoints(run.folder)
+    base = load_model(done[-1] if done else locate(config.base))
+    if not done:
+        run.update(parents=parents(base))
     record_data(run, config.data)
     with main_first(world), working(run, f"preparing {' '.join(config.data.data)}"):
         corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))

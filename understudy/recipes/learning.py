@@ -49,9 +49,12 @@ def cache_folder(run: Run) -> Path:
 
 
 def record_data(run: Run, data: DataConfig) -> None:
-    """Record the fingerprints of the files that are read."""
+    """Record the fingerprints of the files that are read; say so where a resumed run finds one changed."""
+    before = {entry["path"]: entry["sha256"] for entry in run.record["data"]}
     for path in source_files(data):
-        run.add_data(path)
+        now = run.add_data(path)
+        if before.get(now["path"], now["sha256"]) != now["sha256"]:
+            run.say(f"{path} has changed since this run began: it goes on with other data", style="yellow")
 
 
 def parents(loaded: Loaded) -> list[str]:
@@ -105,8 +108,14 @@ def learn(
     torch.manual_seed(run.seed("dropout") + world.rank)
     checkpoints = list_checkpoints(run.folder)
     if checkpoints:
-        restore(learner, checkpoints[-1])
+        threads = restore(learner, checkpoints[-1])["threads"]
         run.say(f"going on after step {learner.steps_done}")
+        if threads != torch.get_num_threads():
+            run.say(
+                f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
+                f"last digits from those of a run that nothing stopped; OMP_NUM_THREADS={threads} keeps them equal",
+                style="yellow",
+            )
 
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
     figures = train(

@@ -53,6 +53,11 @@ class Config:
 def main(config: Config, folder: Path, console: Console) -> None:
     """Chat with the model in `folder`, a run's or a checkpoint's."""
     loaded = load_model(folder, pick_device(config.device))
+    if loaded.state["progress"].get("kind") == "text":
+        raise ConfigError(
+            f"{config.run} was trained on plain text and has not learned to take turns; fine-tune it on conversations, "
+            f"or try: understudy sample {config.run} --prompt ..."
+        )
     chat = Chat(loaded.model, loaded.tokenizer, config.sampling, config.system)
     if sys.stdin and sys.stdin.isatty():
         name = loaded.folder.parent.parent.name if loaded.folder.parent.name == "checkpoints" else loaded.folder.name

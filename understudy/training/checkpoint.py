@@ -24,7 +24,7 @@ from understudy.lab.config import from_dict
 from understudy.lab.errors import CheckpointError, ConfigError
 from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
-from understudy.models.language_model import LanguageModel
+from understudy.models.language_model import LanguageModel, without_weights
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 
@@ -108,8 +108,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     """The model and tokenizer of a checkpoint, or of a run's last one, in evaluation mode."""
     folder = find_checkpoint(path)
     state = _state(folder)
-    with torch.device("meta"):  # the weights come from the file: initialising them first would take seconds
-        model = LanguageModel(CoreSpec(**state["spec"]), state["vocab_size"])
+    model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"])
     load_weights(model, folder, device)
     tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size != model.vocab_size:
@@ -126,7 +125,7 @@ def load_weights(model: LanguageModel, folder: Path, device: torch.device | str 
 
 
 def restore(learner: Learner, folder: Path) -> dict[str, Any]:
-    """Put the learner where the checkpoint's stood, random numbers included; returns the progress kept with it."""
+    """Put the learner where the checkpoint's stood, random numbers included; returns the checkpoint's state."""
     state = _state(folder)
     tensors = _read(folder / "training.safetensors", "cpu")
     learner.model.load_state_dict(_weights(learner.model, folder, learner.device))
@@ -140,8 +139,7 @@ def restore(learner: Learner, folder: Path) -> dict[str, Any]:
         where = "cpu" if slot == "step" else names[name].device
         learner.optimizer.state[names[name]][slot] = tensor.to(where)
     learner.steps_done = state["steps_done"]
-    progress: dict[str, Any] = state["progress"]
-    return progress
+    return state
 
 
 def _training_tensors(learner: Learner) -> dict[str, Tensor]:
@@ -161,7 +159,7 @@ def _state(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads(path.read_text())
         from_dict(CoreSpec, state["spec"])
-        numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done")}
+        numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done", "threads")}
         return {**state, **numbers, "progress": dict(state["progress"])}
     except KeyError as error:
         raise CheckpointError(f"{path} says nothing of {error}; {BEFORE}") from error

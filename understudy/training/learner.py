@@ -36,13 +36,13 @@ RANGES = (  # the least and the most that each number may be
 class LearnerConfig:
     """How the weights learn."""
 
-    steps: int = 2000
+    steps: int = 3400
     """Optimizer steps."""
     batch_size: int = 2
     """Rows of one context length in an optimizer step, over all processes."""
     micro_batch_size: int = 0
     """Rows computed at once (0: all of a process's share); the result is the same, only memory differs."""
-    lr: float = 4e-3
+    lr: float = 6e-3
     """Peak learning rate of AdamW."""
     schedule: Schedule = "cosine"
     """How the rate falls after warm-up: cosine, linear, constant or wsd (constant, then a linear end)."""

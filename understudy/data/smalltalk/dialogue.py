@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from understudy.data.chats import Conversation
 from understudy.data.smalltalk import asking, chatting, reckoning, telling
 from understudy.data.smalltalk.agenda import draw_agenda
-from understudy.data.smalltalk.mix import MIX, Mix
+from understudy.data.smalltalk.mix import MIX, PRACTICE, Mix
 from understudy.data.smalltalk.names import Split
 from understudy.data.smalltalk.scoring import Question
 from understudy.data.smalltalk.talk import Talk, new_talk
@@ -54,7 +54,8 @@ def generate(count: int, seed: int, split: Split) -> Iterator[SmallTalk]:
     >>> [message.role for message in talk.conversation.messages[:2]]
     ['user', 'assistant']
     """
-    return (small_talk(seed, split, index) for index in range(count))
+    mix = PRACTICE if split == "train" else MIX
+    return (small_talk(seed, split, index, mix) for index in range(count))
 
 
 def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: str | None = None) -> SmallTalk:

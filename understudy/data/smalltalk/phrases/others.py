@@ -145,7 +145,10 @@ KIN = Topic(
         *("My {a} {v} called me today.", "I went for a walk with my {a} {v}.", "I have to call my {a} {v}."),
         *("My {a}, {v}, is coming to dinner.", "I just talked to my {a} {v}."),
     ),
-    clause=("my {a} is called {v}", "my {a}'s name is {v}", "{v} is my {a}"),
+    clause=(
+        *("my {a} is called {v}", "my {a}'s name is {v}", "my {a} is named {v}", "my {a} is {v}"),
+        *("{v} is my {a}", "I live near my {a} {v}"),
+    ),
     short=("{v}.", "{v}.", "It's {v}.", "My {a} is called {v}.", "The name is {v}.", "My {a}'s name is {v}."),
     terse=("My {a} is {v}.", "{A}: {v}.", "My {a} is called {v}."),
     mine=("my {a}'s name", "my {a}'s name", "what my {a} is called", "the name of my {a}", "who my {a} is"),
