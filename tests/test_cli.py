@@ -168,7 +168,7 @@ DURING_A_RUN = [
     (["--data", "worse.jsonl"], ["nothing usable in worse.jsonl: worse.jsonl:1: invalid JSON"]),
     (["--data", "role.jsonl"], ["role.jsonl:1: unknown role 'usr'", "system, user or assistant", "did you mean user"]),
     (["--data", "long.jsonl"], ["long.jsonl", "does not fit a context of 48 tokens", "take a larger context"]),
-    (["--data", "talk.jsonl", "long.jsonl", "--strict"], ["conversation 6", "does not fit a context of 48 tokens"]),
+    (["--data", "talk.jsonl", "long.jsonl", "--strict"], ["long.jsonl:1", "does not fit a context of 48 tokens"]),
     (["--data", "talk.jsonl", "--valid", "talk.jsonl"], ["every training document stands in the validation files"]),
 ]
 
@@ -199,7 +199,7 @@ def test_one_too_long_among_others_is_left_out_and_named(capsys: pytest.CaptureF
     data = ["--data", "talk.jsonl", "long.jsonl"]
     assert main(["pretrain", *TINY, *data, "--steps", "1", "--sample-every", "0"]) == 0
     said = capsys.readouterr().out
-    assert "conversation 6: an exchange of" in said
+    assert "long.jsonl:1: an exchange of" in said
     assert "does not fit a context of 48 tokens" in said
 
 
@@ -233,7 +233,6 @@ def test_a_checkpoint_of_another_shape(verb: list[str], run: Path, complaint: Co
     said = complaint(*verb, "last")
     assert "step-000002 is of another shape" in said
     assert "(3, 48), this model" in said
-    assert "32" in said
 
 
 def test_a_run_without_a_checkpoint(run: Path, complaint: Complaint) -> None:

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from understudy.data.sources import EntryError, Report, check_encoding, expand, open_text, usable
@@ -40,6 +40,8 @@ class Conversation:
     """Messages in the order in which they were said."""
 
     messages: tuple[Message, ...]
+    source: str = field(default="", compare=False)
+    """File and line that it stands in, if it was read from one."""
 
 
 def read_conversations(paths: Sequence[str | Path], report: Report, strict: bool = False) -> Iterator[Conversation]:
@@ -73,7 +75,8 @@ def _entries(path: Path) -> Iterator[tuple[int, Conversation | EntryError]]:
         first, line = _first_character(stream)
         values = _ArrayReader(stream, line).values() if first == "[" else _line_values(stream, first, line)
         for line, value in values:
-            yield line, value if isinstance(value, EntryError) else _checked(value)
+            checked = value if isinstance(value, EntryError) else _checked(value)
+            yield line, checked if isinstance(checked, EntryError) else replace(checked, source=f"{path}:{line}")
 
 
 def _first_character(stream: io.TextIOBase) -> tuple[str, int]:

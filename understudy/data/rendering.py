@@ -87,21 +87,23 @@ def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int
 def render_windows(
     conversations: Iterable[Conversation], tokenizer: Tokenizer, context: int, report: Report, strict: bool = False
 ) -> Iterator[Rendered]:
-    """Stream all conversations through `fit`; one that cannot fit is left out and goes to the report by its number.
+    """Stream all conversations through `fit`; one that cannot fit is left out and goes to the report by its source.
 
     Raises:
         TooLongError: (strict) the first conversation that cannot fit.
     """
     number, stream = 0, iter(conversations)
     while some := list(islice(stream, ENCODED_AT_ONCE)):
-        for turns in _encode([conversation.messages for conversation in some], tokenizer):
+        many_turns = _encode([conversation.messages for conversation in some], tokenizer)
+        for conversation, turns in zip(some, many_turns, strict=True):
             number += 1
             try:
                 yield from _windows(turns, tokenizer, context)
             except TooLongError as error:
+                problem = f"{conversation.source or f'conversation {number}'}: {error}"
                 if strict:
-                    raise TooLongError(f"conversation {number}: {error}") from error
-                report.add_problem(f"conversation {number}: {error}")
+                    raise TooLongError(problem) from error
+                report.add_problem(problem)
 
 
 def fit(messages: Sequence[Message], tokenizer: Tokenizer, context: int) -> list[Rendered]:
