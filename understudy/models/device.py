@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 
 from understudy.lab.errors import ConfigError
+from understudy.models.cores import CoreSpec
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
 # Below this width the matrices are too small for bfloat16 to win back the cost of converting them (docs/journal.md).
-BFLOAT16_WIDTH_ON_CPU = 192
+BFLOAT16_FROM_WIDTH = {"transformer": 64, "lstm": 224}
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -39,11 +40,12 @@ def cpu_multiplies_bfloat16() -> bool:
     return cpu_has_amx() or bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def pick_dtype(dtype: Dtype, device: torch.device, width: int) -> torch.dtype:
-    """The number format of matrix products; "auto" is bfloat16 where the hardware multiplies it faster."""
+def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtype:
+    """The number format of matrix products in training; "auto" is bfloat16 where the hardware is faster with it."""
     if dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    faster = device.type == "cuda" or (width >= BFLOAT16_WIDTH_ON_CPU and cpu_multiplies_bfloat16())
+    wide = spec.width >= BFLOAT16_FROM_WIDTH[spec.core]
+    faster = device.type == "cuda" or (wide and cpu_multiplies_bfloat16())
     return torch.bfloat16 if faster else torch.float32
 
 

@@ -107,14 +107,19 @@ class Transformer(Core):
         return x_BTD
 
     def _rotary_table(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype."""
+        """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype.
+
+        Half of each head is turned; the other half finds like content at any distance (Black 2022, "GPT-NeoX").
+        """
         device = x_BTD.device
         # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
         dtype = compute_dtype(x_BTD)
         table = self._rotations
         if table is None or table[0].dtype != dtype or table[0].device != device:
             with torch.inference_mode(False):  # a table first made while sampling must serve training too
-                frequency = 10_000.0 ** (-torch.arange(0, self.head_size, 2, dtype=torch.float64) / self.head_size)
+                turned = -(-self.head_size // 4)
+                frequency = torch.zeros(self.head_size // 2, dtype=torch.float64)
+                frequency[:turned] = 10_000.0 ** (-torch.arange(turned, dtype=torch.float64) / turned)
                 angle = torch.outer(torch.arange(self.context, dtype=torch.float64), frequency)
                 cosine, sine = torch.cat([angle.cos()] * 2, dim=-1), torch.cat([-angle.sin(), angle.sin()], dim=-1)
                 table = (cosine.to(device, dtype), sine.to(device, dtype))

@@ -68,7 +68,7 @@ def main(config: Config, run: Run, world: World) -> None:
     batches = PackedBatches(
         corpus.valid, corpus.valid_docs, config.batch_size, loaded.model.context, seed=0, shuffle=False
     )
-    dtype = pick_dtype(config.dtype, device, loaded.model.spec.width)
+    dtype = pick_dtype(config.dtype, device, loaded.model.spec)
     figures = evaluate(loaded.model, batches.eval_batches(), loaded.tokenizer, dtype)
     figures = {name.removeprefix("val_"): value for name, value in figures.items()}
     if is_smalltalk(data):

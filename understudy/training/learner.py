@@ -36,7 +36,7 @@ RANGES = (  # the least and the most that each number may be
 class LearnerConfig:
     """How the weights learn."""
 
-    steps: int = 3400
+    steps: int = 4000
     """Optimizer steps."""
     batch_size: int = 2
     """Rows of one context length in an optimizer step, over all processes."""
@@ -102,7 +102,7 @@ class Learner:
         self.world = world or World()
         self.config = config.checked(self.world)
         self.model, self.device = model.to(device), device
-        self.dtype = pick_dtype(config.dtype, device, model.spec.width)
+        self.dtype = pick_dtype(config.dtype, device, model.spec)
         self.optimizer = make_optimizer(model, config)
         self.objective: nn.Module = TokenLoss(model, select=not config.compile)
         if config.compile:
