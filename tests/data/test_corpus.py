@@ -203,7 +203,7 @@ def test_what_is_too_long_is_left_out_or_the_end(here: Path) -> None:
     corpus = prepared("long.jsonl", hold_out=False)
     assert len(corpus.train) == 2
     assert "long.jsonl:1: an exchange of" in corpus.summary
-    with pytest.raises(TooLongError, match="long.jsonl:1: an exchange of"):
+    with pytest.raises(TooLongError, match=r"long\.jsonl:1: an exchange of"):
         prepared("long.jsonl", strict=True)
     (here / "long.jsonl").write_text(chat("hi", "hello " * 20))
     with pytest.raises(DataError, match=r"nothing usable in long.jsonl: .*does not fit a context of 64 tokens"):

@@ -6,7 +6,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.functional import causal_attention, rms_norm, short_convolution, squared_relu, weighted_nll
+from understudy.models.functional import (
+    causal_attention,
+    rms_norm,
+    rotate,
+    short_convolution,
+    squared_relu,
+    weighted_nll,
+)
 
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 6))
 
@@ -48,6 +55,15 @@ def test_attention_by_hand_is_torchs_attention(episodes):
     q, k, v = (x.detach().bfloat16() for x in (q, k, v))
     exact = masked_attention(q.float(), k.float(), v.float(), episodes)
     torch.testing.assert_close(causal_attention(q, k, v, episodes).float(), exact, atol=3e-2, rtol=3e-2)
+
+
+def test_a_rotation_turns_pairs_and_its_backward_pass_turns_back():
+    angle = torch.rand(5, 3, dtype=torch.float64) * 6
+    cosine, sine = torch.cat([angle.cos()] * 2, -1), torch.cat([-angle.sin(), angle.sin()], -1)
+    x = random((2, 5, 6))
+    pairs = torch.complex(x[..., :3], x[..., 3:]) * torch.polar(torch.ones_like(angle), angle)
+    torch.testing.assert_close(rotate(x, cosine, sine), torch.cat([pairs.real, pairs.imag], -1))
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cosine, sine), (x,))
 
 
 def test_a_short_convolution_is_a_sum_over_the_few_before():

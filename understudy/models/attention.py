@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from understudy.models.cache import Layout, Write
 from understudy.models.convolution import ShortConvolution
 from understudy.models.cores import BlockStyle, CoreSpec
-from understudy.models.functional import causal_attention, rms_norm
+from understudy.models.functional import causal_attention, rms_norm, rotate
 
 LONGEST_SQUARE = 1024
 """Beyond so many steps attention by hand, which keeps every weight for the backward pass, takes too much memory."""
@@ -37,11 +37,13 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTD)
         if self.convolution is not None:
             qkv = self.convolution(qkv, layout.recent)
-        q, k, v = qkv.view(batch, time, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
+        qkv = qkv.view(batch, time, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
+        qk, v = qkv[:2], qkv[2]
         if self.qk_norm:
-            q, k = rms_norm(q), rms_norm(k)
+            qk = rms_norm(qk)
         if layout.cosine is not None and layout.sine is not None:
-            q, k = _rotate(q, layout.cosine, layout.sine), _rotate(k, layout.cosine, layout.sine)
+            qk = rotate(qk, layout.cosine, layout.sine)
+        q, k = qk.unbind()
         if cached is not None and write is not None:
             k, v = write(cached, k, v)
         y_BTHK = attend(q, k, v, layout, self.dropout if self.training else 0.0)
@@ -83,12 +85,6 @@ def _attend_by_episode(q: Tensor, k: Tensor, v: Tensor, episodes: list[tuple[int
         attended.append(F.scaled_dot_product_attention(q_1HLK, k_1HLK, v_1HLK, None, dropout, is_causal=True))
     batch, heads, time, size = q.shape
     return torch.cat([y_1HLK[0].transpose(0, 1) for y_1HLK in attended]).view(batch, time, heads, size)
-
-
-def _rotate(x_BHTK: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate the pairs (x_i, x_{i+K/2}); `sine` carries the sign."""
-    half = x_BHTK.shape[-1] // 2
-    return x_BHTK * cosine + x_BHTK.roll(half, dims=-1) * sine
 
 
 def zero_bias(module: nn.Module) -> None:

@@ -124,6 +124,19 @@ class _CausalAttention(torch.autograd.Function):
         return *out, None
 
 
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return (x * cosine).addcmul_(x.roll(x.shape[-1] // 2, dims=-1), sine)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors  # turned back, which is turned by the opposite angle
+        y = gradients[0]
+        return (y * cosine).addcmul_(y.roll(y.shape[-1] // 2, dims=-1), sine, value=-1), None, None
+
+
 def squared_relu(x: Tensor) -> Tensor:
     """max(x, 0)², elementwise (So 2021, "Primer").
 
@@ -141,6 +154,22 @@ def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> 
     tensor([ 1.0000, -1.0000])
     """
     y: Tensor = _RMSNorm.apply(x, dtype or x.dtype, eps)
+    return y
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn each pair (x[i], x[i + K/2]) of the last dimension by its angle (Su 2021).
+
+    Args:
+        x: of shape (..., T, K).
+        cosine: cos of the K/2 angles, twice over: (T, K), or of any shape that broadcasts to x's.
+        sine: −sin of the angles, then sin, alike.
+
+    >>> quarter = torch.tensor([0.0, 0.0]), torch.tensor([-1.0, 1.0])
+    >>> rotate(torch.tensor([2.0, 1.0]), *quarter)
+    tensor([-1.,  2.])
+    """
+    y: Tensor = _Rotation.apply(x, cosine, sine)
     return y
 
 

@@ -116,6 +116,7 @@ class Mix:
     told: Shares[str] = TOLD  # what else the user means to tell ...
     facts: Shares[str] = FACTS  # ... and how many things of it
     several: float = 0.45  # chance that several facts are told in one line where they can be
+    kind_first: float = 0.15  # chance that a pet or relative is mentioned without the name, which is then asked for
     common_words: float = 0.35  # share of names and towns that really exist; the others are made up
     two_words: float = 0.03  # share of names with a surname, and of towns such as "Port Zelmar"
 
@@ -144,6 +145,8 @@ PRACTICE = replace(
     told=TOLD.but({"two pets": 16, "two kin": 12, "kin": 14, "plan": 10, "music": 5, "colour": 7, "hobby": 7}),
     facts=Shares({"2": 1, "3": 4, "4": 4, "5": 3}),
     recalls=Shares({"3": 1, "4": 4, "5": 5, "6": 4, "7": 3}),
-    asked={"name": 3, "home": 2, "pet": 3, "kin": 4, "plan": 2},
+    asked={"name": 3, "home": 2, "pet": 3, "kin": 4, "plan": 2, "pet age": 2, "kin age": 2},
+    kind_first=0.25,
+    beats=BEATS.but({"correct": 1.0, "both": 1.0, "summary": 0.5, "reverse": 1.2, "chat": 0.7, "self": 0.3}),
     characters=860,
 )

@@ -41,7 +41,7 @@ def tell(talk: Talk) -> None:
         return
     while len(item) < 3 and talk.agenda and _can_join(item, talk.agenda[0]) and talk.chance(talk.mix.several):
         item += talk.agenda.pop(0)
-    if len(item) == 1 and item[0].topic in _INTRODUCED and talk.chance(0.15):
+    if len(item) == 1 and item[0].topic in _INTRODUCED and talk.chance(talk.mix.kind_first):
         _tell_kind(talk, item, intro=False)
     elif item[0].topic == "name" and len(item) == 1 and talk.chance(0.12):
         slots = talk.learn(item[0])
@@ -59,7 +59,7 @@ def answer_fact(talk: Talk, pending: Pending) -> None:
     if rest:
         talk.agenda.insert(0, rest)
     topic = topic_of(item[0].key)
-    if pending.kind == "intro" and item[0].topic == "pet" and talk.chance(0.3):
+    if pending.kind == "intro" and item[0].topic == "pet" and talk.chance(2 * talk.mix.kind_first):
         return _tell_kind(talk, item, intro=True)
     if talk.chance(0.03):
         return talk.exchange(talk.user_line(talk.pick(DECLINES.user), {}), talk.pick(DECLINES.reply))
