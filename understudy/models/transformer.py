@@ -155,9 +155,9 @@ class Block(nn.Module):
         """One layer on; `cached` holds the layer's keys and values, `write` says where the new ones go."""
         if self.pre_norm:
             x_BTD = x_BTD + self.attention(self.norm_1(x_BTD), layout, cached, write)
-            return x_BTD + self.mlp(self.norm_2(x_BTD))
+            return x_BTD + self.mlp(self.norm_2(x_BTD), layout)
         x_BTD = self.norm_1(x_BTD + self.attention(x_BTD, layout, cached, write))
-        return self.norm_2(x_BTD + self.mlp(x_BTD))
+        return self.norm_2(x_BTD + self.mlp(x_BTD, layout))
 
 
 class MLP(nn.Module):
@@ -166,13 +166,16 @@ class MLP(nn.Module):
     def __init__(self, spec: CoreSpec, style: BlockStyle):
         super().__init__()
         self.squared_relu = style.squared_relu
+        self.convolution = ShortConvolution(spec.width, std=0.1) if style.short_convolution else None
         self.up = nn.Linear(spec.width, 4 * spec.width, bias=style.bias)
         self.out = nn.Linear(4 * spec.width, spec.width, bias=style.bias)
         self.drop = nn.Dropout(spec.dropout)
         zero_bias(self)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Each position by itself."""
+    def forward(self, x_BTD: Tensor, layout: Layout) -> Tensor:
+        """Each position by itself, but for the short convolution before."""
+        if self.convolution is not None:
+            x_BTD = self.convolution(x_BTD, layout.recent)
         up_BTF = self.up(x_BTD)
         up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
         return self.drop(self.out(up_BTF))
