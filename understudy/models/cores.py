@@ -71,7 +71,7 @@ STYLES: dict[BlockKind, BlockStyle] = {
 # LSTM widths give about the parameters of the Transformer of the same name: 8 D² a layer against 12 D².
 SHAPES: dict[tuple[str, str], dict[str, int]] = {
     ("transformer", "tiny"): dict(layers=4, width=128, heads=4, context=256),
-    ("transformer", "small"): dict(layers=4, width=192, heads=3, context=512),
+    ("transformer", "small"): dict(layers=3, width=224, heads=2, context=512),
     ("transformer", "base"): dict(layers=6, width=384, heads=6, context=512),
     ("transformer", "gpt1"): dict(layers=12, width=768, heads=12, context=512),
     ("lstm", "tiny"): dict(layers=2, width=224, heads=1, context=256),

@@ -96,7 +96,7 @@ BEATS = Shares(
     }
 )
 
-REGISTERS = Shares({"neat": 28, "casual": 22, "lower": 22, "chatty": 12, "formal": 7, "terse": 9})
+REGISTERS = Shares({"neat": 30, "casual": 22, "lower": 20, "chatty": 12, "formal": 7, "terse": 9})
 FACTS = Shares({"1": 1, "2": 4, "3": 4, "4": 2, "5": 1})
 EXCHANGES = Shares({"3": 4, "4": 5, "5": 5, "6": 3, "7": 2, "8": 1, "11": 0.8})
 RECALLS = Shares({"2": 2, "3": 5, "4": 6, "5": 4, "6": 2})

@@ -147,7 +147,7 @@ KIN = Topic(
     ),
     clause=(
         *("my {a} is called {v}", "my {a}'s name is {v}", "my {a} is named {v}", "my {a} is {v}"),
-        *("{v} is my {a}", "I live near my {a} {v}"),
+        *("I live near my {a} {v}", "I often see my {a} {v}"),
     ),
     short=("{v}.", "{v}.", "It's {v}.", "My {a} is called {v}.", "The name is {v}.", "My {a}'s name is {v}."),
     terse=("My {a} is {v}.", "{A}: {v}.", "My {a} is called {v}."),
