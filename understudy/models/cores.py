@@ -149,8 +149,8 @@ class Core(nn.Module):
     def forward(self, x_BTD: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run T steps on; `reset_BT` marks the steps before which a row forgets everything.
 
-        `state=None` is the training path: a fresh start, nothing cached, and the state returned is None for a
-        Transformer. A state that was given may be overwritten: go on with the one returned.
+        `state=None` is the training path: a fresh start, and no state is kept: None is returned. A state that was
+        given may be overwritten: go on with the one returned.
         """
         raise NotImplementedError
 

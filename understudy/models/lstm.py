@@ -23,9 +23,9 @@ class LSTM(Core):
 
     >>> from understudy.models.cores import CoreConfig
     >>> core = LSTM(CoreConfig(core="lstm", layers=1, width=8).resolved())
-    >>> y_BTD, state = core(torch.zeros(2, 5, 8))
-    >>> y_BTD.shape
-    torch.Size([2, 5, 8])
+    >>> y_BTD, state = core(torch.zeros(2, 5, 8), core.initial_state(batch_size=2))
+    >>> y_BTD.shape, state.h_LBD.shape
+    (torch.Size([2, 5, 8]), torch.Size([1, 2, 8]))
     """
 
     def __init__(self, spec: CoreSpec):
@@ -60,8 +60,9 @@ class LSTM(Core):
 
     def forward(
         self, x_BTD: Tensor, state: LSTMState | None = None, reset_BT: Tensor | None = None
-    ) -> tuple[Tensor, LSTMState]:
-        """See `Core.forward`; here the training path returns its last state too."""
+    ) -> tuple[Tensor, LSTMState | None]:
+        """See `Core.forward`."""
+        keep = state is not None
         state = state or self.initial_state(x_BTD.shape[0])
         state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
         x_BTD = self.drop(x_BTD)
@@ -69,12 +70,18 @@ class LSTM(Core):
             keep_1B1 = (~reset_BT[:, 0])[None, :, None]
             state = LSTMState(state.h_LBD * keep_1B1, state.c_LBD * keep_1B1)
             if x_BTD.shape[1] > 1 and bool(reset_BT[:, 1:].any()):
-                return self._forward_segments(x_BTD, state, reset_BT)
+                return self._forward_segments(x_BTD, state, reset_BT, keep)
         y_BTD, (h_LBD, c_LBD) = self.rnn(x_BTD, tuple(state))
-        return self.drop(y_BTD), LSTMState(h_LBD, c_LBD)
+        return self.drop(y_BTD), LSTMState(h_LBD, c_LBD) if keep else None
 
-    def _forward_segments(self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor) -> tuple[Tensor, LSTMState]:
-        """Cut every row at its resets and run the segments side by side, each as a row of its own."""
+    def _forward_segments(
+        self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor, keep: bool
+    ) -> tuple[Tensor, LSTMState | None]:
+        """Cut every row at its resets and run the segments side by side, each as a row of its own.
+
+        Where the state after each row's last segment is not wanted, they are simply padded: torch runs segments packed
+        by their lengths, whose last states it would know, five times slower on a CPU.
+        """
         batch, time = reset_BT.shape
         starts_BT = reset_BT.clone()
         starts_BT[:, 0] = True
@@ -90,11 +97,13 @@ class LSTM(Core):
         h_LGD, c_LGD = (part.new_zeros(part.shape[0], len(row_G), part.shape[2]) for part in state)
         h_LGD[:, first_G], c_LGD[:, first_G] = state.h_LBD, state.c_LBD
 
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x_BTD[row_G[:, None], source_GT], length_G.cpu(), batch_first=True, enforce_sorted=False
-        )
-        y_packed, (h_LGD, c_LGD) = self.rnn(packed, (h_LGD, c_LGD))
-        y_GTD, _ = nn.utils.rnn.pad_packed_sequence(y_packed, batch_first=True)
+        x_GTD = x_BTD[row_G[:, None], source_GT]
+        if keep:
+            packed = nn.utils.rnn.pack_padded_sequence(x_GTD, length_G.cpu(), batch_first=True, enforce_sorted=False)
+            y_packed, (h_LGD, c_LGD) = self.rnn(packed, (h_LGD, c_LGD))
+            y_GTD, _ = nn.utils.rnn.pad_packed_sequence(y_packed, batch_first=True)
+        else:
+            y_GTD, _ = self.rnn(x_GTD, (h_LGD, c_LGD))
         # Row-major order of the segments is row-major order of the steps: a mask puts every step back in its place.
         y_BTD = y_GTD[inside_GT].view(batch, time, -1)
-        return self.drop(y_BTD), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G])
+        return self.drop(y_BTD), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G]) if keep else None
