@@ -23,7 +23,7 @@ def sharp_model() -> Callable[..., Any]:
         "lstm": {"core": "lstm"},
         **{block: {"block": block} for block in ("modern", "gpt1", "gpt2")},
     }
-    seeds = {"lstm": 30, "modern": 5, "gpt1": 14, "gpt2": 3}  # whose models say varied things and end now and then
+    seeds = {"lstm": 31, "modern": 5, "gpt1": 14, "gpt2": 3}  # whose models say varied things and end now and then
 
     def make(kind: str, context: int = 96, tokenizer: Any = None, says: Sequence[str] = ("<|end|>",)) -> LanguageModel:
         tokenizer = tokenizer or ByteTokenizer()

@@ -30,9 +30,9 @@ def test_activations_neither_grow_nor_vanish_with_depth(block):
 def test_lstm_activations_are_alike_at_each_depth():
     torch.manual_seed(0)
     model = LanguageModel(CoreConfig(core="lstm", layers=4, width=128, context=64).resolved(), 300)
-    torch.nn.init.normal_(model.embedding.weight)
-    hidden_BTD, _ = model.hidden(torch.randint(300, (4, 64)))
-    assert 0.02 < hidden_BTD[:, -1].std() < 0.6
+    x_BTD = model.core.norm(model.embedding(torch.randint(300, (4, 64))))
+    _, (h_LBD, _) = model.core.rnn(x_BTD)
+    assert all(0.02 < h_BD.std() < 0.6 for h_BD in h_LBD)
     assert torch.equal(model.core.rnn.bias_ih_l0[128:256], torch.ones(128))  # the forget gate starts open
 
 

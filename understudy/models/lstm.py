@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.models.cores import Core, CoreSpec
+from understudy.models.norm import RMSNorm
 
 
 class LSTMState(NamedTuple):
@@ -34,6 +35,9 @@ class LSTM(Core):
         between = spec.dropout if spec.layers > 1 else 0.0  # torch warns where there is nothing between
         self.rnn = nn.LSTM(spec.width, spec.width, spec.layers, batch_first=True, dropout=between)
         self.drop = nn.Dropout(spec.dropout)
+        # What comes in, embeddings that begin small, and what goes out, squashed to (−1, 1): without a norm on both the
+        # first thousands of steps go into their scale (docs/journal.md).
+        self.norm = RMSNorm()
         self.reset_parameters()
 
     @torch.no_grad()
@@ -65,14 +69,14 @@ class LSTM(Core):
         keep = state is not None
         state = state or self.initial_state(x_BTD.shape[0])
         state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
-        x_BTD = self.drop(x_BTD)
+        x_BTD = self.drop(self.norm(x_BTD))
         if reset_BT is not None:
             keep_1B1 = (~reset_BT[:, 0])[None, :, None]
             state = LSTMState(state.h_LBD * keep_1B1, state.c_LBD * keep_1B1)
             if x_BTD.shape[1] > 1 and bool(reset_BT[:, 1:].any()):
                 return self._forward_segments(x_BTD, state, reset_BT, keep)
         y_BTD, (h_LBD, c_LBD) = self.rnn(x_BTD, tuple(state))
-        return self.drop(y_BTD), LSTMState(h_LBD, c_LBD) if keep else None
+        return self.drop(self.norm(y_BTD)), LSTMState(h_LBD, c_LBD) if keep else None
 
     def _forward_segments(
         self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor, keep: bool
@@ -106,4 +110,4 @@ class LSTM(Core):
             y_GTD, _ = self.rnn(x_GTD, (h_LGD, c_LGD))
         # Row-major order of the segments is row-major order of the steps: a mask puts every step back in its place.
         y_BTD = y_GTD[inside_GT].view(batch, time, -1)
-        return self.drop(y_BTD), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G]) if keep else None
+        return self.drop(self.norm(y_BTD)), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G]) if keep else None

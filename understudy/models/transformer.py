@@ -16,7 +16,8 @@ from understudy.models.cache import Cache, Layout, Write, layout_cached, same_ep
 from understudy.models.convolution import Recent, ShortConvolution, positions
 from understudy.models.cores import STYLES, BlockStyle, Core, CoreSpec
 from understudy.models.device import compute_dtype
-from understudy.models.functional import rms_norm, squared_relu
+from understudy.models.functional import squared_relu
+from understudy.models.norm import RMSNorm
 
 
 class Transformer(Core):
@@ -179,14 +180,6 @@ class MLP(nn.Module):
         up_BTF = self.up(x_BTD)
         up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
         return self.drop(self.out(up_BTF))
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm without a gain: the matrices that follow can scale."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See `functional.rms_norm`; under autocast in its dtype, which the matrices want."""
-        return rms_norm(x, compute_dtype(x))
 
 
 def _norm(width: int, style: BlockStyle) -> nn.Module:
