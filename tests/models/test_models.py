@@ -36,6 +36,26 @@ def test_lstm_activations_are_alike_at_each_depth():
     assert torch.equal(model.core.rnn.bias_ih_l0[128:256], torch.ones(128))  # the forget gate starts open
 
 
+@pytest.mark.parametrize("resets", [False, True])
+@pytest.mark.parametrize("kind", [{"core": "lstm"}, {"block": "modern"}, {"block": "gpt1"}, {"block": "gpt2"}])
+def test_bfloat16_takes_other_paths_to_about_the_same_gradients(kind, resets):
+    """Attention by hand, rotations and convolutions in bfloat16, against float32 and torch's attention."""
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(layers=2, width=64, context=32, **kind).resolved(), 100)
+    ids_BT, reset_BT = torch.randint(100, (3, 32)), torch.rand(3, 32) < 0.1
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            hidden_BTD, _ = model.hidden(ids_BT, reset_BT=reset_BT if resets else None)
+            loss = torch.nn.functional.cross_entropy(
+                model.logits(hidden_BTD)[:, :-1].flatten(0, 1), ids_BT[:, 1:].flatten()
+            )
+        model.zero_grad()
+        loss.backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.995
+
+
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
 def test_an_untrained_model_is_close_to_uniform(core):
     torch.manual_seed(0)
