@@ -95,6 +95,7 @@ def test_a_whole_run_on_the_screen(repository: Path) -> None:
     expected = [run.id, "finished", "understudy pretrain", "core.width", "64", "[lstm]", "rate", "0.001"]
     expected += [run.record["code"]["commit"], "on main", f"refs/runs/{run.id}", "git clone", "snapshot.bundle"]
     expected += ["edited.py", "new\\udcff.py", "data.ignored", "4 bytes", "an-older-run", "init", "recall", "0.97"]
+    expected += ["understudy: copied", "1 source files"]  # the package lies outside this repository
     expected += ["1.037 at step 99", "val_bpb 1.01", "bits a byte", "nats a token"]
     for part in expected:
         assert part in text

@@ -99,11 +99,20 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
 
 
 def _code(record: Record) -> dict[str, Any]:
+    """How the working folder's code was kept and, where this package lies elsewhere, the package's."""
     code = record.data.get("code") or {}
-    bundle = record.folder / "code" / "snapshot.bundle"
+    lines = _kept(code, record.folder / "code" / "snapshot.bundle")
+    package = code.get("understudy") or {}
+    if package.get("kind") in ("git", "copy", "none"):
+        of_package = _kept(package, record.folder / "code" / "understudy.bundle")
+        lines |= {f"understudy: {name}": line for name, line in of_package.items()}
+    return lines
+
+
+def _kept(code: dict[str, Any], bundle: Path) -> dict[str, Any]:
     lines = {
         "commit": f"{code.get('commit') or 'none yet'} on {code.get('branch') or 'no branch'}" if "ref" in code else "",
-        "snapshot": f"{code.get('snapshot')}, {code.get('ref')}" if "ref" in code else "",
+        "snapshot": ", ".join(code[name] for name in ("snapshot", "ref") if code.get(name)),
         "to see it": f"git clone {bundle}" if "ref" in code else "",
         "copied": f"{code['files']} source files to {bundle.parent}" if "files" in code else "",
         "edited": ", ".join(code.get("dirty_files", [])),
@@ -134,6 +143,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _grid(values: dict[str, Any]) -> Table:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")  # a path that is cut cannot be copied
     for name, value in values.items():
         grid.add_row(_text(f"  {name}"), _text(value))
     return grid

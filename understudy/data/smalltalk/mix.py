@@ -147,6 +147,17 @@ PRACTICE = replace(
     recalls=Shares({"3": 1, "4": 4, "5": 5, "6": 4, "7": 3}),
     asked={"name": 3, "home": 2, "pet": 3, "kin": 4, "plan": 2, "pet age": 2, "kin age": 2},
     kind_first=0.25,
-    beats=BEATS.but({"correct": 1.0, "both": 1.0, "summary": 0.5, "reverse": 1.2, "chat": 0.7, "self": 0.3}),
+    beats=BEATS.but(
+        {
+            "correct": 1.0,
+            "both": 1.0,
+            "summary": 0.5,
+            "reverse": 1.2,
+            "sum": 1.8,
+            "unknown": 0.9,
+            "chat": 0.7,
+            "self": 0.3,
+        }
+    ),
     characters=860,
 )
