@@ -21,7 +21,7 @@ from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
 
 CONTEXTS = (16, 64, 128, 256, 511)
-VOCABULARY = 512
+VOCABULARY = ByteTokenizer().vocab_size
 PROMPT = 16
 
 

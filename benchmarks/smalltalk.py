@@ -10,23 +10,25 @@ import argparse
 import math
 import os
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from report import finish, table
 
 from understudy.acting.recall import answers, shares_right
+from understudy.data.batches import PackedBatches
 from understudy.data.rendering import render, render_prompt
-from understudy.data.smalltalk import generate
+from understudy.data.smalltalk import SmallTalk, generate
+from understudy.data.store import build_store
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.store import read_record
 from understudy.models.cores import CoreConfig
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.training.checkpoint import load_model
-from understudy.training.evaluation import scored_bytes
+from understudy.training.evaluation import evaluate, scored_bytes
 
 ORDER = 6
 TARGET = 0.95
@@ -67,13 +69,13 @@ class NGram:
         return ids
 
 
-def ngram_row(tokenizer: Tokenizer, trained_on: int, questions: int) -> tuple[dict[str, float], float]:
+def ngram_row(tokenizer: Tokenizer, trained_on: int, held_out: Sequence[SmallTalk]) -> tuple[dict[str, float], float]:
     """Shares right and bits a byte of the n-gram model."""
     train = [render(talk.conversation, tokenizer).ids.tolist() for talk in generate(trained_on, 0, "train")]
     model, end = NGram(train, tokenizer.vocab_size), tokenizer.special["<|end|>"]
     answered = []
     nats, size, bytes_of = 0.0, 0, scored_bytes(tokenizer)
-    for talk in generate(questions, 1, "test"):
+    for talk in held_out:
         for question in talk.questions:
             prompt = render_prompt(talk.conversation.messages[: question.index], tokenizer)
             answered.append((question, tokenizer.decode(model.reply(prompt, end))))
@@ -85,38 +87,45 @@ def ngram_row(tokenizer: Tokenizer, trained_on: int, questions: int) -> tuple[di
     return shares_right(answered), nats / math.log(2) / size
 
 
-def core_row(core: str, quick: bool, questions: int) -> tuple[dict[str, float], float, Path]:
-    """Train by the recipe of `make chat`; shares right and bits a byte."""
+def core_row(core: str, quick: bool, held_out: Sequence[SmallTalk]) -> tuple[dict[str, float], float, Path]:
+    """Train by the recipe of `make chat`; shares right and bits a byte of the held-out conversations."""
     config = pretrain.Config(model=CoreConfig(core=core))  # type: ignore[arg-type]
     if quick:
         learner = replace(config.learner, steps=60)
         config = replace(config, learner=learner, data=replace(config.data, smalltalk_conversations=1000))
     folder = launch("pretrain", pretrain.main, config, [])
     loaded = load_model(folder)
-    bits = read_record(folder).data["outcome"]["val_bpb"]
-    right = shares_right(answers(loaded.model, loaded.tokenizer, list(generate(questions, 1, "test"))))
-    return right, bits, folder
+    documents = [render(talk.conversation, loaded.tokenizer) for talk in held_out]
+    store = build_store(folder / "test", documents, loaded.tokenizer)
+    batches = PackedBatches(store, np.arange(len(store)), 8, loaded.model.context, seed=0, shuffle=False)
+    bits = evaluate(loaded.model, batches.eval_batches(), loaded.tokenizer)["val_bpb"]
+    return shares_right(answers(loaded.model, loaded.tokenizer, held_out, most=10_000)), bits, folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="train hardly at all: shows that it works")
     quick = parser.parse_args().quick
-    questions = 10 if quick else 300
+    held_out = list(generate(10 if quick else 600, 1, "test"))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["UNDERSTUDY_RUNS"] = folder
         results = {}
         for core in ("transformer", "lstm"):
-            right, bits, run = core_row(core, quick, questions)
+            right, bits, run = core_row(core, quick, held_out)
             results[core] = (right, bits)
         tokenizer = load_model(run).tokenizer
-        results[f"{ORDER}-gram"] = ngram_row(tokenizer, 1000 if quick else 8000, questions)
+        results[f"{ORDER}-gram"] = ngram_row(tokenizer, 1000 if quick else 8000, held_out)
+    asked = Counter(question.kind for talk in held_out for question in talk.questions)
     kinds = sorted({kind for right, _ in results.values() for kind in right})
     rows = [
         [name, f"{bits:.3f}", *(f"{right.get(kind, float('nan')):.1%}" for kind in kinds)]
         for name, (right, bits) in results.items()
     ]
-    table("held-out conversations: bits a byte, share of questions answered right", ["", "bits a byte", *kinds], rows)
+    table(
+        "held-out conversations: bits a byte, share of questions answered right",
+        ["", "bits a byte", *(f"{kind} ({asked[kind]})" for kind in kinds)],
+        rows,
+    )
     recall = {name: right["recall"] for name, (right, _) in results.items()}
     ours = recall.pop("transformer")
     finish("smalltalk", "share of recall questions right", ours, recall, 1.0, ours, TARGET)

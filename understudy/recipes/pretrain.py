@@ -24,7 +24,7 @@ LEAST = 256 + len(SPECIALS)
 class Config:
     """Trains a language model from scratch on conversations or plain text.
 
-    Without options: the built-in conversations and a small Transformer, about three minutes on two cores.
+    Without options: the built-in conversations and a small Transformer, about four minutes on two cores.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
