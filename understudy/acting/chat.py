@@ -77,7 +77,7 @@ class Chat:
         with torch.inference_mode():
             device = self.model.embedding.weight.device
             hidden_BTD, state = self.model.hidden(torch.tensor([new], device=device), self._state)
-            self._at_prompt = (prompt, self.model.logits(hidden_BTD[:, -1]), state)
+            self._at_prompt = (prompt, self.model.scores(hidden_BTD[:, -1]), state)
         self.messages.append(message)  # not before: stopped while it computes, the turn never was
         self.last = ReplyRecord(prefilled=len(new), dropped=dropped)
         yield from self._respond()

@@ -44,7 +44,7 @@ def prefill(model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int
         first_B1 = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
         reset_BT = torch.arange(longest, device=device) == first_B1
     hidden_BTD, state = model.hidden(ids_BT, model.initial_state(len(prompts), max_len), reset_BT)
-    return model.logits(hidden_BTD[:, -1]), state
+    return model.scores(hidden_BTD[:, -1]), state
 
 
 @torch.inference_mode()
@@ -70,7 +70,7 @@ def decode(
             seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
         full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
         hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
-        scores_BV = model.logits(hidden_B1D[:, 0])
+        scores_BV = model.scores(hidden_B1D[:, 0])
 
 
 def seen_tokens(
@@ -136,8 +136,10 @@ def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], con
     device = model.embedding.weight.device
     generator = make_generator(config, device)
     while not draft.finish:
-        logits_BTV, _ = model(torch.tensor([ids], device=device))
-        token = int(draw(logits_BTV[:, -1], config, generator, seen_tokens([ids], model, tokenizer, config)))
+        hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
+        token = int(
+            draw(model.scores(hidden_BTD[:, -1]), config, generator, seen_tokens([ids], model, tokenizer, config))
+        )
         ids = [*ids, token]
         draft.add(token)
     return draft.reply()

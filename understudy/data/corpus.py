@@ -36,7 +36,7 @@ class DataConfig:
     """Files to validate on; without any, a share of the data is held out."""
     valid_share: float = 0.02
     """Share of the conversations or texts held out for validation, where no files are named for it."""
-    smalltalk_conversations: int = 18_000
+    smalltalk_conversations: int = 20_000
     """How many built-in conversations to make."""
     strict: bool = False
     """Stop at the first malformed line instead of leaving such lines out and counting them."""

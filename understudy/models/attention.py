@@ -46,8 +46,8 @@ class Attention(nn.Module):
         q, k = qk.unbind()
         if cached is not None and write is not None:
             k, v = write(cached, k, v)
-        y_BTHK = attend(q, k, v, layout, self.dropout if self.training else 0.0)
-        return self.drop(self.out(y_BTHK.reshape(batch, time, width)))
+        y_BTHK = attend(q.to(k.dtype), k, v, layout, self.dropout if self.training else 0.0)
+        return self.drop(self.out(y_BTHK.reshape(batch, time, width).to(qkv.dtype)))
 
 
 def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: Layout, dropout: float) -> Tensor:

@@ -49,6 +49,17 @@ def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtyp
     return torch.bfloat16 if faster else torch.float32
 
 
+def pick_serving_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec, trained: str) -> torch.dtype:
+    """The number format of the weights when sampling; "auto" is that of the training, where it is fast here.
+
+    An LSTM's state adds up over the whole conversation, so it stays in float32.
+    """
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    fast = device.type == "cuda" or cpu_multiplies_bfloat16()
+    return torch.bfloat16 if trained == "bfloat16" and fast and spec.core == "transformer" else torch.float32
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Autocast to `dtype`; float32 means off."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

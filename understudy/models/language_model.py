@@ -51,6 +51,11 @@ class LanguageModel(nn.Module):
         """Scores over the vocabulary for hidden vectors of shape (..., D)."""
         return F.linear(hidden, self.embedding.weight)
 
+    def scores(self, hidden: Tensor) -> Tensor:
+        """`logits` to draw from: in float32 or better, whatever the weights are."""
+        logits = self.logits(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
     def forward(self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
         """logits_BTV for the token after each of `ids_BT`, and the state after."""
         hidden_BTD, state = self.hidden(ids_BT, state, reset_BT)

@@ -10,9 +10,9 @@ from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
 from understudy.lab.errors import ConfigError
 from understudy.lab.options import RunName
-from understudy.models.device import pick_device
+from understudy.models.device import Dtype, pick_device
 from understudy.serving.terminal import visible
-from understudy.training.checkpoint import load_model, locate
+from understudy.training.checkpoint import load_to_serve, locate
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Config:
     """How many replies to draw."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or cuda:0."""
+    dtype: Dtype = "auto"
+    """Number format of the weights: auto is that of the training where it is fast here, else float32."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 
@@ -35,7 +37,7 @@ def main(config: Config, console: Console) -> None:
     sampling = config.sampling.checked()
     if config.count < 1:
         raise ConfigError(f"--count {config.count} is too small; expected 1 or more")
-    loaded = load_model(locate(config.run), pick_device(config.device))
+    loaded = load_to_serve(locate(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
         prompt = [loaded.tokenizer.special["<|bos|>"], *loaded.tokenizer.encode(config.prompt)]
     else:

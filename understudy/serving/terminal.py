@@ -20,8 +20,8 @@ from understudy.data.smalltalk import DEMO_LINES
 from understudy.lab.errors import ConfigError, UserError, suggestion
 from understudy.lab.files import write_atomically
 from understudy.lab.options import RunName
-from understudy.models.device import pick_device
-from understudy.training.checkpoint import load_model
+from understudy.models.device import Dtype, pick_device
+from understudy.training.checkpoint import load_to_serve
 
 HELP = {
     "/reset": "forget the conversation and begin anew",
@@ -47,12 +47,14 @@ class Config:
     """A first message that sets the scene, for models trained with one."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or cuda:0."""
+    dtype: Dtype = "auto"
+    """Number format of the weights: auto is that of the training where it is fast here, else float32."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.5))
 
 
 def main(config: Config, folder: Path, console: Console) -> None:
     """Chat with the model in `folder`, a run's or a checkpoint's."""
-    loaded = load_model(folder, pick_device(config.device))
+    loaded = load_to_serve(folder, pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
         raise ConfigError(
             f"{config.run} was trained on plain text and has not learned to take turns; fine-tune it on conversations, "

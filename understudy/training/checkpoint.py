@@ -24,6 +24,7 @@ from understudy.lab.config import from_dict
 from understudy.lab.errors import CheckpointError, ConfigError
 from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
+from understudy.models.device import Dtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
@@ -116,6 +117,13 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
             f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens and a model of {model.vocab_size}"
         )
     return Loaded(model.eval(), tokenizer, folder, state)
+
+
+def load_to_serve(path: Path, device: torch.device, dtype: Dtype) -> Loaded:
+    """What `load_model` gives, with its weights in the number format to sample with (see `pick_serving_dtype`)."""
+    loaded = load_model(path, device)
+    loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
+    return loaded
 
 
 def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:

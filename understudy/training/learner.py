@@ -36,7 +36,7 @@ RANGES = (  # the least and the most that each number may be
 class LearnerConfig:
     """How the weights learn."""
 
-    steps: int = 4400
+    steps: int = 4800
     """Optimizer steps."""
     batch_size: int = 2
     """Rows of one context length in an optimizer step, over all processes."""

@@ -154,7 +154,8 @@ PRACTICE = replace(
             "summary": 0.5,
             "reverse": 1.2,
             "sum": 1.8,
-            "unknown": 0.9,
+            "count": 5,
+            "unknown": 1.4,
             "chat": 0.7,
             "self": 0.3,
         }
