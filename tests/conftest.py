@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ def sharp_model() -> Callable[..., Any]:
 
 def _is_lower(text: bytes) -> bool:
     return text.isascii() and text.replace(b" ", b"a").isalpha() and not any(chr(byte).isupper() for byte in text)
+
+
+@pytest.fixture
+def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes this package's own checkout along, which most tests need not wait for."""
+    from understudy.lab import snapshot
+
+    package = tmp_path / "site-packages" / "understudy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(snapshot, "PACKAGE", package)
 
 
 @pytest.fixture(autouse=True)

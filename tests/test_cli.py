@@ -19,7 +19,6 @@ import pytest
 import torch
 
 from understudy.cli import VERBS, main
-from understudy.lab import snapshot
 from understudy.lab.store import list_runs
 from understudy.lab.verbs import ListOptions
 
@@ -41,12 +40,8 @@ GOOD = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "c
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_package: None) -> Iterator[Path]:
     """A current folder with some data; runs go below it."""
-    package = tmp_path / "site-packages" / "understudy"  # a snapshot of the whole checkout takes its time
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    monkeypatch.setattr(snapshot, "PACKAGE", package)
     monkeypatch.setenv("UNDERSTUDY_RUNS", str(tmp_path / "runs"))
     (tmp_path / "talk.jsonl").write_text(
         "".join(json.dumps(GOOD | {"id": i}) + "\n" for i in range(3)) + other(0) + other(1)

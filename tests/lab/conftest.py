@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from understudy.lab import snapshot
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -26,12 +24,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A snapshot takes this package's own checkout along, which most tests need not wait for."""
-    package = tmp_path / "site-packages" / "understudy"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    monkeypatch.setattr(snapshot, "PACKAGE", package)
+def _small_package(small_package: None) -> None:
+    """For every test here."""
 
 
 Git = Callable[..., str]

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from understudy.lab import snapshot
 from understudy.lab.journal import read_metrics
 from understudy.lab.store import list_runs
 
@@ -53,12 +52,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run takes this package's own checkout along, which most tests need not wait for."""
-    package = tmp_path / "site-packages" / "understudy"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    monkeypatch.setattr(snapshot, "PACKAGE", package)
+def _small_package(small_package: None) -> None:
+    """For every test here."""
 
 
 Understudy = Callable[..., int]

@@ -6,7 +6,7 @@ answer, with any cuts and any resets; a reset equals a fresh start; no step sees
 Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head size, S cache slots.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
@@ -44,25 +44,18 @@ class BlockStyle:
     squared_relu: bool
 
 
+_GPT1 = BlockStyle(
+    pre_norm=False,
+    rms_norm=False,
+    rotary=False,
+    qk_norm=False,
+    short_convolution=False,
+    bias=True,
+    squared_relu=False,
+)
 STYLES: dict[BlockKind, BlockStyle] = {
-    "gpt1": BlockStyle(
-        pre_norm=False,
-        rms_norm=False,
-        rotary=False,
-        qk_norm=False,
-        short_convolution=False,
-        bias=True,
-        squared_relu=False,
-    ),
-    "gpt2": BlockStyle(
-        pre_norm=True,
-        rms_norm=False,
-        rotary=False,
-        qk_norm=False,
-        short_convolution=False,
-        bias=True,
-        squared_relu=False,
-    ),
+    "gpt1": _GPT1,
+    "gpt2": replace(_GPT1, pre_norm=True),
     "modern": BlockStyle(
         pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
     ),
