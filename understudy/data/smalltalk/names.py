@@ -95,11 +95,19 @@ _TOWN_ENDINGS = listed(
     bury stadt minster pool bridge ano ara ingen chester wood mere"""
 )
 _PET_ENDINGS = ("", "", "", "", "y", "ie", "o", "i", "a", "le", "er", "us")
+# A tokenizer cuts "Howard" into " How" and "ard": names that begin like common words must be practised too.
+_COMMON_STARTS = listed(
+    """how what who where is it in on an am are as at the do can my no yes for and be to we all so was his her one two
+    you not old mar per car pet cat dog sun win low hard may by"""
+)
 TOWN_FIRSTS = ("Port", "New", "Saint", "Lake", "San", "East", "Old", "Fort")
 
 RUDE = re.compile(
     "fuc|fuk|shit|cunt|nig|fag|cum|tit|dick|cock|puss|rape|slut|who?re|nazi|anal|anus|peni|arse|wank|pric"
 )
+
+COMMON_START = 0.15
+"""Share of made-up names and towns that begin like a common word."""
 
 Rand = Callable[[], float]
 
@@ -118,6 +126,8 @@ def coin_person(rand: Rand) -> str:
     """A made-up first name, such as "Zorvia"."""
     if rand() < 0.15:
         return _coin_anything(rand)
+    if rand() < COMMON_START:
+        return (_pick(_COMMON_STARTS, rand) + _pick(_PERSON_ENDINGS, rand)).capitalize()
     stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand) if rand() < 0.85 else _pick(_VOWELS, rand)
     if rand() < 0.2:
         stem += _pick(_MIDDLES, rand) + _pick(_VOWELS, rand)
@@ -128,6 +138,8 @@ def coin_town(rand: Rand) -> str:
     """A made-up town, such as "Plenmoor"."""
     if rand() < 0.2:
         return _coin_anything(rand)
+    if rand() < COMMON_START:
+        return (_pick(_COMMON_STARTS, rand) + _pick(_TOWN_ENDINGS, rand)).capitalize()
     stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand)
     if rand() < 0.15:
         stem += _pick(_MIDDLES, rand) + _pick(_VOWELS, rand)

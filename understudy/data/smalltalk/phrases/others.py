@@ -186,7 +186,7 @@ KIN = Topic(
 )
 TWO_KIN: Lines = (
     *("My {a0} is called {v0} and my {a1} is called {v1}.", "My {a0}'s name is {v0} and my {a1}'s name is {v1}."),
-    *("I live with my {a0} {v0} and my {a1} {v1}.", "{v0} is my {a0} and {v1} is my {a1}."),
+    *("I live with my {a0} {v0} and my {a1} {v1}.", "I often see my {a0} {v0} and my {a1} {v1}."),
 )
 TWO_AGES: Lines = (
     "{p0} is {v0} and {p1} is {v1}.",
