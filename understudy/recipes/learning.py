@@ -106,17 +106,7 @@ def learn(
         f"{learner_config.steps / batches.batches_per_epoch:.1f} epochs"
     )
     torch.manual_seed(run.seed("dropout") + world.rank)
-    checkpoints = list_checkpoints(run.folder)
-    if checkpoints:
-        threads = restore(learner, checkpoints[-1])["threads"]
-        run.say(f"going on after step {learner.steps_done}")
-        if threads != torch.get_num_threads():
-            run.say(
-                f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
-                f"last digits from those of a run that nothing stopped; OMP_NUM_THREADS={threads} keeps them equal",
-                style="yellow",
-            )
-
+    _take_up(run, learner)
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
     figures = train(
         learner,
@@ -132,10 +122,31 @@ def learn(
         return
     headline = ["val_bpb", figures["val_bpb"]]
     if is_smalltalk(data):
-        talks = list(generate(RECALL_CONVERSATIONS, child_seed(run.record["seed"], "recall"), "valid"))
-        shares = shares_right(answers(model, tokenizer, talks))
-        run.log(learner.steps_done, **{f"right_{kind}": share for kind, share in shares.items()})
-        run.say("right answers: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
-        figures |= {f"right_{kind}": share for kind, share in shares.items()}
-        headline = ["recall", shares["recall"]]
+        figures |= _right_answers(run, learner, tokenizer)
+        headline = ["recall", figures["right_recall"]]
     run.finish(**figures, headline=headline, steps=learner.steps_done, kind=corpus.kind)
+
+
+def _take_up(run: Run, learner: Learner) -> None:
+    """Go on from the run's last checkpoint, if there is one."""
+    checkpoints = list_checkpoints(run.folder)
+    if not checkpoints:
+        return
+    threads = restore(learner, checkpoints[-1])["threads"]
+    run.say(f"going on after step {learner.steps_done}")
+    if threads != torch.get_num_threads():
+        run.say(
+            f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
+            f"last digits from those of a run that nothing stopped; OMP_NUM_THREADS={threads} keeps them equal",
+            style="yellow",
+        )
+
+
+def _right_answers(run: Run, learner: Learner, tokenizer: Tokenizer) -> dict[str, float]:
+    """Ask what held-out built-in conversations ask; the share of right answers by kind, logged and said."""
+    talks = list(generate(RECALL_CONVERSATIONS, child_seed(run.record["seed"], "recall"), "valid"))
+    shares = shares_right(answers(learner.model, tokenizer, talks))
+    run.say("right answers: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
+    figures = {f"right_{kind}": share for kind, share in shares.items()}
+    run.log(learner.steps_done, **figures)
+    return figures
