@@ -38,6 +38,24 @@ def test_lstm_activations_are_alike_at_each_depth():
 
 
 @pytest.mark.parametrize("resets", [False, True])
+def test_dropout_in_bfloat16_attends_in_float32(resets, monkeypatch):
+    """torch's own attention is slowest in bfloat16 on a CPU, and by hand nothing is dropped."""
+    seen = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda q, *rest, **options: seen.append(q.dtype) or attention(q, *rest, **options),
+    )
+    model = LanguageModel(CoreConfig(layers=1, width=16, heads=2, context=8, dropout=0.5).resolved(), 20)
+    reset_BT = torch.tensor([[True, False, False, True, False]]) if resets else None
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden_BTD, _ = model.hidden(torch.zeros(1, 5, dtype=torch.long), reset_BT=reset_BT)
+    hidden_BTD.sum().backward()
+    assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("kind", [{"core": "lstm"}, {"block": "modern"}, {"block": "gpt1"}, {"block": "gpt2"}])
 def test_bfloat16_takes_other_paths_to_about_the_same_gradients(kind, resets):
     """Attention by hand, rotations and convolutions in bfloat16, against float32 and torch's attention."""

@@ -53,11 +53,14 @@ class Attention(nn.Module):
 def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: Layout, dropout: float) -> Tensor:
     """y_BTHK: what each query takes from the values that `layout` lets it see.
 
-    On a CPU bfloat16 goes by hand where it can: torch's own kernel takes three times as long there (docs/journal.md).
+    On a CPU bfloat16 goes by hand where it can, else in float32: torch's own kernel is slowest in bfloat16 there
+    (docs/journal.md).
     """
-    by_hand = q_BHTK.dtype == torch.bfloat16 and q_BHTK.device.type == "cpu" and not dropout and layout.causal
-    if by_hand and q_BHTK.shape[2] <= LONGEST_SQUARE:
-        return causal_attention(q_BHTK, k_BHSK, v_BHSK, layout.episodes)
+    if q_BHTK.dtype == torch.bfloat16 and q_BHTK.device.type == "cpu":
+        if layout.causal and not dropout and q_BHTK.shape[2] <= LONGEST_SQUARE:
+            return causal_attention(q_BHTK, k_BHSK, v_BHSK, layout.episodes)
+        with torch.autocast("cpu", enabled=False):  # which would undo it
+            return attend(q_BHTK.float(), k_BHSK.float(), v_BHSK.float(), layout, dropout)
     if layout.episodes is not None:
         return _attend_by_episode(q_BHTK, k_BHSK, v_BHSK, layout.episodes, dropout)
     y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, layout.mask_B1TS, dropout, layout.causal)

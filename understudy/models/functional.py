@@ -96,8 +96,8 @@ class _CausalAttention(torch.autograd.Function):
         ctx.episodes = [(slice(row, row + 1), slice(a, b)) for row, a, b in episodes or ()]
         ctx.episodes = ctx.episodes or [(slice(0, batch), slice(0, time))]
         ctx.scale = size**-0.5
-        hidden_TT = torch.full((time, time), float("-inf"), dtype=q.dtype).triu_(1)
-        y_BTHK = torch.empty(batch, time, heads, size, dtype=q.dtype)
+        hidden_TT = torch.full((time, time), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
+        y_BTHK = q.new_empty(batch, time, heads, size)
         weights = []
         for rows, steps in ctx.episodes:
             q_GLK, k_GLK, v_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v))
