@@ -51,7 +51,7 @@ def _is_lower(text: bytes) -> bool:
 @pytest.fixture
 def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run takes this package's own checkout along, which most tests need not wait for."""
-    from understudy.lab import snapshot
+    from understudy.lab.code import snapshot
 
     package = tmp_path / "site-packages" / "understudy"
     package.mkdir(parents=True)

@@ -20,7 +20,7 @@ import torch
 
 from understudy.cli import VERBS, main
 from understudy.lab.store import list_runs
-from understudy.lab.verbs import ListOptions
+from understudy.lab.verbs.list import Options as ListOptions
 
 TINY = [
     "--tokenizer",
@@ -325,14 +325,14 @@ def default_of(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*CONFIGS, "runs list"])
 def test_the_help_of_a_verb_lists_each_option_with_its_default_and_meaning(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     config = importlib.import_module(f"understudy.{CONFIGS[verb]}").Config if verb in CONFIGS else ListOptions
     with pytest.raises(SystemExit) as caught:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert caught.value.code == 0
     page = capsys.readouterr().out
     assert page.startswith(f"usage: understudy {verb}")
@@ -356,7 +356,7 @@ def shown_default(value: Any) -> str:
 @pytest.mark.parametrize("verb", CONFIGS)
 def test_no_page_of_help_speaks_python(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     page = capsys.readouterr().out
     for word in ("{None}", "options options", "Optional", "Literal", "dataclass"):
         assert word not in page

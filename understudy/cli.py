@@ -53,12 +53,12 @@ def _sample(argv: list[str]) -> None:
     sample.main(parse(sample.Config, argv, "understudy sample"), Console())
 
 
-def _runs(argv: list[str]) -> None:
+def _runs(argv: list[str]) -> int:
     from rich.console import Console
 
-    from understudy.lab import verbs
+    from understudy.lab.verbs import dispatch
 
-    verbs.main(argv, Console())
+    return dispatch.main(argv, Console())
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Verb:
     """A verb of the command line."""
 
     meaning: str
-    run: Callable[[list[str]], None]
+    run: Callable[[list[str]], int | None]
+    """Takes the command line after the verb; returns the exit code, None for 0."""
 
 
 VERBS = {
@@ -77,7 +78,7 @@ VERBS = {
     "chat": Verb("talk with a trained model in the terminal", _chat),
     "sample": Verb("print replies to one prompt", _sample),
     "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
-    "runs": Verb("list runs, show one, write a note on one", _runs),
+    "runs": Verb("list, show, compare, rerun, verify and keep what was run", _runs),
 }
 
 
@@ -87,8 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        _dispatch(arguments)
+        code = _dispatch(arguments)
         sys.stdout.flush()
+        return code
     except UserError as error:
         if debug:
             raise
@@ -101,19 +103,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return UNHEARD
-    return 0
 
 
-def _dispatch(arguments: list[str]) -> None:
+def _dispatch(arguments: list[str]) -> int:
     verb = arguments[0] if arguments else "--help"
     if verb in ("-h", "--help", "help"):
         print(_help())
     elif verb == "--version":
         print(f"understudy {__version__}")
     elif verb in VERBS:
-        VERBS[verb].run(arguments[1:])
+        return VERBS[verb].run(arguments[1:]) or 0
     else:
         raise UserError(f"unknown verb {verb}{suggestion(verb, VERBS) or '; understudy --help lists them'}")
+    return 0
 
 
 def _help() -> str:

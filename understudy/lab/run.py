@@ -15,7 +15,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from understudy.lab import machine, snapshot
+from understudy.lab import machine
+from understudy.lab.code import snapshot
 from understudy.lab.config import child_seed
 from understudy.lab.errors import UserError
 from understudy.lab.files import fingerprint, plain, write_atomically, write_json

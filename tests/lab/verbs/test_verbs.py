@@ -7,7 +7,7 @@ from rich.console import Console
 from understudy.lab.errors import RunNotFoundError, UserError
 from understudy.lab.run import Run
 from understudy.lab.store import read_record
-from understudy.lab.verbs import main
+from understudy.lab.verbs.dispatch import main
 
 
 def said(*argv: str) -> str:
@@ -57,7 +57,7 @@ def test_note(here: Path) -> None:
 
 MISTAKES = [
     (["shwo"], "unknown command `understudy runs shwo`; did you mean show"),
-    (["zzz"], "expected show, note, or nothing"),
+    (["zzz"], "`understudy runs --help` lists the commands"),
     (["show"], "`understudy runs show` needs the id of a run"),
     (["note"], "`understudy runs note` needs the id of a run"),
     (["--al"], "does not know '--al'; did you mean --all"),
@@ -81,8 +81,8 @@ def test_a_run_that_is_not_there(here: Path) -> None:
 
 HELP = [
     (
-        ["--help"],
-        ["--all", "List every run", "default: False", "understudy runs show ID", "understudy runs note ID TEXT"],
+        ["list", "--help"],
+        ["--all", "List every run", "default: False"],
     ),
     (["show", "--help"], ["ID", "The run: its id or any beginning"]),
     (["note", "--help"], ["TEXT", "The note, in as many words"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import understudy
-from understudy.lab.git import (
+from understudy.lab.code.git import (
     DELETED,
     EXECUTABLE,
     FILE,
@@ -22,7 +22,7 @@ from understudy.lab.git import (
     read_status,
     repository_of,
 )
-from understudy.lab.sources import copy_sources
+from understudy.lab.code.sources import copy_sources
 
 LARGEST_UNTRACKED_FILE = 10_000_000
 LARGEST_UNTRACKED_TOTAL = 200_000_000  # a data folder that nobody told git to ignore must not go into every run

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy.lab import sources
-from understudy.lab.sources import copy_sources
+from understudy.lab.code import sources
+from understudy.lab.code.sources import copy_sources
 
 
 def fill(folder: Path, names: list[str]) -> None:

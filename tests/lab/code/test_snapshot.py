@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import understudy
-from understudy.lab import snapshot
-from understudy.lab.git import Change
-from understudy.lab.snapshot import _choose, _edits, take
+from understudy.lab.code import snapshot
+from understudy.lab.code.git import Change
+from understudy.lab.code.snapshot import _choose, _edits, take
 
 Git = Callable[..., str]
 
@@ -334,7 +334,7 @@ def test_without_git_the_sources_are_copied(repository: Path, kept: Path, monkey
     assert record["kind"] == "copy"
     assert record["understudy"]["kind"] == "copy"
     assert (kept / "working" / "sub" / "deep.py").exists()
-    assert (kept / "understudy" / "lab" / "snapshot.py").exists()
+    assert (kept / "understudy" / "lab" / "code" / "snapshot.py").exists()
 
 
 def test_a_broken_repository_is_copied_and_says_why(repository: Path, kept: Path) -> None:
@@ -361,7 +361,7 @@ def test_this_package_is_kept_beside_another_project(
     assert (record["version"], record["path"]) == (understudy.__version__, str(ours))
     from_git = record["kind"] == "git"
     package = cloned(repository, "understudy.bundle") / "understudy" if from_git else kept / "understudy"
-    assert (package / "lab" / "snapshot.py").read_bytes() == (ours / "lab" / "snapshot.py").read_bytes()
+    assert (package / "lab" / "code" / "snapshot.py").read_bytes() == (ours / "lab" / "snapshot.py").read_bytes()
 
 
 def test_this_package_is_not_kept_twice(

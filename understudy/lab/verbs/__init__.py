@@ -1,0 +1,1 @@
+"""The commands of `understudy runs`, a module each: see `dispatch`."""

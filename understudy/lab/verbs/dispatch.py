@@ -1,0 +1,65 @@
+"""The command `understudy runs`: what was run, and what came of it.
+
+A command is a module beside this one with a dataclass `Options`, whose docstring is its help, and
+`main(options, console)`, which returns an exit code or None for 0. It is imported when it is called.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from rich.console import Console
+
+from understudy.lab.errors import UserError, suggestion
+from understudy.lab.options import parse
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `understudy runs`.
+
+    `takes_run`: its first argument is a run, without which it can do nothing. `free_text`: the words after the run are
+    anything, a dash before them too.
+    """
+
+    meaning: str
+    takes_run: bool = False
+    free_text: bool = False
+
+
+COMMANDS = {
+    "list": Command("list runs; without a command, the latest"),
+    "show": Command("one run: configuration, code, data, seeds, outcome, curves", takes_run=True),
+    "note": Command("write a note on a run", takes_run=True, free_text=True),
+}
+
+
+def main(argv: Sequence[str], console: Console) -> int:
+    """Does what `understudy runs *argv` asks, and returns the exit code. Raises UserError for a wrong command line."""
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    name, rest = (argv[0], list(argv[1:])) if argv and not argv[0].startswith("-") else ("list", list(argv))
+    if name not in COMMANDS:
+        close = suggestion(name, COMMANDS) or "; `understudy runs --help` lists the commands"
+        raise UserError(f"unknown command `understudy runs {name}`{close}")
+    command = COMMANDS[name]
+    if command.takes_run and not rest:
+        raise UserError(f"`understudy runs {name}` needs the id of a run, such as brave-otter or last")
+    if command.free_text and rest[0] not in ("-h", "--help"):
+        rest = [rest[0], "--", *rest[1:]]
+    module = import_module(f"understudy.lab.verbs.{name.replace('-', '_')}")
+    return module.main(parse(module.Options, rest, f"understudy runs {name}"), console) or 0
+
+
+def _help() -> str:
+    lines = ["usage: understudy runs [COMMAND] [OPTIONS]", ""]
+    lines += [f"  {name:<12}{command.meaning}" for name, command in COMMANDS.items()]
+    lines += [
+        "",
+        "  understudy runs COMMAND --help   lists a command's options",
+        "",
+        "A run may be called by its id, any beginning of it (20261123-14), its words or their beginning (brave-otter),",
+        "the path of its folder, last, or last:VERB. Runs are kept in ./runs, or where UNDERSTUDY_RUNS says.",
+    ]
+    return "\n".join(lines)
