@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from understudy.lab.journal import Journal
+from understudy.lab.marks import set_note
 from understudy.lab.run import Run
-from understudy.lab.show import _age, runs_table, set_note, show
+from understudy.lab.show import _age, runs_table, show
 from understudy.lab.store import list_runs
 
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from understudy.lab.files import write_atomically
 from understudy.lab.journal import last_value, read_metrics, series
 from understudy.lab.store import Record, read_record
 
@@ -51,14 +50,6 @@ def show(folder: Path, console: Console) -> None:
         if any(len(steps) > 1 for steps, _ in points.values()):
             console.print()
             console.print(_curve(unit, points, min(console.width, WIDEST_CURVE)))
-
-
-def set_note(folder: Path, text: str) -> None:
-    """Writes what should be remembered about a run; an empty text takes it away.
-
-    The note has a file of its own, because run.json belongs to the process that may still be running.
-    """
-    write_atomically(folder / "note.txt", text.strip() + "\n")
 
 
 def _headline(record: Record) -> str:

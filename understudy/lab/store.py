@@ -5,11 +5,13 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from understudy.lab.errors import RunNotFoundError, suggestion
 from understudy.lab.liveness import status_of
+from understudy.lab.marks import Marks, read_marks
 
 MOST_CANDIDATES = 6
 
@@ -39,6 +41,11 @@ class Record:
             return datetime.fromisoformat(self.data["created"]).astimezone()
         except (KeyError, TypeError, ValueError):
             return datetime.fromtimestamp(os.path.getmtime(self.folder)).astimezone()
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What somebody marked the run with: bad, tags, pinned."""
+        return read_marks(self.folder)
 
     @property
     def note(self) -> str:

@@ -361,7 +361,9 @@ def test_this_package_is_kept_beside_another_project(
     assert (record["version"], record["path"]) == (understudy.__version__, str(ours))
     from_git = record["kind"] == "git"
     package = cloned(repository, "understudy.bundle") / "understudy" if from_git else kept / "understudy"
-    assert (package / "lab" / "code" / "snapshot.py").read_bytes() == (ours / "lab" / "snapshot.py").read_bytes()
+    assert (package / "lab" / "code" / "snapshot.py").read_bytes() == (
+        ours / "lab" / "code" / "snapshot.py"
+    ).read_bytes()
 
 
 def test_this_package_is_not_kept_twice(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from understudy.lab.show import set_note
+from understudy.lab.marks import set_note
 from understudy.lab.store import find_run
 from understudy.lab.verbs.arguments import RunReference, Words
 
