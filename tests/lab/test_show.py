@@ -9,8 +9,9 @@ from rich.console import Console
 from understudy.lab.journal import Journal
 from understudy.lab.marks import set_note
 from understudy.lab.run import Run
-from understudy.lab.show import _age, runs_table, show
+from understudy.lab.show import runs_table, show
 from understudy.lab.store import list_runs
+from understudy.lab.wording import age
 
 
 def printed(thing: Any, width: int = 120) -> str:
@@ -76,7 +77,9 @@ def test_ages() -> None:
 
     now = datetime.now().astimezone()
     spans = [(5, "5s"), (59, "59s"), (61, "1m"), (3700, "1h"), (90_000, "1d"), (-60, "0s")]
-    assert [_age(now - timedelta(seconds=seconds, milliseconds=1)) for seconds, _ in spans] == [age for _, age in spans]
+    assert [age(now - timedelta(seconds=seconds, milliseconds=1)) for seconds, _ in spans] == [
+        expected for _, expected in spans
+    ]
 
 
 def test_a_whole_run_on_the_screen(repository: Path) -> None:

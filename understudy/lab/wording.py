@@ -1,0 +1,62 @@
+"""How values are written for people, on the terminal and on pages alike."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.text import Text
+
+# Characters that move a cursor or hide others; a tab is kept.
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names.
+
+    >>> flat({"model": {"core": "lstm", "width": 64}, "seed": 1})
+    {'model.core': 'lstm', 'model.width': 64, 'seed': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return found
+
+
+def number(value: Any) -> str:
+    """Floats with four significant digits, anything else as it is.
+
+    >>> number(0.123456), number(12), number("nan")
+    ('0.1235', '12', 'nan')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def age(created: datetime) -> str:
+    """How long ago that was, in its largest unit: 3d, 5h, 12m, 40s."""
+    seconds = max(0, int((datetime.now().astimezone() - created).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def unicode(value: Any) -> str:
+    r"""As text that can be printed and written as UTF-8: file names may hold bytes that are no Unicode.
+
+    >>> unicode("caf\udce9.py")
+    'caf\\udce9.py'
+    """
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def visible(line: str) -> str:
+    r"""One line of a file, with the characters that would move a cursor or change its colours spelt out.
+
+    >>> visible("red: \x1b[31m\r")
+    'red: \\x1b[31m\\x0d'
+    """
+    return unicode(line).translate(CONTROL)
+
+
+def text(value: Any, style: str = "") -> Text:
+    """For the terminal, without markup."""
+    return Text(unicode(value), style=style)
