@@ -45,7 +45,7 @@ def thin(values: Sequence[float], most: int) -> list[int]:
     """At most about `most` indices of finite values, spread evenly. Each stretch keeps its extremes: spikes stay.
 
     >>> thin([5, 4, 3, 2, 1, 90, 1, 0, 0, 0, 0, 0], most=4)
-    [0, 5, 6, 7, 11]
+    [4, 5, 6, 7, 11]
     """
     if len(values) <= most:
         return list(range(len(values)))

@@ -1,0 +1,234 @@
+"""What a handful of seeds can tell: means, intervals of a difference, and how many seeds would settle it.
+
+Two intervals of a difference stand side by side, and only where both exclude zero does a difference count as shown.
+
+- Student's t interval (with Welch's degrees of freedom where seeds are not paired). Its coverage is exact for normal
+  differences however few they are: 95.0% in simulation at 2, 3, 5 and 20 pairs.
+- The expanded percentile bootstrap of Hesterberg (2015), "What Teachers Should Know About the Bootstrap", The American
+  Statistician 69(4): percentiles moved outwards until, for normal data, they agree with the t interval.
+  It follows a skew that t knows nothing of. Resampled means never leave the range of the data, so no bootstrap of this
+  kind can cover more than 1 - 2^(1-n) of n symmetric differences: 75% at 3 seeds, where the plain percentile bootstrap
+  covers 75%, BCa 70%, and t 95%. At 5 seeds: plain 84%, BCa 84%, expanded 92%. Hence t beside it.
+
+Power comes from the noncentral t distribution (Cohen, 1988). Pure functions over NumPy.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CONFIDENCE = 0.95
+POWER = 0.8
+RESAMPLES = 10_000
+MOST_SEEDS = 1000
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far the mean of one sample lies above that of another, and how sure that is.
+
+    `count` is the number of pairs, or of the smaller sample where they are not `paired`. `low` to `high` is the t
+    interval, `bootstrap_low` to `bootstrap_high` the bootstrap's, both at `confidence`. `spread` is the standard
+    deviation of the differences. All of these are nan for fewer than two values a side.
+    """
+
+    mean: float
+    count: int
+    paired: bool
+    confidence: float
+    spread: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    bootstrap_low: float = math.nan
+    bootstrap_high: float = math.nan
+    detectable: float = math.nan
+    """The smallest true difference that this many seeds would show four times out of five."""
+    more_seeds: int | None = None
+    """How many more seeds a side would show a difference of this size four times out of five; None: above 1,000, or no telling."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether both intervals lie on one side of zero. Never where the seeds show no spread at all."""
+        if not self.spread > 0:
+            return False
+        return min(self.low, self.bootstrap_low) > 0 or max(self.high, self.bootstrap_high) < 0
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """The mean without the lowest and the highest quarter, each rounded down: below four values the plain mean.
+
+    Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice": as robust as the
+    median to a seed that went astray, and it wastes less.
+
+    >>> interquartile_mean([1.0, 2.0, 3.0, 100.0])
+    2.5
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
+    """`first - second`, seed by seed: entry i of both comes from the same seed.
+
+    >>> found = paired_difference([1.0, 1.2, 1.1, 1.3], [0.8, 0.9, 0.9, 1.0])
+    >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), found.excludes_zero
+    (0.25, 0.158, 0.342, True)
+    """
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    count = len(differences)
+    if count < 2:
+        return Difference(float(differences.mean()), count, True, confidence)
+    resampled = _resampled_means(differences, np.random.default_rng(0))
+    return _difference([differences], float(differences.mean()), resampled, confidence)
+
+
+def unpaired_difference(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
+    """The mean of `first` less that of `second`, whose seeds have nothing to do with one another.
+
+    Welch, B. L. (1947), "The generalization of 'Student's' problem when several different population variances are
+    involved".
+    """
+    samples = [np.asarray(sample, dtype=np.float64) for sample in (first, second)]
+    mean, count = float(samples[0].mean() - samples[1].mean()), min(map(len, samples))
+    if count < 2:
+        return Difference(mean, count, False, confidence)
+    random = np.random.default_rng(0)
+    resampled = _resampled_means(samples[0], random) - _resampled_means(samples[1], random)
+    return _difference(samples, mean, resampled, confidence)
+
+
+def student_cdf(t: float, degrees: float) -> float:
+    """The probability that Student's t with so many degrees of freedom stays below `t`.
+
+    >>> round(student_cdf(2.0, 4), 4)
+    0.9419
+    """
+    scale, weights = _chi(degrees)
+    return float(weights @ _normal_cdf(t * scale))
+
+
+@cache
+def student_quantile(probability: float, degrees: float) -> float:
+    """The value that Student's t stays below with this probability.
+
+    >>> round(student_quantile(0.975, 4), 3)
+    2.776
+    """
+    if probability < 0.5:
+        return -student_quantile(1 - probability, degrees)
+    return _first(lambda t: student_cdf(t, degrees) >= probability)
+
+
+def power(effect: float, degrees: float, confidence: float = CONFIDENCE) -> float:
+    """How often a two-sided t test finds a true difference of `effect` standard errors.
+
+    >>> round(power(0.0, 4), 3), round(power(4.0, 4), 3)
+    (0.05, 0.843)
+    """
+    limit = student_quantile((1 + confidence) / 2, degrees)
+    scale, weights = _chi(degrees)
+    return float(weights @ (_normal_cdf(effect - limit * scale) + _normal_cdf(-effect - limit * scale)))
+
+
+def _difference(samples: Sequence[Floats], mean: float, resampled: Floats, confidence: float) -> Difference:
+    """From one sample of paired differences, or from two that are not paired."""
+    count, paired = min(map(len, samples)), len(samples) == 1
+    variances = [float(np.var(sample, ddof=1)) for sample in samples]
+    error = math.sqrt(sum(variance / len(sample) for variance, sample in zip(variances, samples, strict=True)))
+    spread = math.sqrt(sum(variances))
+    if not error > 1e-12 * max(map(float, map(np.max, map(np.abs, samples)))):  # what rounding leaves of no spread
+        return Difference(mean, count, paired, confidence, 0.0, mean, mean, mean, mean, 0.0, None)
+    degrees = _degrees(variances, [len(sample) for sample in samples])
+    reach = student_quantile((1 + confidence) / 2, degrees)
+    low, high = _expanded_percentiles(samples, variances, resampled, reach * error)
+    return Difference(
+        mean=mean,
+        count=count,
+        paired=paired,
+        confidence=confidence,
+        spread=spread,
+        low=mean - reach * error,
+        high=mean + reach * error,
+        bootstrap_low=low,
+        bootstrap_high=high,
+        detectable=error * _detectable(degrees, confidence),
+        more_seeds=_more_seeds(abs(mean), variances, count, confidence),
+    )
+
+
+def _degrees(variances: Sequence[float], counts: Sequence[int]) -> float:
+    """Welch and Satterthwaite's degrees of freedom; n - 1 for one sample."""
+    parts = [variance / count for variance, count in zip(variances, counts, strict=True)]
+    return sum(parts) ** 2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+
+
+def _resampled_means(sample: Floats, random: np.random.Generator) -> Floats:
+    means: Floats = sample[random.integers(0, len(sample), (RESAMPLES, len(sample)))].mean(axis=1)
+    return means
+
+
+def _expanded_percentiles(
+    samples: Sequence[Floats], variances: Sequence[float], resampled: Floats, reach: float
+) -> tuple[float, float]:
+    """The percentiles of the resampled means that lie `reach` from their middle when these are normal."""
+    counts = [len(sample) for sample in samples]
+    error = math.sqrt(sum(v / n * (n - 1) / n for v, n in zip(variances, counts, strict=True)))
+    tail = float(_normal_cdf(np.array([-reach / error]))[0])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@cache
+def _detectable(degrees: float, confidence: float) -> float:
+    """The smallest effect, in standard errors, that is found with the wanted power."""
+    return _first(lambda effect: power(effect, degrees, confidence) >= POWER)
+
+
+def _more_seeds(mean: float, variances: Sequence[float], count: int, confidence: float) -> int | None:
+    """How many seeds a side are missing until a true difference `mean` would be shown with the wanted power."""
+
+    def is_enough(seeds: int) -> bool:
+        degrees = _degrees(variances, [seeds] * len(variances))
+        return power(mean / math.sqrt(sum(variances) / seeds), degrees, confidence) >= POWER
+
+    enough = bisect_left(range(MOST_SEEDS + 1), True, lo=2, key=is_enough)
+    return max(1, enough - count) if enough <= MOST_SEEDS else None
+
+
+@cache
+def _chi(degrees: float) -> tuple[Floats, Floats]:
+    """Points and weights to average over the square root of chi-squared / degrees, the scale below Student's t.
+
+    The trapezoidal rule in the logarithm, which converges exponentially fast there.
+    """
+    logarithm = np.linspace(-40 / degrees - 5 / math.sqrt(degrees), min(3.0, 9 / math.sqrt(degrees)), 401)
+    density = degrees * logarithm - degrees / 2 * np.exp(2 * logarithm)
+    weights = np.exp(density - density.max())
+    return np.exp(logarithm), weights / weights.sum()
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _normal_cdf(values: Floats) -> Floats:
+    result: Floats = (1 + _erf(values / math.sqrt(2))) / 2
+    return result
+
+
+def _first(is_enough: Callable[[float], bool]) -> float:
+    """The smallest positive number that is enough, to twelve digits; all larger ones are too."""
+    high = 1.0
+    while not is_enough(high):
+        high *= 2
+    low = 0.0
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
