@@ -60,7 +60,7 @@ def test_the_record_of_a_new_run(here: Path) -> None:
     assert record["hardware"]["cores"] >= 1
     assert record["hardware"]["memory_bytes"] > 1 << 28
     assert record["code"]["kind"] == "copy"
-    assert (run.folder / "code" / "working" / "own.py").exists()
+    assert (run.folder / "code" / "sources.zip").exists()
 
 
 def test_the_code_of_a_run_in_git(repository: Path) -> None:
@@ -73,11 +73,10 @@ def test_the_code_of_a_run_in_git(repository: Path) -> None:
 
 
 def test_code_that_cannot_be_kept_is_said_once_and_stops_nothing(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from understudy.lab.code import snapshot
-
-    monkeypatch.setattr(snapshot, "_keep", None)  # calling it fails
+    (here / "runs").mkdir()
+    (here / "runs" / ".code").write_text("a file in the pool's place")
     run = new_run()
     assert run.record["code"]["kind"] == "none"
     assert capsys.readouterr().out.count("could not be kept") == 1

@@ -9,8 +9,9 @@ from rich.console import Console
 from understudy.lab.journal import Journal
 from understudy.lab.marks import set_note
 from understudy.lab.run import Run
-from understudy.lab.show import runs_table, show
+from understudy.lab.show import show
 from understudy.lab.store import list_runs
+from understudy.lab.table import RunsTable
 from understudy.lab.wording import age
 
 
@@ -30,7 +31,7 @@ def a_run(name: str, created: str | None = "2026-11-23T14:12:00+00:00", **record
 
 
 def rows() -> list[list[str]]:
-    return [line.split() for line in printed(runs_table(list_runs())).splitlines()[1:]]
+    return [line.split() for line in printed(RunsTable(list_runs())).splitlines()[1:]]
 
 
 def test_the_table_shows_each_run(here: Path) -> None:
@@ -60,7 +61,7 @@ def test_the_headline_metric(logged: list[dict[str, float]], expected: list[str]
 def test_the_id_is_never_cut(here: Path) -> None:
     folder = a_run("20261123-1412-brave-otter", outcome={"headline": ["recall", 0.9]})
     set_note(folder, "a long note " * 20)
-    assert "20261123-1412-brave-otter" in printed(runs_table(list_runs()), width=80)
+    assert "20261123-1412-brave-otter" in printed(RunsTable(list_runs()), width=80)
 
 
 def test_a_broken_run_is_listed(here: Path) -> None:
@@ -97,9 +98,9 @@ def test_a_whole_run_on_the_screen(repository: Path) -> None:
         run.finish(recall=0.97)
     text = printed(lambda console: show(run.folder, console), width=300)
     expected = [run.id, "finished", "understudy pretrain", "core.width", "64", "[lstm]", "rate", "0.001"]
-    expected += [run.record["code"]["commit"], "on main", f"refs/runs/{run.id}", "git clone", "snapshot.bundle"]
+    expected += [run.record["code"]["commit"], "on main", f"refs/runs/{run.id}", "git clone", "base.bundle"]
     expected += ["edited.py", "new\\udcff.py", "data.ignored", "4 bytes", "an-older-run", "init", "recall", "0.97"]
-    expected += ["understudy: copied", "1 source files"]  # the package lies outside this repository
+    expected += ["understudy: archived", "1 source files"]  # the package lies outside this repository
     expected += ["1.037 at step 99", "val_bpb 1.01", "bits a byte", "nats a token"]
     for part in expected:
         assert part in text

@@ -48,6 +48,7 @@ class Run:
         self.record = record
         self._lock = threading.RLock()  # re-entrant: SIGTERM may come while this thread holds it
         self._cleanup = contextlib.ExitStack()
+        self._snapshot = snapshot.Snapshot()
 
     @classmethod
     def create(
@@ -179,6 +180,8 @@ class Run:
     ) -> None:
         with self._cleanup:
             status = _how_it_ended(error)
+            if problem := self._snapshot.finish():
+                self.update(code={"error": problem})
             # The folder may be gone or the disk full: that must not hide the error that is on its way.
             with contextlib.suppress(OSError) if error else contextlib.nullcontext():
                 if status == "failed" and error:
@@ -207,7 +210,9 @@ class Run:
             file.write(text.rstrip("\n") + "\n")
 
     def _keep_code(self, name: str, destination: Path) -> dict[str, Any]:
-        code = snapshot.take(Path.cwd(), name, destination, exclude=[self.folder.parent])
+        runs = self.folder.parent
+        self._snapshot = snapshot.take(Path.cwd(), name, destination, runs / snapshot.POOL, exclude=[runs])
+        code = self._snapshot.record
         if code["kind"] == "none":
             self.say(f"The code of this run could not be kept: {code['error']}", style="yellow")
         return code

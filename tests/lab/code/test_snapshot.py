@@ -1,7 +1,8 @@
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import understudy
-from understudy.lab.code import snapshot
+from understudy.lab.code import base, changes, snapshot
+from understudy.lab.code.changes import choose, edits
 from understudy.lab.code.git import Change
-from understudy.lab.code.snapshot import _choose, _edits, take
 
 Git = Callable[..., str]
 
@@ -43,13 +44,28 @@ def files_below(folder: Path) -> dict[str, tuple[int, bytes]]:
     return found
 
 
-def cloned(here: Path, name: str = "snapshot.bundle") -> Path:
-    """The bundle cloned as a user would; a warning fails the test."""
-    target = here.parent / f"clone of {name}"
-    command = ["git", "clone", str(here.parent / "kept" / name), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "warning" not in done.stderr
+def take(folder: Path, run_id: str, destination: Path, exclude: Iterable[Path] = ()) -> dict[str, Any]:
+    taken = snapshot.take(folder, run_id, destination, destination.parent / "pool", exclude)
+    assert taken.finish() == ""
+    return taken.record
+
+
+def cloned(here: Path, prefix: str = "", kept: Path | None = None, name: str = "clone") -> Path:
+    """The bundles cloned as a user would; a warning fails the test."""
+    kept = kept or here.parent / "kept"
+    target = here.parent / f"{prefix}{name}"
+    commands = [["clone", str(kept / f"{prefix}base.bundle"), str(target)]]
+    if (kept / f"{prefix}edits.bundle").exists():
+        commands += [["-C", str(target), "pull", "--quiet", str(kept / f"{prefix}edits.bundle"), "snapshot"]]
+    for command in commands:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=True)
+        assert "warning" not in done.stderr
     return target
+
+
+def archived(kept: Path, prefix: str = "") -> dict[str, bytes]:
+    with zipfile.ZipFile(kept / f"{prefix}sources.zip") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.fixture
@@ -91,11 +107,91 @@ def test_the_snapshot_is_one_commit_under_its_ref(repository: Path, kept: Path, 
     record = take(repository, "some-run", kept)
     assert not record["dirty"]
     assert record["ref"] == "refs/runs/some-run"
-    assert git("rev-parse", "refs/runs/some-run").strip() == record["snapshot"]
+    assert git("rev-parse", "refs/runs/some-run").strip() == record["snapshot"] == record["base"]
     assert git("rev-list", "refs/runs/some-run").split() == [record["snapshot"]]
     assert git("rev-parse", "HEAD^{tree}") == git("rev-parse", "refs/runs/some-run^{tree}")
-    assert record["commit"] in git("log", "-1", "--format=%B", "refs/runs/some-run")
+    assert "edits.bundle" not in os.listdir(kept)
     git("fsck", "--strict")
+
+
+def test_the_edits_are_a_commit_on_the_clean_tree(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "edited.py").write_text("after = 1\n")
+    record = take(repository, "some-run", kept)
+    assert git("rev-list", "refs/runs/some-run").split() == [record["snapshot"], record["base"]]
+    assert git("rev-parse", "HEAD^{tree}") == git("rev-parse", f"{record['base']}^{{tree}}")
+    assert git("diff", "--stat", record["base"], record["snapshot"]).startswith(" edited.py | 2 +-")
+    git("fsck", "--strict")
+
+
+def test_a_thousand_runs_of_one_tree_cost_one(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "edited.py").write_text("after = 1\n")
+    names = [take(repository, f"run{i}", kept / str(i))["snapshot"] for i in range(3)]
+    assert len(set(names)) == 1
+    for name in ("base.bundle", "edits.bundle"):
+        assert len({(kept / str(i) / name).stat().st_ino for i in range(3)}) == 1
+    git("commit", "--quiet", "--all", "--message=second")
+    record = take(repository, "committed", kept / "committed")
+    assert record["base"] == record["snapshot"] != names[0]
+    assert git("rev-parse", f"{names[0]}^{{tree}}") == git("rev-parse", f"{record['snapshot']}^{{tree}}")
+
+
+def test_equal_sources_cost_one_archive(here: Path, kept: Path) -> None:
+    (here / "own.py").write_text("own = 1\n")
+    digests = [take(here, f"run{i}", kept / str(i))["digest"] for i in range(2)]
+    assert digests[0] == digests[1]
+    assert len({(kept / str(i) / "sources.zip").stat().st_ino for i in range(2)}) == 1
+    (here / "own.py").write_text("own = 2\n")
+    assert take(here, "run2", kept / "2")["digest"] != digests[0]
+
+
+KEY = "AK" + "IA" + "IOSFODNN7EXAMPLE"
+
+
+def bytes_kept(kept: Path, here: Path) -> bytes:
+    """All that a record holds, unpacked."""
+    return b"".join(content for _, content in files_below(cloned(here, kept=kept)).values())
+
+
+def test_secrets_stay_out(repository: Path, kept: Path, git: Git) -> None:
+    (repository / ".env").write_text(f"AWS={KEY}\n")
+    (repository / "config.yaml").write_text(f"layers: 3\nkey: {KEY}\n")
+    (repository / "edited.py").write_text(f"key = '{KEY}'\n")
+    record = take(repository, "some-run", kept)
+    assert KEY.encode() not in bytes_kept(kept, repository)
+    assert not (repository.parent / "clone" / ".env").exists()
+    assert (repository.parent / "clone" / "config.yaml").read_text() == "layers: 3\nkey: ***\n"
+    assert {entry["path"]: entry["reason"] for entry in record["left_out"]} == {
+        ".env": "its name says that it holds secrets",
+        "config.yaml": "blotted out: AWS key on line 2",
+        "edited.py": "blotted out: AWS key on line 1",
+    }
+    assert record["untracked_files"] == ["config.yaml"]
+
+
+def test_committed_secrets_stay_out_too(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "server.pem").write_text("whatever\n")
+    (repository / "sub" / "deep.py").write_text(f"a = 1\nkey = '{KEY}'\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message=careless")
+    for number in range(2):  # the second time what is suspicious is remembered
+        record = take(repository / "sub", f"run{number}", kept / str(number))
+        content = files_below(cloned(repository, kept=kept / str(number), name=f"clone{number}"))
+        assert KEY.encode() not in b"".join(content for _, content in content.values())
+        assert sorted(entry["path"] for entry in record["left_out"]) == ["server.pem", "sub/deep.py"]
+        assert content["sub/deep.py"] == (0, b"a = 1\nkey = '***'\n")
+    assert not record["dirty"]
+
+
+def test_huge_committed_files_are_named(
+    repository: Path, kept: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LARGEST_FILE", 100)
+    (repository / "weights.bin").write_bytes(b"x" * 101)
+    git("add", ".")
+    git("commit", "--quiet", "--message=weights")
+    record = take(repository, "some-run", kept)
+    assert [(entry["path"], entry["bytes"]) for entry in record["left_out"]] == [("weights.bin", 101)]
+    assert not (cloned(repository) / "weights.bin").exists()
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20).filter(
@@ -110,8 +206,8 @@ def test_any_file_name(repository: Path, tmp_path_factory: pytest.TempPathFactor
         (repository / name).write_text(name, errors="surrogateescape")
     target = tmp_path_factory.mktemp("clone")
     take(repository, "some-run", target / "kept")
-    subprocess.run(["git", "clone", "-q", target / "kept/snapshot.bundle", target / "clone"], check=True)
-    assert files_below(target / "clone") == files_below(repository)
+    clone = cloned(target / "x", kept=target / "kept")
+    assert files_below(clone) == files_below(repository)
 
 
 def test_a_repository_without_a_commit(here: Path, kept: Path, git: Git) -> None:
@@ -149,23 +245,39 @@ def test_a_worktree(repository: Path, kept: Path, git: Git) -> None:
     assert git("rev-parse", "refs/runs/some-run").strip() == record["snapshot"]
 
 
-def test_submodules_are_recorded_with_the_commit_they_stand_on(repository: Path, kept: Path, git: Git) -> None:
+def test_submodules_are_kept_as_they_stand(repository: Path, kept: Path, git: Git) -> None:
     inner = repository.parent / "inner"
     inner.mkdir()
     git("init", "--quiet", at=inner)
-    git("commit", "--quiet", "--allow-empty", "--message=one", at=inner)
+    (inner / "module.py").write_text("module = 1\n")
+    git("add", ".", at=inner)
+    git("commit", "--quiet", "--message=one", at=inner)
     git("submodule", "--quiet", "add", str(inner), "module")
     git("commit", "--quiet", "--message=module")
     git("commit", "--quiet", "--allow-empty", "--message=two", at=repository / "module")
     (repository / "module" / "loose.py").write_text("loose = 1\n")
+    before = git("for-each-ref", at=repository / "module"), git("count-objects", at=repository / "module")
     record = take(repository, "some-run", kept)
+    assert before == (git("for-each-ref", at=repository / "module"), git("count-objects", at=repository / "module"))
     now = git("rev-parse", "HEAD", at=repository / "module").strip()
     assert f"160000 commit {now}\tmodule" in git("ls-tree", "refs/runs/some-run")
-    assert record["dirty_files"] == ["module"]
-    assert [(entry["path"], entry["reason"]) for entry in record["left_out"]] == [
-        ("module", "uncommitted changes inside a submodule")
+    assert (record["dirty_files"], record["left_out"]) == (["module"], [])
+    assert [(module["path"], module["untracked_files"]) for module in record["submodules"]] == [
+        ("module", ["loose.py"])
     ]
+    expected = {name: file for name, file in files_below(repository / "module").items() if name != ".git"}
+    assert files_below(cloned(repository, "submodule-0-")) == expected
     cloned(repository)
+
+
+def test_a_shallow_clone(repository: Path, kept: Path, git: Git) -> None:
+    (repository / "edited.py").write_text("second = 1\n")
+    git("commit", "--quiet", "--all", "--message=second")
+    shallow = repository.parent / "shallow"
+    git("clone", "--quiet", "--depth=1", f"file://{repository}", str(shallow))
+    (shallow / "edited.py").write_text("after = 1\n")
+    take(shallow, "some-run", kept)
+    assert files_below(cloned(repository)) == files_below(shallow)
 
 
 def test_a_repository_inside_the_repository_is_named(repository: Path, kept: Path, git: Git) -> None:
@@ -192,7 +304,7 @@ def test_a_file_that_gave_way_to_a_folder_and_the_reverse(staged: bool, reposito
 
 def test_deletions_come_first(here: Path) -> None:
     changes = [Change("a/b", tracked=True), Change("a", tracked=True, deleted=True)]
-    assert _choose(here, changes) == (changes[::-1], [])
+    assert choose(here, changes) == (changes[::-1], [])
 
 
 def test_a_file_taken_out_and_ignored_is_left_out(repository: Path, kept: Path, git: Git) -> None:
@@ -260,7 +372,7 @@ def test_large_untracked_files_are_named_not_kept(repository: Path, kept: Path) 
 def test_many_untracked_files_are_kept_up_to_a_limit(
     repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "LARGEST_UNTRACKED_TOTAL", 250)
+    monkeypatch.setattr(changes, "LARGEST_UNTRACKED_TOTAL", 250)
     for name in "abc":
         (repository / name).write_bytes(b"x" * 100)
     record = take(repository, "some-run", kept)
@@ -279,7 +391,7 @@ def test_excluded_folders_and_environments_stay_out(repository: Path, kept: Path
 def test_an_unreadable_file_is_named(here: Path) -> None:
     left_out: list[dict[str, Any]] = []
     name = "x" * 300  # longer than a file system takes: an error that even root meets
-    assert list(_edits(here, [Change(name, tracked=True)], left_out)) == []
+    assert list(edits(here, [Change(name, tracked=True)], left_out)) == []
     assert left_out[0]["path"] == name
     assert "too long" in left_out[0]["reason"]
 
@@ -317,14 +429,14 @@ def test_an_ignored_folder_is_not_the_repositorys(repository: Path, kept: Path) 
     (repository / "project.ignored" / "own.py").write_text("own = 1\n")
     record = take(repository / "project.ignored", "some-run", kept)
     assert (record["kind"], record["files"]) == ("copy", 1)
-    assert (kept / "working" / "own.py").exists()
+    assert archived(kept) == {"own.py": b"own = 1\n"}
 
 
 def test_outside_git_the_sources_are_copied(here: Path, kept: Path) -> None:
     (here / "own.py").write_text("own = 1\n")
     record = take(here, "some-run", kept)
     assert (record["kind"], record["error"], record["files"]) == ("copy", None, 1)
-    assert (kept / "working" / "own.py").read_text() == "own = 1\n"
+    assert archived(kept) == {"own.py": b"own = 1\n"}
 
 
 def test_without_git_the_sources_are_copied(repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,8 +445,8 @@ def test_without_git_the_sources_are_copied(repository: Path, kept: Path, monkey
     record = take(repository, "some-run", kept)
     assert record["kind"] == "copy"
     assert record["understudy"]["kind"] == "copy"
-    assert (kept / "working" / "sub" / "deep.py").exists()
-    assert (kept / "understudy" / "lab" / "code" / "snapshot.py").exists()
+    assert "sub/deep.py" in archived(kept)
+    assert "lab/code/snapshot.py" in archived(kept, "understudy-")
 
 
 def test_a_broken_repository_is_copied_and_says_why(repository: Path, kept: Path) -> None:
@@ -342,7 +454,7 @@ def test_a_broken_repository_is_copied_and_says_why(repository: Path, kept: Path
     record = take(repository, "some-run", kept)
     assert record["kind"] == "copy"
     assert record["error"].startswith("git status: ")
-    assert (kept / "working" / "kept.py").exists()
+    assert "kept.py" in archived(kept)
 
 
 def test_a_failure_is_recorded_not_raised(repository: Path, kept: Path) -> None:
@@ -360,10 +472,12 @@ def test_this_package_is_kept_beside_another_project(
     record = take(repository, "some-run", kept)["understudy"]
     assert (record["version"], record["path"]) == (understudy.__version__, str(ours))
     from_git = record["kind"] == "git"
-    package = cloned(repository, "understudy.bundle") / "understudy" if from_git else kept / "understudy"
-    assert (package / "lab" / "code" / "snapshot.py").read_bytes() == (
-        ours / "lab" / "code" / "snapshot.py"
-    ).read_bytes()
+    file = Path("lab", "code", "snapshot.py")
+    if from_git:
+        content = (cloned(repository, "understudy-") / "understudy" / file).read_bytes()
+    else:
+        content = archived(kept, "understudy-")[str(file)]
+    assert content == (ours / file).read_bytes()
 
 
 def test_this_package_is_not_kept_twice(
@@ -371,7 +485,7 @@ def test_this_package_is_not_kept_twice(
 ) -> None:
     monkeypatch.setattr(snapshot, "PACKAGE", repository / "sub")
     assert take(repository, "some-run", kept)["understudy"]["kind"] == "inside"
-    assert os.listdir(kept) == ["snapshot.bundle"]
+    assert os.listdir(kept) == ["base.bundle"]
 
 
 def test_another_checkout_gets_no_ref(repository: Path, kept: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +498,7 @@ def test_another_checkout_gets_no_ref(repository: Path, kept: Path, git: Git, mo
     assert (record["kind"], record["ref"], record["dirty_files"]) == ("git", None, ["edited.py"])
     assert git("for-each-ref", "refs/runs") == ""
     assert git("count-objects") == before
-    assert (cloned(repository, "understudy.bundle") / "edited.py").read_text() == "after = 1\n"
+    assert (cloned(repository, "understudy-") / "edited.py").read_text() == "after = 1\n"
 
 
 def test_an_installed_package_is_copied(repository: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,4 +508,4 @@ def test_an_installed_package_is_copied(repository: Path, kept: Path, monkeypatc
     monkeypatch.setattr(snapshot, "PACKAGE", installed)
     (repository / ".git" / "info" / "exclude").write_text("env/\n")
     assert take(repository, "some-run", kept)["understudy"]["kind"] == "copy"
-    assert os.listdir(kept / "understudy") == ["__init__.py"]
+    assert list(archived(kept, "understudy-")) == ["__init__.py"]

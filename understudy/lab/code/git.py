@@ -3,20 +3,14 @@
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 TIMEOUT_SECONDS = 120.0
 # Variables that choose the user's configuration, not the repository: everything else named GIT_* could point elsewhere.
 KEPT_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
-
-# One edit of a tree: (path, mode as git writes it, content; for a submodule the name of its commit).
-Edit = tuple[str, str, bytes]
-FILE, EXECUTABLE, SYMLINK, SUBMODULE, DELETED = "100644", "100755", "120000", "160000", ""
 
 
 class GitError(Exception):
@@ -87,7 +81,7 @@ def repository_of(folder: Path) -> Path | None:
     if shutil.which("git") is None:
         return None
     try:
-        top = Path(_line(git(folder, "rev-parse", "--show-toplevel")))
+        top = Path(line(git(folder, "rev-parse", "--show-toplevel")))
     except GitError as error:
         if "not a git repository" in str(error) or "must be run in a work tree" in str(error):
             return None
@@ -140,70 +134,17 @@ def _change(entry: str) -> Change:
     )
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """A bare repository in the empty `folder` that reads the objects of the repository at `top`.
-
-    What it writes goes into the objects of `top` too when `shared`, and stays in `folder` when not.
-    """
-
-    folder: Path
-    top: Path
-    shared: bool
-
-    def git(self, *arguments: str, stdin: IO[bytes] | None = None) -> bytes:
-        """What git prints when run in this repository."""
-        borrow = "GIT_OBJECT_DIRECTORY" if self.shared else "GIT_ALTERNATE_OBJECT_DIRECTORIES"
-        variables = {"GIT_DIR": str(self.folder), borrow: self._objects}
-        return git(self.folder, *arguments, stdin=stdin, variables=variables)
-
-    @cached_property
-    def _objects(self) -> str:
-        return str(self.top / _line(git(self.top, "rev-parse", "--git-path", "objects")))
-
-    def commit(self, message: str, base: str | None, edits: Iterable[Edit]) -> str:
-        """Writes a commit without a parent, checked out as the branch `snapshot`; returns its name.
-
-        It holds the tree of the commit `base` with the `edits` applied in their order. The bytes go in as they are: no
-        filter and no line-end conversion touches them.
-        """
-        object_format = _line(git(self.top, "rev-parse", "--show-object-format"))
-        self.git("init", "--quiet", "--bare", f"--object-format={object_format}", "--template=")
-        self.git("symbolic-ref", "HEAD", "refs/heads/snapshot")
-        tree = _line(git(self.top, "rev-parse", f"{base}^{{tree}}")) if base else None
-        with open(self.folder / "stream", "w+b") as stream:
-            _write_stream(stream, message, tree, edits)
-            stream.seek(0)
-            self.git("fast-import", "--quiet", stdin=stream)
-        return _line(self.git("rev-parse", "refs/heads/snapshot"))
-
-    def bundle(self, path: Path) -> None:
-        """Packs the commit into one file that `git clone` takes."""
-        self.git("bundle", "create", "--quiet", str(path.absolute()), "HEAD", "refs/heads/snapshot")
-
-
-def _write_stream(stream: IO[bytes], message: str, tree: str | None, edits: Iterable[Edit]) -> None:
-    """What `git fast-import` reads."""
-    text = message.encode()
-    stream.write(
-        b"commit refs/heads/snapshot\ncommitter understudy <understudy@localhost> %d +0000\n" % int(time.time())
-    )
-    stream.write(b"data %d\n%s\n" % (len(text), text))
-    if tree:
-        stream.write(b'M 040000 %s ""\n' % tree.encode())
-    for path, mode, content in edits:
-        if mode == DELETED:
-            stream.write(b"D %s\n" % _quoted(path))
-        elif mode == SUBMODULE:
-            stream.write(b"M 160000 %s %s\n" % (content, _quoted(path)))
-        else:
-            stream.write(b"M %s inline %s\ndata %d\n%s\n" % (mode.encode(), _quoted(path), len(content), content))
-
-
-def _quoted(path: str) -> bytes:
-    escaped = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-    return b'"' + escaped + b'"'
-
-
-def _line(output: bytes) -> str:
+def line(output: bytes) -> str:
+    """One line of output without its end."""
     return os.fsdecode(output.removesuffix(b"\n"))
+
+
+def submodules_of(top: Path) -> list[str]:
+    """The paths of the submodules that the working tree names, present or not."""
+    if not (top / ".gitmodules").exists():
+        return []
+    try:
+        output = git(top, "config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$")
+    except GitError:  # a file without any
+        return []
+    return [os.fsdecode(entry).partition("\n")[2] for entry in output.split(b"\0") if entry]

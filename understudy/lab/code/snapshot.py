@@ -1,184 +1,188 @@
-"""The exact code behind a run, kept with it, whatever state the working tree was in."""
+"""The exact code behind a run, kept with it, whatever state the working tree was in.
 
-import os
-import stat
-import tempfile
-from collections.abc import Iterable, Iterator
+In a run's folder `code/`, each a hard link to a file that all runs of the same code share (see `Pool`):
+
+    base.bundle    the tree of the commit at hand, for `git clone`
+    edits.bundle   what the working tree had on top, for `git pull` in that clone; absent where it had nothing
+    sources.zip    where there is no git: the source files
+    understudy-*   the same for this package, unless it is part of that repository; submodule-0-* for submodules
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import understudy
-from understudy.lab.code.git import (
-    DELETED,
-    EXECUTABLE,
-    FILE,
-    SUBMODULE,
-    SYMLINK,
-    Change,
-    Edit,
-    GitError,
-    Scratch,
-    git,
-    read_status,
-    repository_of,
-)
-from understudy.lab.code.sources import copy_sources
+from understudy.lab.code.base import corrections
+from understudy.lab.code.changes import choose, edits
+from understudy.lab.code.git import GitError, git, read_status, repository_of, submodules_of
+from understudy.lab.code.pool import Pool
+from understudy.lab.code.scratch import Commits, Scratch
+from understudy.lab.code.sources import read_sources
 
-LARGEST_UNTRACKED_FILE = 10_000_000
-LARGEST_UNTRACKED_TOTAL = 200_000_000  # a data folder that nobody told git to ignore must not go into every run
 PACKAGE = Path(understudy.__file__).parent
+POOL = ".code"
+"""The pool's folder beside the runs."""
 
 
-def take(working_folder: Path, run_id: str, destination: Path, exclude: Iterable[Path] = ()) -> dict[str, Any]:
-    """Keeps the code that a run starts from in `destination`, and returns the record of it for run.json.
+@dataclass
+class Snapshot:
+    """What was kept: `record` for run.json, and the packing that goes on in the background.
 
-    In a git repository ("kind": "git") a commit of the whole working tree, with tracked edits, deletions and untracked
-    files, becomes refs/runs/<run_id> and `destination/snapshot.bundle`, which `git clone` takes. HEAD, index, working
-    tree and stash stay untouched. Elsewhere ("kind": "copy") the source files are copied. "left_out" names what was too
-    large. Nothing here ever raises: "error" says what went wrong, and "kind" is "none" when nothing could be kept.
-
-    The `understudy` package is kept too where it is not part of that repository; "understudy" says how.
+    The record: "kind" is "git", "copy" or "none" (nothing could be kept; "error" says why). For "git": "top", "commit",
+    "branch", "dirty", "dirty_files", "untracked_files", "base" and "snapshot" (commits that hold the clean tree and the
+    tree as it was; equal code has equal names), "ref" and "submodules". For "copy": "digest" and "files", how many.
+    "left_out": [{"path", "bytes", "reason"}]. "understudy": the same for this package, or "inside".
     """
-    exclude = [path.resolve() for path in (*exclude, destination)]
-    title, ref = f"understudy run {run_id}", f"refs/runs/{run_id}"
+
+    record: dict[str, Any] = field(default_factory=dict)
+    packing: list[Future[None]] = field(default_factory=list)
+
+    def finish(self) -> str:
+        """Waits until all is on disk; what went wrong with it, in a line."""
+        errors = [future.exception() for future in self.packing]
+        return "; ".join(_one_line(error) for error in errors if error)
+
+
+def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclude: Iterable[Path] = ()) -> Snapshot:
+    """Keeps the code that a run starts from in `destination`.
+
+    In a git repository the working tree, with tracked edits, deletions and untracked files, becomes refs/runs/<run_id>.
+    HEAD, index, working tree and stash stay untouched. Elsewhere the source files are kept. Nothing here ever raises.
+
+    The edits are on disk when this returns. The commit below them, which no editing changes, may still be packed by a
+    thread: the first time that it is used, and then never again.
+    """
+    taken = Snapshot()
     try:
         destination.mkdir(parents=True, exist_ok=True)
-        record = _keep(working_folder, destination / "snapshot.bundle", destination / "working", title, ref, exclude)
+        keeper = _Keeper(destination, Pool(pool), [path.resolve() for path in (*exclude, destination, pool)], taken)
+        taken.record = keeper.keep(working_folder, "", f"refs/runs/{run_id}")
     except Exception as error:
-        record = {"kind": "none", "error": _one_line(error)}
+        taken.record = {"kind": "none", "error": _one_line(error)}
+        return taken
     try:
-        package = _keep_package(working_folder, record, destination, exclude)
+        package = _keep_package(keeper, working_folder)
     except Exception as error:
         package = {"kind": "none", "error": _one_line(error)}
-    return {**record, "understudy": {"version": understudy.__version__, "path": str(PACKAGE), **package}}
+    taken.record["understudy"] = {"version": understudy.__version__, "path": str(PACKAGE), **package}
+    return taken
 
 
-def _keep(folder: Path, bundle: Path, copy: Path, title: str, ref: str | None, exclude: list[Path]) -> dict[str, Any]:
-    """A git snapshot of the folder's repository as `bundle`, or else a copy of the folder's sources as `copy`."""
-    error = None
-    try:
-        if top := repository_of(folder):
-            return _git_snapshot(top, bundle, title, ref, exclude)
-    except (GitError, OSError) as problem:
-        error = _one_line(problem)
-    return {"kind": "copy", "error": error, **copy_sources(folder, copy, exclude)}
+@dataclass(frozen=True)
+class _Keeper:
+    destination: Path
+    pool: Pool
+    exclude: list[Path]
+    taken: Snapshot
 
-
-def _keep_package(
-    working_folder: Path, record: dict[str, Any], destination: Path, exclude: list[Path]
-) -> dict[str, Any]:
-    """The same for this package, unless the record of the working folder covers it already."""
-    covered = Path(record.get("top") or working_folder.resolve())
-    if PACKAGE.is_relative_to(covered) and _is_covered(record, destination / "working" / PACKAGE.relative_to(covered)):
-        return {"kind": "inside"}
-    copy = destination / "understudy"
-    if "site-packages" in PACKAGE.parts:  # installed: a repository around that is not the package's own
-        return {"kind": "copy", **copy_sources(PACKAGE, copy, exclude)}
-    # No ref there: somebody else's checkout is not a place to leave things.
-    return _keep(PACKAGE, destination / "understudy.bundle", copy, "the understudy package", None, exclude)
-
-
-def _is_covered(record: dict[str, Any], copy: Path) -> bool:
-    """Whether a package below the working folder is in its record: a virtual environment there is not."""
-    return repository_of(PACKAGE) is not None if record["kind"] == "git" else (copy / "__init__.py").exists()
-
-
-def _git_snapshot(top: Path, bundle: Path, title: str, ref: str | None, exclude: list[Path]) -> dict[str, Any]:
-    status = read_status(top)
-    changes = [change for change in status.changes if not _is_under(top / change.path, exclude)]
-    kept, left_out = _choose(top, changes)
-    message = f"{title}\n\nThe working tree as it stood on {status.commit or 'no commit yet'}.\n"
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        scratch = Scratch(Path(folder), top, shared=ref is not None)
-        commit = scratch.commit(message, status.commit, _edits(top, kept, left_out))
-        scratch.bundle(bundle)
-    if ref:
-        git(top, "update-ref", ref, commit)
-    unread = {entry["path"] for entry in left_out}
-    return {
-        "kind": "git",
-        "top": str(top),
-        "commit": status.commit,
-        "snapshot": commit,
-        "ref": ref,
-        "branch": status.branch,
-        "dirty": bool(changes),
-        "dirty_files": [change.path for change in changes if change.tracked],
-        "untracked_files": [change.path for change in kept if not change.tracked and change.path not in unread],
-        "left_out": left_out,
-    }
-
-
-def _choose(top: Path, changes: list[Change]) -> tuple[list[Change], list[dict[str, Any]]]:
-    """The changes to keep, deletions first (a deleted file may have given way to a folder), and what is left out."""
-    environments = _virtual_environments(changes)
-    kept, room = [], LARGEST_UNTRACKED_TOTAL
-    left_out: list[dict[str, Any]] = [
-        {"path": path, "bytes": None, "reason": "a virtual environment"} for path in environments
-    ]
-    for change in sorted(changes, key=lambda change: not change.deleted):
-        if not change.tracked and change.path.startswith(environments):
-            continue
-        size = 0 if change.tracked else _size(top / change.path)
-        reason = _reason_to_leave_out(change, size, room)
-        if reason:
-            left_out.append({"path": change.path, "bytes": size, "reason": reason})
-        if not reason or change.submodule:
-            kept.append(change)
-            room -= size
-    return kept, left_out
-
-
-def _virtual_environments(changes: list[Change]) -> tuple[str, ...]:
-    """Python environments that nobody told git to ignore: gigabytes, and the list of packages says what is in them."""
-    marker = "/pyvenv.cfg"
-    marked = [change.path for change in changes if not change.tracked and change.path.endswith(marker)]
-    return tuple(path.removesuffix("pyvenv.cfg") for path in marked)
-
-
-def _reason_to_leave_out(change: Change, size: int, room: int) -> str:
-    if change.inner_changes:
-        return "uncommitted changes inside a submodule"
-    if change.path.endswith("/"):
-        return "a git repository of its own"
-    if size > LARGEST_UNTRACKED_FILE:
-        return "untracked and above 10 MB"
-    return "untracked files fill 200 MB already" if size > room else ""
-
-
-def _edits(top: Path, changes: Iterable[Change], left_out: list[dict[str, Any]]) -> Iterator[Edit]:
-    """Reads the changes one by one. Files may come and go meanwhile; one that cannot be read is added to `left_out`."""
-    for change in changes:
+    def keep(self, folder: Path, prefix: str, ref: str | None) -> dict[str, Any]:
+        """A git snapshot of the folder's repository, or else its sources, in files that begin with the prefix."""
+        error = None
         try:
-            yield (change.path, DELETED, b"") if change.deleted else _read(top / change.path, change)
-        except (FileNotFoundError, NotADirectoryError):
-            if change.tracked:
-                yield change.path, DELETED, b""
-        except (OSError, GitError) as error:
-            left_out.append({"path": change.path, "bytes": None, "reason": f"not readable: {_one_line(error)}"})
+            if top := repository_of(folder):
+                return self._git_snapshot(top, prefix, ref)
+        except (GitError, OSError) as problem:
+            error = _one_line(problem)
+        return {"kind": "copy", "error": error, **self.keep_sources(folder, prefix)}
+
+    def keep_sources(self, folder: Path, prefix: str) -> dict[str, Any]:
+        """The folder's source files."""
+        sources = read_sources(folder, self.exclude)
+        digest = sources.digest
+        self.pool.put(f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
+        return {"digest": digest, "files": len(sources.files), "left_out": sources.left_out}
+
+    def _git_snapshot(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
+        status = read_status(top)
+        changes = [change for change in status.changes if not _is_under(top / change.path, self.exclude)]
+        kept, left_out = choose(top, changes)
+        base_edits, not_in_base = corrections(top, status.commit, self.pool.folder)
+        # No ref, and not an object, in somebody else's checkout: that is not a place to leave things.
+        scratch = Scratch(top, status.commit, shared=ref is not None)
+        try:
+            commits = scratch.commit(base_edits, edits(top, kept, left_out))
+            if ref:
+                git(top, "update-ref", ref, commits.snapshot)
+            self._pack_edits(scratch, commits, prefix)
+        except BaseException:
+            scratch.close()
+            raise
+        self._pack_base(scratch, commits, prefix)
+        unread = {entry["path"] for entry in left_out if not entry["reason"].startswith("blotted")}
+        return {
+            "kind": "git",
+            "top": str(top),
+            "commit": status.commit,
+            "base": commits.base,
+            "snapshot": commits.snapshot,
+            "ref": ref,
+            "branch": status.branch,
+            "dirty": bool(changes),
+            "dirty_files": [change.path for change in changes if change.tracked],
+            "untracked_files": [change.path for change in kept if not change.tracked and change.path not in unread],
+            "submodules": self._submodules(top, prefix),
+            "left_out": [*left_out, *not_in_base],
+        }
+
+    def _submodules(self, top: Path, prefix: str) -> list[dict[str, Any]]:
+        paths = [path for path in submodules_of(top) if (top / path / ".git").exists()]
+        return [
+            {"path": path, **self.keep(top / path, f"{prefix}submodule-{index}-", None)}
+            for index, path in enumerate(paths)
+        ]
+
+    def _pack_edits(self, scratch: Scratch, commits: Commits, prefix: str) -> None:
+        if commits.snapshot != commits.base:
+            target = self.destination / f"{prefix}edits.bundle"
+            self.pool.put(f"{commits.snapshot}.edits.bundle", target, scratch.bundle_edits)
+
+    def _pack_base(self, scratch: Scratch, commits: Commits, prefix: str) -> None:
+        name, target = f"{commits.base}.bundle", self.destination / f"{prefix}base.bundle"
+
+        def pack() -> None:
+            try:
+                self.pool.put(name, target, scratch.bundle_base)
+            finally:
+                scratch.close()
+
+        if (self.pool.folder / name).exists():
+            pack()
+        else:
+            self.taken.packing.append(_in_background(pack))
 
 
-def _read(path: Path, change: Change) -> Edit:
-    if change.submodule:
-        return change.path, SUBMODULE, git(path, "rev-parse", "HEAD").strip()
-    info = path.lstat()
-    if stat.S_ISLNK(info.st_mode):
-        return change.path, SYMLINK, os.fsencode(os.readlink(path))
-    if not stat.S_ISREG(info.st_mode):  # opening a named pipe would wait for ever
-        raise FileNotFoundError(f"{path} is no longer a file")
-    return change.path, EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE, path.read_bytes()
+def _in_background(work: Callable[[], None]) -> Future[None]:
+    """Starts the work in a thread of its own, which the interpreter waits for at its end."""
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+    future = executor.submit(work)
+    executor.shutdown(wait=False)
+    return future
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
+def _keep_package(keeper: _Keeper, working_folder: Path) -> dict[str, Any]:
+    """Keeps this package, unless the record of the working folder covers it already."""
+    record = keeper.taken.record
+    covered = Path(record.get("top") or working_folder.resolve())
+    if PACKAGE.is_relative_to(covered) and _is_covered(record, covered, keeper.exclude):
+        return {"kind": "inside"}
+    if "site-packages" in PACKAGE.parts:  # installed: a repository around that is not the package's own
+        return {"kind": "copy", **keeper.keep_sources(PACKAGE, "understudy-")}
+    return keeper.keep(PACKAGE, "understudy-", None)
+
+
+def _is_covered(record: dict[str, Any], folder: Path, exclude: list[Path]) -> bool:
+    """Whether a package below the working folder is in its record: a virtual environment there is not."""
+    if record["kind"] == "git":
+        return repository_of(PACKAGE) is not None
+    return str((PACKAGE / "__init__.py").relative_to(folder)) in read_sources(folder, exclude).files
 
 
 def _is_under(path: Path, folders: list[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

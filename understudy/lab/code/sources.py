@@ -1,55 +1,85 @@
-"""Copying a folder's source files: the record of the code where there is no git to ask."""
+"""Keeping a folder's source files as one archive: the record of the code where there is no git to ask."""
 
+import hashlib
 import os
-import shutil
+import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from understudy.lab.code.changes import without_secrets
+from understudy.lab.code.scratch import DELETED, FILE
 
 SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md"}
 NAMES = {"Makefile"}
 SKIPPED_FOLDERS = {"runs", "site-packages", "node_modules", "__pycache__"}
 LARGEST_FILE = 1_000_000
-LARGEST_COPY = 50_000_000
+LARGEST_TOTAL = 50_000_000
 MOST_ENTRIES = 50_000  # a run started in a home folder must not wait for a walk through all of it
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-def copy_sources(folder: Path, destination: Path, exclude: Iterable[Path] = ()) -> dict[str, Any]:
-    """Copies the small source files under `folder` into `destination`.
+@dataclass
+class Sources:
+    """The small source files under a folder, without their secrets: path to content; and what was left out, and why."""
 
-    Returns {"files": how many, "left_out": [{"path", "bytes", "reason"}]}: source files too large for it, and where the
-    walk stopped. Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders.
+    files: dict[str, bytes] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal files."""
+        digest = hashlib.sha256()
+        for path, content in self.files.items():
+            digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+        return digest.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes them as a zip file, the same bytes for the same files."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, content in self.files.items():
+                entry = zipfile.ZipInfo(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), LONG_AGO)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, content)
+
+
+def read_sources(folder: Path, exclude: Iterable[Path] = ()) -> Sources:
+    """Reads the small source files under `folder`, in the order of their paths.
+
+    Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders. Source files
+    too large for it, secrets, and where the walk stopped stand in `left_out`: [{"path", "bytes", "reason"}].
     """
-    copied, total = 0, 0
-    left_out: list[dict[str, Any]] = []
+    sources, total = Sources(), 0
     for path in _source_files(folder, [path.resolve() for path in exclude]):
         if path is None:
             reason = f"more than {MOST_ENTRIES} entries: the rest was not looked at"
-            left_out.append({"path": ".", "bytes": None, "reason": reason})
+            sources.left_out.append({"path": ".", "bytes": None, "reason": reason})
             break
-        relative = path.relative_to(folder)
-        size, reason = _copy(path, destination / relative, room=LARGEST_COPY - total)
+        name = str(path.relative_to(folder))
+        content, reason, size = _read(path, room=LARGEST_TOTAL - total)
         if reason:
-            left_out.append({"path": str(relative), "bytes": size, "reason": reason})
-        else:
-            copied, total = copied + 1, total + size
-    return {"files": copied, "left_out": left_out}
+            sources.left_out.append({"path": name, "bytes": size, "reason": reason})
+            continue
+        _, mode, content = without_secrets((name, FILE, content), sources.left_out)
+        if mode != DELETED:
+            sources.files[name] = content
+            total += len(content)
+    return sources
 
 
-def _copy(path: Path, target: Path, room: int) -> tuple[int, str]:
-    """Copies one file; its size, and the reason if it was left out."""
+def _read(path: Path, room: int) -> tuple[bytes, str, int]:
+    """A file's content, the reason if it is left out, and its size."""
     size = 0
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
-            return size, "above 1 MB"
+            return b"", "above 1 MB", size
         if size > room:
-            return size, "the copy is full at 50 MB"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
+            return b"", "the archive is full at 50 MB", size
+        return path.read_bytes(), "", size
     except OSError as error:
-        return size, f"not readable: {error.strerror}"
-    return size, ""
+        return b"", f"not readable: {error.strerror}", size
 
 
 def _source_files(folder: Path, exclude: list[Path]) -> Iterator[Path | None]:
