@@ -50,13 +50,14 @@ def _is_lower(text: bytes) -> bool:
 
 @pytest.fixture
 def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run takes this package's own checkout along, which most tests need not wait for."""
-    from understudy.lab.code import snapshot
+    """A run takes along this package's checkout and what the process has read; most tests need not wait for that."""
+    from understudy.lab.code import snapshot, watch
 
     package = tmp_path / "site-packages" / "understudy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(snapshot, "PACKAGE", package)
+    monkeypatch.setattr(watch, "_opened", {})
 
 
 @pytest.fixture(autouse=True)

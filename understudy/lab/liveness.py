@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,13 @@ def _seconds_since_beat(folder: Path) -> float:
 
 
 class Heartbeat:
-    """Touches a file every five seconds from a daemon thread, for those who cannot see this process."""
+    """Touches a file every five seconds from a daemon thread, for those who cannot see this process.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `also` is called after each beat but the first.
+    """
+
+    def __init__(self, path: Path, also: Callable[[], None] = lambda: None) -> None:
+        self._path, self._also = path, also
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
 
@@ -87,6 +91,7 @@ class Heartbeat:
     def _beat_until_stopped(self) -> None:
         while not self._stopped.wait(BEAT_SECONDS):
             self._beat()
+            self._also()
 
     def _beat(self) -> None:
         try:

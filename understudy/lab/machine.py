@@ -8,6 +8,10 @@ from typing import Any
 
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 
+# Environment variables that change what a program computes, by name or beginning.
+VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "ATEN_", "CUBLAS_", "CUDA_", "NVIDIA_", "PYTORCH_", "TORCH_")
+OTHER_VARIABLES = ("PYTHONHASHSEED", "LANG", "LC_ALL", "TZ")
+
 
 def hardware() -> dict[str, Any]:
     """{"cpu": name, "cores": those this process may use, "memory_bytes", "cpu_flags": those that decide on speed}."""
@@ -18,6 +22,13 @@ def hardware() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
+    }
+
+
+def environment() -> dict[str, str]:
+    """The environment variables that change what a program computes: threads, kernels, devices, language."""
+    return {
+        name: os.environ[name] for name in sorted(os.environ) if name.startswith(VARIABLES) or name in OTHER_VARIABLES
     }
 
 

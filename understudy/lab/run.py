@@ -16,7 +16,8 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from understudy.lab import machine
-from understudy.lab.code import snapshot
+from understudy.lab.code import snapshot, watch
+from understudy.lab.code.secrets import masked
 from understudy.lab.config import child_seed
 from understudy.lab.errors import UserError
 from understudy.lab.files import fingerprint, plain, write_atomically, write_json
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Run", "status_of"]
+
+MAY_HOLD_SECRETS = ("argv", "command", "config", "error", "resumed")
+"""The parts of a record that are written with their secrets blotted out."""
+
+watch.begin()  # here, so that what a program imports and reads before it creates its run is noted too
 
 
 class Run:
@@ -49,6 +55,8 @@ class Run:
         self._lock = threading.RLock()  # re-entrant: SIGTERM may come while this thread holds it
         self._cleanup = contextlib.ExitStack()
         self._snapshot = snapshot.Snapshot()
+        self._watch: watch.Watch | None = None
+        self._watching = threading.Lock()
 
     @classmethod
     def create(
@@ -59,6 +67,7 @@ class Run:
         runs_folder: Path | str | None = None,
         parents: Sequence[str] = (),
         seed: int = 0,
+        command: Sequence[str] | None = None,
     ) -> "Run":
         """Makes the folder of a new run and records what it starts from, the exact code included.
 
@@ -69,10 +78,13 @@ class Run:
             runs_folder: where runs are kept; by default `store.runs_folder()`.
             parents: the ids of the runs that this one builds on.
             seed: every generator gets its own seed from it, by name: `run.seed("init")`.
+            command: the arguments after `python` that run the same again; by default this process's own. "{config}"
+                in it stands for a JSON file with the recorded configuration.
         """
         runs = _make_runs_folder(runs_folder)
         folder = claim_folder(runs)
-        run = cls(folder, _new_record(folder.name, verb, argv, plain(config), parents, seed))
+        record = _new_record(folder.name, verb, argv, plain(config), parents, seed)
+        run = cls(folder, record | {"command": list(sys.orig_argv[1:] if command is None else command)})
         run._save()
         run.update(code=run._keep_code(folder.name, folder / "code"))
         return run
@@ -179,6 +191,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._cleanup:
+            self._note_files_read()
             status = _how_it_ended(error)
             if problem := self._snapshot.finish():
                 self.update(code={"error": problem})
@@ -198,14 +211,16 @@ class Run:
         return Journal(self.folder / "samples.jsonl")
 
     def _start_heartbeat(self) -> Any:
-        heartbeat = Heartbeat(self.folder / "heartbeat")
+        heartbeat = Heartbeat(self.folder / "heartbeat", self._note_files_read)
         heartbeat.start()
         return heartbeat.stop
 
     def _save(self) -> None:
-        write_json(self.folder / "run.json", self.record)
+        hidden = {name: _masked(self.record[name]) for name in MAY_HOLD_SECRETS if name in self.record}
+        write_json(self.folder / "run.json", self.record | hidden)
 
     def _write_console_log(self, text: str) -> None:
+        text = masked(text)
         with open(self.folder / "console.log", "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text.rstrip("\n") + "\n")
 
@@ -213,9 +228,17 @@ class Run:
         runs = self.folder.parent
         self._snapshot = snapshot.take(Path.cwd(), name, destination, runs / snapshot.POOL, exclude=[runs])
         code = self._snapshot.record
+        self._watch = watch.Watch(destination, Path(code.get("top") or Path.cwd()), self._snapshot.held, runs)
+        self._note_files_read()
         if code["kind"] == "none":
             self.say(f"The code of this run could not be kept: {code['error']}", style="yellow")
         return code
+
+    def _note_files_read(self) -> None:
+        """Puts into the record what this process read beside its snapshot. The run matters more than a full disk."""
+        if self._watch:
+            with self._watching, contextlib.suppress(OSError):
+                self._watch.sweep({entry["path"] for entry in self.record["data"]})
 
 
 class _Shadow(Run):
@@ -264,8 +287,18 @@ def _new_record(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "hardware": machine.hardware(),
+        "environment": machine.environment(),
         "packages": machine.packages(),
     }
+
+
+def _masked(value: Any) -> Any:
+    """The value with the secrets in its texts blotted out."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {name: _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _make_runs_folder(folder: Path | str | None) -> Path:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -148,3 +148,14 @@ def submodules_of(top: Path) -> list[str]:
     except GitError:  # a file without any
         return []
     return [os.fsdecode(entry).partition("\n")[2] for entry in output.split(b"\0") if entry]
+
+
+def files_of(ask: Callable[..., bytes], commit: str) -> dict[str, str]:
+    """The files of a commit: path to the name of its content. `ask` runs git where the commit is."""
+    files = {}
+    for entry in os.fsdecode(ask("ls-tree", "-r", "-z", commit)).split("\0")[:-1]:
+        about, path = entry.split("\t", 1)
+        _, kind, name = about.split()
+        if kind == "blob":
+            files[path] = name
+    return files

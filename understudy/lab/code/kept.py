@@ -7,10 +7,11 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from understudy.lab.code.git import GitError, git
+from understudy.lab.code.git import GitError, files_of, git
 from understudy.lab.errors import UserError
 from understudy.lab.journal import read_lines
 from understudy.lab.store import read_record
@@ -138,12 +139,7 @@ class _Repository:
     def __init__(self, repository: Path, commit: str) -> None:
         self._repository = repository
         self._process: subprocess.Popen[bytes] | None = None
-        self.files: dict[str, str] = {}
-        for entry in git(repository, "ls-tree", "-r", "-z", commit).decode("utf-8", "surrogateescape").split("\0")[:-1]:
-            about, path = entry.split("\t", 1)
-            _, kind, name = about.split()
-            if kind == "blob":
-                self.files[path] = name
+        self.files = files_of(partial(git, repository), commit)
 
     def read(self, path: str) -> bytes:
         if self._process is None:
@@ -178,10 +174,11 @@ class ReadFiles:
         return (self._folder / kept).read_bytes()
 
 
-def blob_id(content: bytes) -> str:
-    """The name that git gives to a content.
+def blob_id(content: bytes, like: str | None = None) -> str:
+    """The name that git gives to a content, in the hash of the name `like`.
 
-    >>> blob_id(b"hello\\n")
+    >>> blob_id(b"hello\n")
     'ce013625030ba8dba906f756967f9e9ca394464a'
     """
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    kind = hashlib.sha256 if like and len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()

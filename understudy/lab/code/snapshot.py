@@ -8,7 +8,7 @@ In a run's folder `code/`, each a hard link to a file that all runs of the same 
     understudy-*   the same for this package, unless it is part of that repository; submodule-0-* for submodules
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import understudy
 from understudy.lab.code.base import corrections
 from understudy.lab.code.changes import choose, edits
-from understudy.lab.code.git import GitError, git, read_status, repository_of, submodules_of
+from understudy.lab.code.git import GitError, files_of, git, read_status, repository_of, submodules_of
+from understudy.lab.code.kept import blob_id
 from understudy.lab.code.pool import Pool
 from understudy.lab.code.scratch import Commits, Scratch
 from understudy.lab.code.sources import read_sources
@@ -38,6 +39,8 @@ class Snapshot:
     """
 
     record: dict[str, Any] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    """The files that it holds: absolute path to content id."""
     packing: list[Future[None]] = field(default_factory=list)
 
     def finish(self) -> str:
@@ -92,6 +95,7 @@ class _Keeper:
         """The folder's source files."""
         sources = read_sources(folder, self.exclude)
         digest = sources.digest
+        self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
         self.pool.put(f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
         return {"digest": digest, "files": len(sources.files), "left_out": sources.left_out}
 
@@ -107,6 +111,7 @@ class _Keeper:
             if ref:
                 git(top, "update-ref", ref, commits.snapshot)
             self._pack_edits(scratch, commits, prefix)
+            self._hold(top, files_of(scratch.git, commits.snapshot))
         except BaseException:
             scratch.close()
             raise
@@ -126,6 +131,9 @@ class _Keeper:
             "submodules": self._submodules(top, prefix),
             "left_out": [*left_out, *not_in_base],
         }
+
+    def _hold(self, folder: Path, files: Mapping[str, str]) -> None:
+        self.taken.held.update({f"{folder}/{path}": name for path, name in files.items()})
 
     def _submodules(self, top: Path, prefix: str) -> list[dict[str, Any]]:
         paths = [path for path in submodules_of(top) if (top / path / ".git").exists()]
