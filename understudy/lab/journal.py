@@ -5,12 +5,12 @@ a killed process loses nothing. Only a full disk or the machine's own crash can 
 """
 
 import json
-import mmap
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from understudy.lab.files import plain
 
@@ -86,25 +86,44 @@ def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[A
     return [step for step, _ in points], [value for _, value in points]
 
 
-def last_value(path: Path | str, name: str) -> Any:
-    """The value of `name` that was logged last, or None. Searches from the end, so it is quick on long journals."""
-    path = Path(path)
-    if not path.exists() or path.stat().st_size == 0:  # an empty file cannot be mapped
-        return None
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _search_backwards(content, name)
+@dataclass(frozen=True)
+class Tail:
+    """The value of every name that was logged last, as of the first `read` bytes of the file with this inode."""
+
+    last: dict[str, Any] = field(default_factory=dict)
+    inode: int = 0
+    read: int = 0
 
 
-def _search_backwards(content: mmap.mmap, name: str) -> Any:
-    key, end = json.dumps(name).encode(), len(content)
-    while (at := content.rfind(key, 0, end)) >= 0:
-        start = content.rfind(b"\n", 0, at) + 1
-        stop = content.find(b"\n", at)
-        row = _parse(content[start : stop if stop >= 0 else len(content)])
-        if row is not None and name in row:
-            return _with_floats(row)[name]
-        end = start
-    return None
+def read_tail(path: Path | str, before: Tail) -> Tail:
+    """The last value of every name in the journal at `path`; reads only what was added to it since `before`.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    >>> Journal(path).log(1, loss=4.5, val_loss=4.0)
+    >>> before = read_tail(path, Tail())
+    >>> Journal(path).log(2, loss=4.25)
+    >>> read_tail(path, before).last
+    {'step': 2, 'loss': 4.25, 'val_loss': 4.0}
+    """
+    try:
+        with open(path, "rb") as file:
+            return _read_on(file, before)
+    except FileNotFoundError:
+        return Tail()
+
+
+def _read_on(file: IO[bytes], before: Tail) -> Tail:
+    found = os.fstat(file.fileno())
+    if found.st_ino != before.inode or found.st_size < before.read:  # another file, or a shorter one
+        before = Tail()
+    last, read = dict(before.last), before.read
+    file.seek(read)
+    for line in file:
+        last.update(_with_floats(_parse(line) or {}))
+        read += len(line) if line.endswith(b"\n") else 0
+    last.pop("time", None)
+    return Tail(last, found.st_ino, read)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

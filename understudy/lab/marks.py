@@ -44,6 +44,14 @@ def change_marks(folder: Path, **changes: Any) -> Marks:
     return marks
 
 
+def read_note(folder: Path) -> str:
+    """What somebody wrote about the run in `folder`, or nothing."""
+    try:
+        return (folder / "note.txt").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def set_note(folder: Path, text: str) -> None:
     """Writes what should be remembered about a run; an empty text takes it away."""
     write_atomically(folder / "note.txt", text.strip() + "\n")

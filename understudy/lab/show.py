@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from understudy.lab.curves import THICK, THIN, Curve, draw, finite
 from understudy.lab.journal import read_metrics, series

@@ -1,28 +1,32 @@
 """Finding runs: where they lie, which there are, and which one a short name means."""
 
-import json
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from understudy.lab.errors import RunNotFoundError, suggestion
+from understudy.lab.facts import Facts, Figures, facts_of, figures_of, read_data
+from understudy.lab.index import Row, read_rows
+from understudy.lab.journal import Tail, read_tail
 from understudy.lab.liveness import status_of
-from understudy.lab.marks import Marks, read_marks
+from understudy.lab.marks import Marks
 
 MOST_CANDIDATES = 6
+LATEST = 30
 
 
-@dataclass(frozen=True)
 class Record:
-    """A run as it lies on disk. `data` is run.json, empty where it cannot be read (then `status` is "broken")."""
+    """A run as it lies on disk. What is not known yet is read when it is asked for."""
 
-    folder: Path
-    data: dict[str, Any]
-    status: str
+    def __init__(self, folder: Path, row: Row | None = None) -> None:
+        self.folder = folder
+        self._row = row
+
+    def __repr__(self) -> str:
+        return f"Record({str(self.folder)!r})"
 
     @property
     def id(self) -> str:
@@ -30,30 +34,52 @@ class Record:
         return self.folder.name
 
     @property
+    def data(self) -> dict[str, Any]:
+        """run.json, empty where it cannot be read (then `status` is "broken")."""
+        return self._data or {}
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The short facts, the marks and the note."""
+        return self._row.facts() if self._row else facts_of(self.folder, self._data)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The configuration, the outcome and the last metrics, by name."""
+        if self._row:
+            return self._row.figures()
+        return figures_of(self._data, read_tail(self.folder / "metrics.jsonl", Tail()).last)
+
+    @cached_property
+    def status(self) -> str:
+        """As `status_of` says, or "broken"; it is what it was when it was first asked for."""
+        facts = self.facts
+        process = {"host": facts.host, "pid": facts.pid, "process_start": facts.process_start}
+        return status_of({"status": facts.status, **process}, self.folder)
+
+    @property
     def verb(self) -> str:
         """What was run: pretrain, finetune, ..."""
-        return str(self.data.get("verb", "?"))
+        return self.facts.verb
 
     @property
     def created(self) -> datetime:
         """When the run began; for a broken one, when its folder last changed."""
-        try:
-            return datetime.fromisoformat(self.data["created"]).astimezone()
-        except (KeyError, TypeError, ValueError):
-            return datetime.fromtimestamp(os.path.getmtime(self.folder)).astimezone()
+        return datetime.fromtimestamp(self.facts.created).astimezone()
 
-    @cached_property
+    @property
     def marks(self) -> Marks:
         """What somebody marked the run with: bad, tags, pinned."""
-        return read_marks(self.folder)
+        return Marks(self.facts.bad, self.facts.tags, self.facts.pinned)
 
     @property
     def note(self) -> str:
         """What somebody wrote about the run, or nothing."""
-        try:
-            return (self.folder / "note.txt").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            return ""
+        return self.facts.note
+
+    @cached_property
+    def _data(self) -> dict[str, Any] | None:
+        return read_data(self.folder)
 
 
 def runs_folder() -> Path:
@@ -62,19 +88,19 @@ def runs_folder() -> Path:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of one run; never fails on a broken one."""
-    try:
-        data = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
-        data = None
-    if not isinstance(data, dict):
-        return Record(folder, {}, "broken")
-    return Record(folder, data, status_of(data, folder))
+    """The record of one run as it is now; never fails on a broken one."""
+    record = Record(folder)
+    _ = record.data, record.status  # the run may go on
+    return record
 
 
-def list_runs(folder: Path | None = None) -> list[Record]:
-    """All runs, oldest first; none where the folder does not exist. Folders without a run.json are not runs."""
-    return sorted(map(read_record, _run_folders(folder)), key=lambda record: (record.created, record.id))
+def list_runs(folder: Path | None = None, latest: int | None = None) -> list[Record]:
+    """All runs, or the latest of them, oldest first; none where the folder does not exist.
+
+    Folders without a run.json are not runs.
+    """
+    folder = folder or runs_folder()
+    return [Record(folder / row.name, row) for row in read_rows(folder, latest)]
 
 
 def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] | None = None) -> Path:
@@ -86,15 +112,22 @@ def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] 
     if os.sep in reference or Path(reference, "run.json").is_file():
         return _at_path(Path(reference).expanduser().absolute())
     if reference == "last" or reference.startswith("last:"):
-        return _last(reference.partition(":")[2], list_runs(folder), verbs)
+        return _last(reference.partition(":")[2], folder, verbs)
     return _by_name(reference, folder or runs_folder())
 
 
-def _run_folders(folder: Path | None) -> list[Path]:
-    folder = folder or runs_folder()
-    if not folder.is_dir():
-        return []
-    return sorted(path.parent for path in folder.glob("*/run.json"))
+def words_of(run_id: str) -> str:
+    """The words of an id.
+
+    >>> words_of("20261123-1412-brave-otter")
+    'brave-otter'
+    """
+    return run_id.split("-", 2)[-1]
+
+
+def means(reference: str, run_id: str) -> bool:
+    """Whether the reference is the id, its words, or the beginning of one of them."""
+    return bool(reference) and (run_id.startswith(reference) or words_of(run_id).startswith(reference))
 
 
 def _at_path(path: Path) -> Path:
@@ -103,36 +136,46 @@ def _at_path(path: Path) -> Path:
     return path
 
 
-def _last(verb: str, records: list[Record], verbs: Collection[str] | None) -> Path:
-    records = [record for record in records if record.status != "broken"]
-    present = {record.verb for record in records}
+def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path:
     if verb and verbs is not None and verb not in verbs:
         raise RunNotFoundError(f"a run of {verb!r} does not fit here: expected one of {', '.join(sorted(verbs))}")
-    wanted = {verb} if verb else set(present if verbs is None else verbs)
-    for record in reversed(records):
-        if record.verb in wanted:
-            return record.folder
+    wanted = {verb} if verb else verbs
+    for latest in (LATEST, None):  # it is seldom farther back
+        records = [record for record in list_runs(folder, latest) if record.status != "broken"]
+        for record in reversed(records):
+            if wanted is None or record.verb in wanted:
+                return record.folder
+    present = {record.verb for record in records}
     made = f"; there are runs of {', '.join(sorted(present))}" if present else ""
     kind = f" of {' or '.join(sorted(wanted))}" if wanted else ""
     raise RunNotFoundError(f"no run{kind} yet{made}{suggestion(verb, present)}")
 
 
 def _by_name(reference: str, folder: Path) -> Path:
-    folders = {path.name: path for path in _run_folders(folder)}
-    if not folders:
-        raise RunNotFoundError(f"no run {reference!r}: there are no runs in {folder} yet")
-    words = {name: name.split("-", 2)[-1] for name in folders}
-    exact = [name for name in folders if reference in (name, words[name])]
-    begun = [
-        name for name in folders if reference and (name.startswith(reference) or words[name].startswith(reference))
-    ]
-    matches = exact or begun
+    names = _names(folder)
+    exact = [name for name in names if reference in (name, words_of(name))]
+    matches = _runs(folder, exact) or _runs(folder, [name for name in names if means(reference, name)])
     if len(matches) == 1:
-        return folders[matches[0]]
+        return folder / matches[0]
     if matches:
         raise RunNotFoundError(f"{reference!r} may be any of {_listed(matches)}: write more of the id")
-    close = suggestion(reference, folders if reference[:1].isdigit() else words.values())
+    names = _runs(folder, names)
+    if not names:
+        raise RunNotFoundError(f"no run {reference!r}: there are no runs in {folder} yet")
+    close = suggestion(reference, names if reference[:1].isdigit() else map(words_of, names))
     raise RunNotFoundError(f"no run {reference!r} in {folder}{close or '; `understudy runs` lists them'}")
+
+
+def _names(folder: Path) -> list[str]:
+    """What may be the names of runs."""
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_dir())
+    except OSError:
+        return []
+
+
+def _runs(folder: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if (folder / name / "run.json").is_file()]
 
 
 def _listed(names: list[str]) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from understudy.lab.show import runs_table
 from understudy.lab.store import list_runs, runs_folder
+from understudy.lab.table import RunsTable
 
 LATEST = 30
 
@@ -27,4 +27,4 @@ def main(options: Options, console: Console) -> None:
     shown = records if options.all else records[-LATEST:]
     if len(shown) < len(records):
         console.print(f"{len(records) - len(shown)} older runs: `understudy runs --all` lists them.\n", style="dim")
-    console.print(runs_table(shown))
+    console.print(RunsTable(shown))
