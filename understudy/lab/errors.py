@@ -20,8 +20,16 @@ class RunNotFoundError(UserError):
     """No run answers to the given name."""
 
 
+class QueryError(UserError):
+    """A query for runs that cannot be understood."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that is missing, incomplete or of another shape."""
+
+
+class DivergedError(UserError):
+    """A training whose loss or weights are no longer numbers."""
 
 
 class TooLongError(UserError):

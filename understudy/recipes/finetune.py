@@ -8,7 +8,7 @@ from understudy.lab.options import RunName
 from understudy.lab.run import Run
 from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
-from understudy.recipes.learning import Options, RunOptions, cache_folder, learn, parents, record_data, working
+from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
 from understudy.training.checkpoint import find_checkpoint, list_checkpoints, load_model, locate
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
@@ -46,6 +46,11 @@ class Config:
 
 def main(config: Config, run: Run, world: World) -> None:
     """See `Config`."""
+    learn(run, world, prepare_lesson(config, run, world))
+
+
+def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
+    """The base model, or what became of it before the run was interrupted, and the data."""
     device = pick_device(config.options.device)
     done = list_checkpoints(run.folder)
     base = load_model(done[-1] if done else locate(config.base))
@@ -56,4 +61,14 @@ def main(config: Config, run: Run, world: World) -> None:
         corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))
     model = base.model
     model.set_dropout(config.dropout)
-    learn(run, world, model, base.tokenizer, corpus, config.data, config.learner, config.loop, 0.0, device)
+    return Lesson(
+        model,
+        base.tokenizer,
+        corpus,
+        config.data,
+        config.learner,
+        config.loop,
+        other_weight=0.0,
+        device=device,
+        fresh=False,
+    )

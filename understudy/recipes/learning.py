@@ -20,7 +20,11 @@ from understudy.lab.config import child_seed
 from understudy.lab.run import Run
 from understudy.models.language_model import LanguageModel
 from understudy.training.checkpoint import Loaded, list_checkpoints, restore
-from understudy.training.distributed import World
+from understudy.training.checks.base import Setup
+from understudy.training.checks.references import earlier_figures
+from understudy.training.checks.start import check_start
+from understudy.training.checks.watch import Watch
+from understudy.training.distributed import World, everyones
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loop import LoopConfig, train
 
@@ -38,6 +42,8 @@ class Options:
     """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
     resume: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """Go on with this run (its id, or last) from its last checkpoint, with the options it was started with."""
+    tracking: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """Stream the record to an MLflow store too: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, http://HOST."""
 
 
 RunOptions = Annotated[Options, tyro.conf.arg(name="run")]  # the title over these options in a help
@@ -73,58 +79,96 @@ def working(run: Run, what: str) -> Iterator[None]:
         yield
 
 
-def learn(
-    run: Run,
-    world: World,
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    data: DataConfig,
-    learner_config: LearnerConfig,
-    loop: LoopConfig,
-    other_weight: float,
-    device: torch.device,
-) -> None:
-    """Train `model` on `corpus` and put the outcome into the run."""
-    learner = Learner(model, learner_config, device, world)
+@dataclass(frozen=True)
+class Lesson:
+    """What a training run is made of: a model, what it learns from, and how."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    corpus: Corpus
+    data: DataConfig
+    learner: LearnerConfig
+    loop: LoopConfig
+    other_weight: float
+    device: torch.device
+    fresh: bool
+    """Whether the weights are as they were initialised."""
+
+
+def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
+    """The learner and its batches, as the run will use them."""
+    model, corpus, config = lesson.model, lesson.corpus, lesson.learner
+    learner = Learner(model, config, lesson.device, world)
     batches = PackedBatches(
-        corpus.train, corpus.train_docs, learner_config.batch_size, model.context, run.seed("batches"), other_weight
+        corpus.train, corpus.train_docs, config.batch_size, model.context, run.seed("batches"), lesson.other_weight
     )
-    valid = PackedBatches(
-        corpus.valid, corpus.valid_docs, learner_config.batch_size, model.context, seed=0, shuffle=False
-    )
-    run.update(
-        model={"spec": asdict(model.spec), "vocab_size": model.vocab_size, "parameters": model.parameter_count()},
-        compute={"device": str(device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
-        processes=world.size,
-    )
-    run.say(corpus.summary)
-    tokens = learner_config.steps * batches.tokens_per_epoch // batches.batches_per_epoch
-    run.say(
-        f"{model.spec.core} of {model.parameter_count():,} parameters, vocabulary {model.vocab_size:,}, "
-        f"{str(learner.dtype).removeprefix('torch.')} on {device}; {learner_config.steps:,} steps, {tokens:,} tokens, "
-        f"{learner_config.steps / batches.batches_per_epoch:.1f} epochs"
-    )
-    torch.manual_seed(run.seed("dropout") + world.rank)
+    valid = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, model.context, seed=0, shuffle=False)
+    seed = run.seed("dropout")
+    return Setup(learner, batches, valid, corpus, lesson.tokenizer, lambda rank: seed_process(seed, rank), lesson.fresh)
+
+
+def seed_process(seed: int, rank: int) -> None:
+    """Seed the random numbers of a step: each process drops other activations."""
+    torch.manual_seed(seed + rank)
+
+
+def learn(run: Run, world: World, lesson: Lesson) -> None:
+    """Train `lesson.model` on its corpus and put the outcome into the run."""
+    setup = set_up(lesson, run, world)
+    learner, corpus = setup.learner, lesson.corpus
+    _describe(run, setup, lesson, world)
+    setup.seed_process(world.rank)
     _take_up(run, learner)
+    _check(run, setup, world)
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
     figures = train(
         learner,
-        batches,
-        valid,
-        tokenizer,
-        loop,
+        setup.batches,
+        setup.valid,
+        lesson.tokenizer,
+        lesson.loop,
         run,
         corpus.kind,
-        lambda: sample_talk(model, tokenizer, documents, corpus.kind),
+        Watch(learner, earlier_figures(run.folder.parent, run.record), _failed(run)),
+        lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind),
     )
     if not world.is_main:
         return
     headline = ["val_bpb", figures["val_bpb"]]
-    if is_smalltalk(data):
-        figures |= _right_answers(run, learner, tokenizer)
+    if is_smalltalk(lesson.data):
+        figures |= _right_answers(run, learner, lesson.tokenizer)
         headline = ["recall", figures["right_recall"]]
     run.finish(**figures, headline=headline, steps=learner.steps_done, kind=corpus.kind)
+
+
+def _describe(run: Run, setup: Setup, lesson: Lesson, world: World) -> None:
+    """Record and say what is about to be trained."""
+    model, batches, config, dtype = lesson.model, setup.batches, lesson.learner, setup.learner.dtype
+    run.update(
+        model={"spec": asdict(model.spec), "vocab_size": model.vocab_size, "parameters": model.parameter_count()},
+        compute={"device": str(lesson.device), "dtype": str(dtype), "threads": torch.get_num_threads()},
+        processes=world.size,
+    )
+    run.say(lesson.corpus.summary)
+    tokens = config.steps * batches.tokens_per_epoch // batches.batches_per_epoch
+    run.say(
+        f"{model.spec.core} of {model.parameter_count():,} parameters, vocabulary {model.vocab_size:,}, "
+        f"{str(dtype).removeprefix('torch.')} on {lesson.device}; {config.steps:,} steps, {tokens:,} tokens, "
+        f"{config.steps / batches.batches_per_epoch:.1f} epochs"
+    )
+
+
+def _check(run: Run, setup: Setup, world: World) -> None:
+    """Look for silent bugs before the first step; a run that goes on was looked at when it began."""
+    if setup.learner.steps_done:
+        return
+    setup.process_states = everyones(torch.get_rng_state(), world)
+    if world.is_main:
+        check_start(setup, run)
+
+
+def _failed(run: Run) -> list[str]:
+    return [check["name"] for check in run.record["checks"] if check["verdict"] == "failed"]
 
 
 def _take_up(run: Run, learner: Learner) -> None:

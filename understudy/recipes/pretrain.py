@@ -12,7 +12,7 @@ from understudy.lab.run import Run
 from understudy.models.cores import CoreConfig
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
-from understudy.recipes.learning import Options, RunOptions, cache_folder, learn, record_data, working
+from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -55,6 +55,11 @@ class Config:
 
 def main(config: Config, run: Run, world: World) -> None:
     """See `Config`."""
+    learn(run, world, prepare_lesson(config, run, world))
+
+
+def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
+    """The tokenizer, the data and a fresh model."""
     device = pick_device(config.options.device)
     spec = config.model.resolved()
     record_data(run, config.data)
@@ -64,7 +69,9 @@ def main(config: Config, run: Run, world: World) -> None:
             corpus = prepare(config.data, tokenizer, spec.context, config.options.seed, cache_folder(run))
     torch.manual_seed(run.seed("init"))
     model = LanguageModel(spec, tokenizer.vocab_size)
-    learn(run, world, model, tokenizer, corpus, config.data, config.learner, config.loop, config.other_weight, device)
+    return Lesson(
+        model, tokenizer, corpus, config.data, config.learner, config.loop, config.other_weight, device, fresh=True
+    )
 
 
 def _tokenizer(config: Config, run: Run) -> Tokenizer:

@@ -115,7 +115,7 @@ class Learner:
     def step(self, batch: Batch) -> dict[str, float]:
         """Learn from the batch (all processes': each takes its share); loss in nats a token, before the step."""
         self.model.train()
-        parts = self._parts(batch)
+        parts = self.parts(batch)
         weight = float(batch.weights_BT.sum(dtype=np.float64))
         assert weight > 0, "a batch without a single target"
         rate = self.config.lr * self._rate()
@@ -140,8 +140,8 @@ class Learner:
             loss += part_loss.detach()
         return float(loss)
 
-    def _parts(self, batch: Batch) -> list[Part]:
-        """This process's rows, in micro-batches."""
+    def parts(self, batch: Batch) -> list[Part]:
+        """This process's rows of the batch, in micro-batches."""
         share = len(batch.inputs_BT) // self.world.size
         first = self.world.rank * share
         size = self.config.micro_batch_size or share

@@ -11,9 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from understudy.data.batches import PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.errors import ConfigError
+from understudy.lab.errors import ConfigError, DivergedError
 from understudy.lab.run import Run
 from understudy.training.checkpoint import save_checkpoint
+from understudy.training.checks.start import keep
+from understudy.training.checks.watch import FIRST_STEPS, Watch
 from understudy.training.distributed import total
 from understudy.training.evaluation import evaluate
 from understudy.training.learner import Learner
@@ -46,6 +48,7 @@ def train(
     config: LoopConfig,
     run: Run,
     kind: str,
+    watch: Watch,
     sample: Callable[[], list[dict[str, str]]],
 ) -> dict[str, float]:
     """Learn until all steps are done; the last evaluation's figures.
@@ -53,6 +56,9 @@ def train(
     Ctrl-C (or SIGTERM) ends the step at hand, saves a checkpoint and goes on as KeyboardInterrupt; a second one does
     not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must
     leave random numbers alone.
+
+    Raises:
+        DivergedError: a loss or gradient is no finite number; there is no checkpoint of that step.
     """
     steps, figures, is_main = learner.config.steps, {}, learner.world.is_main
     with _progress(run, steps) as progress, _stop_requested() as stop:
@@ -60,11 +66,13 @@ def train(
         while learner.steps_done < steps:
             began = time.perf_counter()
             batch = batches.batch(learner.steps_done)
+            watch.before()
             metrics = learner.step(batch)
             speed = int((batch.weights_BT > 0).sum()) / (time.perf_counter() - began)
             step = learner.steps_done
             run.log(step, **metrics)
             last = step == steps
+            _look(watch, metrics, run, step == FIRST_STEPS or last)
             if is_main and (last or _due(step, config.eval_every)):
                 figures = _evaluate(learner, valid, tokenizer, run, speed)
             if is_main and (last or _due(step, config.sample_every)) and config.sample_every:
@@ -79,6 +87,21 @@ def train(
     if is_main and not figures:  # a run that was killed after its last step
         figures = _evaluate(learner, valid, tokenizer, run)
     return figures
+
+
+def _look(watch: Watch, metrics: dict[str, float], run: Run, due: bool) -> None:
+    """Tell what the step's figures give away, and end a training that is past hope."""
+    failed = watch.after(metrics)
+    if failed or due:
+        keep(watch.verdicts(), run)
+        run.update(check_figures=watch.figures)
+    for verdict in failed:
+        run.say(f"check {verdict}", style="red")
+    if watch.finite.found:
+        raise DivergedError(
+            f"{watch.finite.found}: no later step can mend the weights; expected finite numbers; try a lower --lr, "
+            f"a longer --warmup or --dtype float32, or look closer with: understudy doctor {run.id}"
+        )
 
 
 def _evaluate(

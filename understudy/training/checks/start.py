@@ -1,0 +1,85 @@
+"""Which checks run by themselves when a training starts, and how their verdicts are kept and told."""
+
+import time
+from collections.abc import Sequence
+
+from understudy.lab.run import Run
+from understudy.training.checks.base import Check, Setup, Verdict, run_checks
+from understudy.training.checks.data import DataComplete, DocumentStarts, LabelAlignment, RandomStreams, ReplyMask
+from understudy.training.checks.leaks import GradientReach, LeakOverBatch, LeakOverDocuments, LeakOverTime
+from understudy.training.checks.model import CachedLogits, DeadUnits, InitialLoss, InputsMatter, TiedWeights
+from understudy.training.checks.overlap import TrainValidOverlap
+from understudy.training.checks.steps import (
+    Accumulation,
+    GradientsFresh,
+    LossValue,
+    MaskedTokens,
+    OptimizerCovers,
+    ParametersMove,
+    ScheduleAsConfigured,
+)
+from understudy.training.checks.whole import EvaluationLeavesNoTrace, OverfitOneBatch, ResumeEquivalence
+
+SECONDS = 4.0
+"""No check begins later than this: they may take 3% of a run of three minutes, and the last one takes a while."""
+
+# In the order of what they find for the time they take: where the model is large, the last ones are left out.
+START: tuple[Check, ...] = (
+    OptimizerCovers(),
+    DataComplete(),
+    DocumentStarts(),
+    ReplyMask(),
+    RandomStreams(),
+    InitialLoss(),
+    LabelAlignment(),
+    LossValue(),
+    MaskedTokens(),
+    LeakOverTime(),
+    LeakOverBatch(),
+    LeakOverDocuments(),
+    ParametersMove(),
+    TiedWeights(),
+    GradientReach(),
+    GradientsFresh(),
+    Accumulation(),
+    ScheduleAsConfigured(),
+    EvaluationLeavesNoTrace(),
+    DeadUnits(),
+    InputsMatter(),
+    CachedLogits(),
+    TrainValidOverlap(),
+    ResumeEquivalence(),
+)
+AT_LENGTH: tuple[Check, ...] = (*START, OverfitOneBatch())
+"""What `understudy doctor` runs, and three more of its own: they sample, which needs more than training."""
+
+
+def check_start(setup: Setup, run: Run) -> None:
+    """Run the checks of a training that is about to start; their verdicts go to its record and its console.
+
+    What fails is told, and the training goes on: whether a finding matters is for people to say.
+    """
+    began = time.perf_counter()
+    verdicts = run_checks(START, setup, SECONDS)
+    run.update(check_seconds=round(time.perf_counter() - began, 3))
+    keep(verdicts, run)
+    tell(verdicts, run)
+
+
+def keep(verdicts: Sequence[Verdict], run: Run) -> None:
+    """Put verdicts into run.json in place of those of the same names; what failed once stays failed."""
+    kept = {check["name"]: check for check in run.record["checks"]}
+    for verdict in verdicts:
+        if kept.get(verdict.name, {}).get("verdict") != "failed":
+            kept[verdict.name] = vars(verdict)
+    run.update(checks=list(kept.values()))
+
+
+def tell(verdicts: Sequence[Verdict], run: Run) -> None:
+    """One line, and one more for each check that failed."""
+    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in ("ok", "failed", "noted", "skipped")}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    run.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
+    for one in verdicts:
+        if one.verdict == "failed":
+            run.say(f"check {one}", style="red")

@@ -1,0 +1,138 @@
+"""Whether evaluating, resuming and learning by heart work: what takes a few steps, or a disk."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from understudy.data.batches import Batch
+from understudy.training import checkpoint, evaluation
+from understudy.training.checks.base import Check, Setup, Verdict
+from understudy.training.checks.model import InputsMatter
+from understudy.training.checks.probes import exact_twin, probe, twin, undivided
+from understudy.training.learner import Learner
+
+LARGE = 10_000_000
+"""Parameters from which a checkpoint is too much for the start of a training."""
+BY_HEART = 100
+"""Steps in which a batch must be learned by heart."""
+
+
+class EvaluationLeavesNoTrace(Check):
+    """An evaluation that disturbs the training, or is disturbed by it: dropout left on in it, or left off after it.
+
+    How: a copy is evaluated twice on the same rows, with half of its activations to be dropped in training; the mode
+    of all modules is noted meanwhile. Threshold: evaluation mode throughout, equal figures, and afterwards the mode,
+    weights, gradients and random numbers of before. Source: Karpathy, "most common neural net mistakes" (2018), no.
+    2.
+    """
+
+    name: ClassVar[str] = "evaluation"
+    causes: ClassVar[tuple[str, str]] = (
+        "model.eval() is missing before, or model.train() after",
+        "the evaluation draws random numbers, or learns",
+    )
+
+    def run(self, setup: Setup) -> Verdict:
+        """See the class."""
+        learner = twin(setup.learner)
+        model = learner.model.train()
+        model.set_dropout(0.5)
+        modes: list[bool] = []
+
+        def note(*_: Any) -> None:
+            modes.append(any(module.training for module in model.modules()))
+
+        batch = next(setup.valid.eval_batches())
+        length = min(setup.length, batch.inputs_BT.shape[1])
+        rows = Batch(*(x[: setup.rows, :length] for x in vars(batch).values()))
+        before = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
+        handle = model.embedding.register_forward_pre_hook(note)
+        figures = [evaluation.evaluate(model, [rows], setup.tokenizer, learner.dtype) for _ in range(2)]
+        handle.remove()
+        changed = {
+            "in training mode": any(modes),
+            "figures that differ": figures[0] != figures[1],
+            "training mode off afterwards": not all(module.training for module in model.modules()),
+            "random numbers drawn": not torch.equal(torch.get_rng_state(), before[0]),
+            "weights changed": any(not torch.equal(x, before[1][name]) for name, x in model.state_dict().items()),
+            "gradients left": any(parameter.grad is not None for parameter in model.parameters()),
+        }
+        found = [what for what, is_so in changed.items() if is_so]
+        return self.judge(not found, ", ".join(found) or "no trace", "evaluation mode meanwhile, and no trace after")
+
+
+class ResumeEquivalence(Check):
+    """A resumed run that is another one: a checkpoint that forgets the optimizer, the random numbers or the step.
+
+    How: a copy takes two steps with dropout, saves, and takes two more; another copy, with other random numbers,
+    restores what was saved and takes those two. Threshold: weights, losses and random numbers equal bit for bit.
+    Source: by definition (docs/pretrain.md, "Stopping and resuming").
+    """
+
+    name: ClassVar[str] = "resume"
+    causes: ClassVar[tuple[str, str]] = (
+        "the state of the random numbers is not saved, or not restored",
+        "the optimizer's moments or the number of steps are not restored",
+    )
+
+    def run(self, setup: Setup) -> Verdict:
+        """See the class."""
+        if setup.learner.model.parameter_count() > LARGE and not setup.thorough:
+            return self.skipped("the checkpoint of so large a model takes long to write; `understudy doctor` does it")
+        steady, again = twin(setup.learner), twin(setup.learner)
+        batch = probe(setup)
+        for learner in (steady, again):
+            learner.model.set_dropout(0.2)
+        for _ in range(2):
+            steady.step(batch)
+        with tempfile.TemporaryDirectory() as place:
+            folder = checkpoint.save_checkpoint(Path(place), steady, setup.tokenizer)
+            losses = [steady.step(batch)["loss"] for _ in range(2)]
+            state = torch.get_rng_state()
+            torch.manual_seed(1)
+            checkpoint.restore(again, folder)
+        resumed = [again.step(batch)["loss"] for _ in range(2)]
+        apart = [name for name, x in again.model.state_dict().items() if not torch.equal(x, _named(steady, name))]
+        wrong = {
+            "losses": losses != resumed,
+            "weights": bool(apart),
+            "random numbers": not torch.equal(torch.get_rng_state(), state),
+            "steps": again.steps_done != steady.steps_done,
+        }
+        found = [what for what, is_so in wrong.items() if is_so]
+        return self.judge(not found, f"different: {', '.join(found)}" if found else "equal bit for bit", "equal")
+
+
+def _named(learner: Learner, name: str) -> torch.Tensor:
+    return learner.model.state_dict()[name]
+
+
+class OverfitOneBatch(Check):
+    """A set-up that cannot learn at all: something between the data and the weights is broken.
+
+    How: a copy learns two short rows for 100 steps at a constant rate of 0.003, without dropout; then its inputs are
+    shuffled, as in `inputs_matter`. Threshold: the loss falls by half, or below 0.1 nats; shuffled inputs cost 10%
+    more. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "overfit one batch".
+    """
+
+    name: ClassVar[str] = "overfit_one_batch"
+    causes: ClassVar[tuple[str, str]] = (
+        "the gradient does not reach the weights, or with the wrong sign",
+        "the targets cannot be told from the inputs (they are shifted, shuffled or of another row)",
+    )
+
+    def run(self, setup: Setup) -> Verdict:
+        """See the class."""
+        config = dict(schedule="constant", warmup=0, lr=3e-3, steps=10**6, clip=1.0)
+        learner = exact_twin(setup.learner, **config)
+        batch = undivided(probe(setup, rows=2, length=32))
+        losses = [learner.step(batch)["loss"] for _ in range(BY_HEART)]
+        learned = losses[-1] < max(0.1, 0.5 * losses[0])
+        measured = f"from {losses[0]:.2f} to {losses[-1]:.2f} nats a token in {BY_HEART} steps"
+        if not learned:
+            return self.judge(False, measured, "at most half")
+        heard = InputsMatter().run(replace(setup, learner=learner, fresh=False, rows=2, length=32))
+        return self.judge(heard.verdict == "ok", f"{measured}; {heard.measured}", f"at most half; {heard.expected}")
