@@ -5,8 +5,10 @@ from typing import Any
 
 from rich.text import Text
 
-# Characters that move a cursor or hide others; a tab is kept.
-CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}
+# Characters that move a cursor or hide others (a tab is kept), and what "surrogateescape" makes of bytes that are no
+# UTF-8.
+CONTROL = (*range(9), *range(10, 32), *range(127, 160), *range(0xDC80, 0xDD00))
+SPELT_OUT = {code: f"\\x{code & 0xFF:02x}" for code in CONTROL}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -49,12 +51,12 @@ def unicode(value: Any) -> str:
 
 
 def visible(line: str) -> str:
-    r"""One line of a file, with the characters that would move a cursor or change its colours spelt out.
+    r"""One line of a file, with bytes that are no UTF-8 and characters that would move a cursor spelt out.
 
     >>> visible("red: \x1b[31m\r")
     'red: \\x1b[31m\\x0d'
     """
-    return unicode(line).translate(CONTROL)
+    return unicode(line.translate(SPELT_OUT))
 
 
 def text(value: Any, style: str = "") -> Text:

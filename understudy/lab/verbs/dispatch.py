@@ -30,6 +30,7 @@ class Command:
 COMMANDS = {
     "list": Command("list runs; without a command, the latest"),
     "show": Command("one run: configuration, code, data, seeds, outcome, curves", takes_run=True),
+    "compare": Command("what differs between runs; --group-by: which setting is better over its seeds", takes_run=True),
     "note": Command("write a note on a run", takes_run=True, free_text=True),
 }
 
