@@ -19,10 +19,14 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
     def run(argv: list[str]) -> None:
         from importlib import import_module
 
+        from understudy.lab.config import read_config
         from understudy.lab.options import parse
 
         recipe = import_module(f"understudy.recipes.{name}")
-        config = parse(recipe.Config, argv, f"understudy {verb}")
+        if argv[:1] == ["--config"]:
+            config = read_config(recipe.Config, argv[1:], f"understudy {verb}")
+        else:
+            config = parse(recipe.Config, argv, f"understudy {verb}")
         from understudy.recipes.launch import launch
 
         launch(verb, recipe.main, config, argv)
@@ -53,6 +57,15 @@ def _sample(argv: list[str]) -> None:
     sample.main(parse(sample.Config, argv, "understudy sample"), Console())
 
 
+def _doctor(argv: list[str]) -> int:
+    from rich.console import Console
+
+    from understudy.lab.options import parse
+    from understudy.recipes import doctor
+
+    return doctor.main(parse(doctor.Config, argv, "understudy doctor"), Console())
+
+
 def _runs(argv: list[str]) -> int:
     from rich.console import Console
 
@@ -78,6 +91,7 @@ VERBS = {
     "chat": Verb("talk with a trained model in the terminal", _chat),
     "sample": Verb("print replies to one prompt", _sample),
     "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
+    "doctor": Verb("look for silent bugs in a training run or a configuration", _doctor),
     "runs": Verb("list, show, compare, rerun, verify and keep what was run", _runs),
 }
 

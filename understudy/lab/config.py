@@ -1,8 +1,9 @@
 """Configurations are dataclasses; here they become dictionaries and come back, checked field by field."""
 
 import hashlib
+import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -37,6 +38,20 @@ def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
     Raises ConfigError naming the field that is unknown, missing or of another type.
     """
     return _dataclass(cls, values, where="")
+
+
+def read_config(cls: type[Config], arguments: Sequence[str], prog: str) -> Config:
+    """The configuration in the JSON file that `prog --config FILE` names: a configuration, or a whole run.json.
+
+    Raises ConfigError for other arguments beside it, a file that cannot be read, and fields that do not fit.
+    """
+    if len(arguments) != 1:
+        raise ConfigError(f"`{prog} --config` takes one file, and no other option beside it")
+    try:
+        values = json.loads(Path(arguments[0]).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{arguments[0]} cannot be read as a configuration: {error}") from error
+    return from_dict(cls, values["config"] if isinstance(values, dict) and "config" in values else values)
 
 
 def child_seed(seed: int, name: str) -> int:

@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -150,6 +151,10 @@ class Run:
         """Adds one line to metrics.jsonl."""
         self._metrics.log(step, **values)
 
+    def checkpoint(self, step: int, weights: Path) -> None:
+        """Adds the hash of the weights that were saved after a step to checkpoints.jsonl; `runs verify` compares it."""
+        self._checkpoints.append({"step": int(step), "time": time.time(), "sha256": fingerprint(weights)["sha256"]})
+
     def sample(self, step: int, **fields: Any) -> None:
         """Adds one line to samples.jsonl, such as a piece of the model's talk."""
         self._samples.append({"step": int(step), **fields})
@@ -210,6 +215,10 @@ class Run:
     def _samples(self) -> Journal:
         return Journal(self.folder / "samples.jsonl")
 
+    @cached_property
+    def _checkpoints(self) -> Journal:
+        return Journal(self.folder / "checkpoints.jsonl")
+
     def _start_heartbeat(self) -> Any:
         heartbeat = Heartbeat(self.folder / "heartbeat", self._note_files_read)
         heartbeat.start()
@@ -253,6 +262,9 @@ class _Shadow(Run):
     def log(self, step: int, **values: Any) -> None:
         """Nothing."""
 
+    def checkpoint(self, step: int, weights: Path) -> None:
+        """Nothing."""
+
     def sample(self, step: int, **fields: Any) -> None:
         """Nothing."""
 
@@ -273,6 +285,7 @@ def _new_record(
         "argv": list(argv),
         "cwd": str(Path.cwd()),
         "status": "running",
+        "rerun_of": os.environ.get("UNDERSTUDY_RERUN_OF"),
         "created": _now(),
         "ended": None,
         "config": config,

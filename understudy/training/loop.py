@@ -80,7 +80,8 @@ def train(
             # A signal reaches the processes at different moments, and all must stop after the same step.
             stopping = total(float(stop()), learner.world, learner.device) > 0
             if last or stopping or _due(step, config.save_every):
-                save_checkpoint(run.folder, learner, tokenizer, kind=kind)
+                saved = save_checkpoint(run.folder, learner, tokenizer, kind=kind)
+                run.checkpoint(step, saved / "model.safetensors")
             progress.update(task, completed=step, figures=_bar_text(metrics["loss"], figures, speed))
             if stopping and not last:
                 raise KeyboardInterrupt(f"stopped after step {step}")

@@ -177,8 +177,8 @@ class ReadFiles:
 def blob_id(content: bytes, like: str | None = None) -> str:
     """The name that git gives to a content, in the hash of the name `like`.
 
-    >>> blob_id(b"hello\n")
-    'ce013625030ba8dba906f756967f9e9ca394464a'
+    >>> blob_id(b"hello")
+    'b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0'
     """
     kind = hashlib.sha256 if like and len(like) == 64 else hashlib.sha1
     return kind(b"blob %d\0" % len(content) + content).hexdigest()

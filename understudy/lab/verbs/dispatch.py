@@ -31,7 +31,13 @@ COMMANDS = {
     "list": Command("list runs; without a command, the latest"),
     "show": Command("one run: configuration, code, data, seeds, outcome, curves", takes_run=True),
     "compare": Command("what differs between runs; --group-by: which setting is better over its seeds", takes_run=True),
+    "rerun": Command("run a run again, on its exact code", takes_run=True),
+    "verify": Command("run it again and compare bit for bit", takes_run=True),
+    "containing": Command("the runs whose code holds a commit, a line or a definition"),
+    "report": Command("write report.html into a run's folder: everything about it on one page", takes_run=True),
     "note": Command("write a note on a run", takes_run=True, free_text=True),
+    "sync": Command("send runs to an MLflow store: what it lacks, nothing twice"),
+    "ui": Command("MLflow's page on all runs"),
 }
 
 
