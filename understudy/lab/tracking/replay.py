@@ -1,0 +1,85 @@
+"""Sends to a store what it does not have of a run. Doing it twice changes nothing.
+
+Metrics are read from metrics.jsonl where the last acknowledged batch ended. A batch whose answer never came is sent
+again: each point is a row whose primary key in MLflow's database is all of it (run, name, time, step, value), so none
+is there twice. The same holds when tracking.json is lost.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from understudy.lab.store import Record, read_record
+from understudy.lab.tracking import contents
+from understudy.lab.tracking.memory import Memory, alone, read_memory, remember
+from understudy.lab.tracking.store import Store, There
+
+Outcome = Literal["sent", "current", "deleted", "broken"]
+MODEL_FILES = ("model.safetensors", "tokenizer.json", "state.json")
+
+
+def replay(folder: Path, store: Store) -> Outcome:
+    """Brings what `store` has of the run up to date; "sent", "current", "deleted" (there, by somebody) or "broken".
+
+    Raises TrackingError when the store fails; what it has acknowledged until then is remembered.
+    """
+    with alone(folder):
+        record = read_record(folder)
+        if record.status == "broken":
+            return "broken"
+        memory = read_memory(folder, store.address.masked)
+        if memory.experiment != store.identity:
+            memory = Memory(store.identity)
+        looks = contents.looks(folder)
+        if memory.run and (memory.status, memory.files) == (record.status, looks):
+            return "current"
+        run = _find_or_begin(record, store, memory)
+        if run.deleted:
+            return "deleted"
+        _send_what_changes(record, store, run, memory)
+        if record.status != "running":
+            _send_what_stays(record, store, run, memory, looks)
+        memory.status, memory.files = record.status, looks
+        remember(folder, store.address.masked, memory)
+        return "sent"
+
+
+def is_current(record: Record, masked: str) -> bool:
+    """Whether the store at that masked URI had all of the run when it was last asked."""
+    memory = read_memory(record.folder, masked)
+    return bool(memory.run) and (memory.status, memory.files) == (record.status, contents.looks(record.folder))
+
+
+def _find_or_begin(record: Record, store: Store, memory: Memory) -> There:
+    run = store.find_run(record.id, memory.run)
+    if run is None:
+        memory.offset, memory.files, memory.checkpoint = 0, {}, ""
+        run = store.begin_run(record.id, contents.times(record)[0])
+    if memory.run != run.id:
+        memory.run = run.id
+        remember(record.folder, store.address.masked, memory)
+    return run
+
+
+def _send_what_changes(record: Record, store: Store, run: There, memory: Memory) -> None:
+    """Parameters, tags, metrics, status and end."""
+    store.describe(run, contents.parameters(record), contents.tags(record))
+    for batch in contents.batches(record.folder / "metrics.jsonl", memory.offset):
+        if batch.points:
+            store.add(run, batch)
+        memory.offset = batch.end
+        remember(record.folder, store.address.masked, memory)
+    store.set_status(run, contents.STATUSES[record.status], contents.times(record)[1])
+
+
+def _send_what_stays(record: Record, store: Store, run: There, memory: Memory, looks: dict[str, list[int]]) -> None:
+    """Files and model of a run that ended: while it goes on they would only be sent again and again."""
+    for name in contents.ARTIFACTS:
+        if name in looks and memory.files.get(name) != looks[name]:
+            store.add_file(run, record.folder / name)
+    checkpoint = contents.last_checkpoint(record.folder)
+    if checkpoint is not None and checkpoint.name != memory.checkpoint:
+        words = record.id.split("-", 2)[-1]
+        files = [checkpoint / name for name in MODEL_FILES if (checkpoint / name).exists()]
+        step = int(checkpoint.name.removeprefix("step-"))
+        store.add_model(run, f"{words}-{checkpoint.name}", step, files)
+        memory.checkpoint = checkpoint.name
