@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from understudy.lab import index
 from understudy.lab.journal import Journal
 from understudy.lab.marks import change_marks, set_note
-from understudy.lab.store import Record, find_run, list_runs, read_record
+from understudy.lab.store import Record, find_run, latest_runs, list_runs, read_record
 
 RUNS = Path("runs")
 
@@ -71,7 +71,7 @@ def test_the_second_list_reads_no_run_again(here: Path) -> None:
     database.execute("REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     database.commit()
     assert [record.verb for record in list_runs()] == ["planted", "pretrain", "pretrain"]
-    assert [record.verb for record in list_runs(latest=2)] == ["pretrain", "pretrain"]
+    assert [record.verb for record in latest_runs(2)[0]] == ["pretrain", "pretrain"]
     os.utime(folders[0] / "run.json", ns=(0, 0))  # a change that leaves size and inode
     assert [record.verb for record in list_runs()] == ["pretrain"] * 3
 
@@ -100,7 +100,7 @@ def test_every_change_is_seen_at_once(what: str, here: Path) -> None:
     before = as_listed()
     CHANGES[what](folders[2])
     assert as_listed() == as_the_folders_say() != before
-    assert [seen(record) for record in list_runs(latest=1)] == as_the_folders_say()[-1:]
+    assert [seen(record) for record in latest_runs(1)[0]] == as_the_folders_say()[-1:]
 
 
 def test_two_changes_in_one_tick_of_the_clock_are_both_seen(here: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_latest_are_the_end_of_all(here: Path) -> None:
     make("20261125-0000-calm-heron", created="2020-01-01T00:00:00+00:00")
     everything = as_listed()
     for latest in (0, 1, 30, 41, 99):
-        assert [seen(record) for record in list_runs(latest=latest)] == (everything[-latest:] if latest else [])
+        assert [seen(record) for record in latest_runs(latest)[0]] == (everything[-latest:] if latest else [])
 
 
 def test_a_run_is_running_only_while_it_lives(here: Path) -> None:

@@ -24,6 +24,10 @@ class QueryError(UserError):
     """A query for runs that cannot be understood."""
 
 
+class ArchiveError(UserError):
+    """An archive of runs that is damaged, unsafe, or does not fit what is there."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that is missing, incomplete or of another shape."""
 

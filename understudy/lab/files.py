@@ -34,6 +34,15 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
         raise
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is one that was being written: only a killed process leaves it behind.
+
+    >>> is_temporary(".run.json.0a1b2c.tmp"), is_temporary(".step-000400"), is_temporary("run.json")
+    (True, True, False)
+    """
+    return name.startswith(".") and (name.endswith(".tmp") or name.startswith(".step-"))
+
+
 def fingerprint(path: Path | str) -> dict[str, Any]:
     """What identifies a file's content: `{"path": absolute path, "bytes": size, "sha256": hex digest}`.
 

@@ -60,16 +60,19 @@ class Row:
         return Figures(**json.loads(self.raw_figures))
 
 
-def read_rows(runs: Path, latest: int | None = None) -> list[Row]:
-    """The runs in the folder `runs`, oldest first: all, or the latest, and then only these are checked for changes."""
+def read_rows(runs: Path, latest: int | None = None) -> tuple[list[Row], int]:
+    """The runs in the folder `runs`, oldest first: all, or the latest, and how many older ones there are.
+
+    Only the runs that are returned are checked for changes.
+    """
     if not runs.is_dir():
-        return []
+        return [], 0
     with _alone(runs) as alone:
         known = _load(runs / NAME)
         rows, wanted = _up_to_date(known, runs, latest)
         if alone:
             _store(runs / NAME, known, rows)
-    return [Row(os.fsdecode(row[0]), row[2], row[3]) for row in wanted]
+    return [Row(os.fsdecode(row[0]), row[2], row[3]) for row in wanted], len(rows) - len(wanted)
 
 
 @contextlib.contextmanager

@@ -94,13 +94,20 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def list_runs(folder: Path | None = None, latest: int | None = None) -> list[Record]:
-    """All runs, or the latest of them, oldest first; none where the folder does not exist.
+def list_runs(folder: Path | None = None) -> list[Record]:
+    """All runs, oldest first; none where the folder does not exist. Folders without a run.json are not runs."""
+    return _records(folder, None)[0]
 
-    Folders without a run.json are not runs.
-    """
+
+def latest_runs(count: int, folder: Path | None = None) -> tuple[list[Record], int]:
+    """The latest runs, oldest first, and how many older ones there are."""
+    return _records(folder, count)
+
+
+def _records(folder: Path | None, latest: int | None) -> tuple[list[Record], int]:
     folder = folder or runs_folder()
-    return [Record(folder / row.name, row) for row in read_rows(folder, latest)]
+    rows, older = read_rows(folder, latest)
+    return [Record(folder / row.name, row) for row in rows], older
 
 
 def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] | None = None) -> Path:
@@ -141,7 +148,7 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
         raise RunNotFoundError(f"a run of {verb!r} does not fit here: expected one of {', '.join(sorted(verbs))}")
     wanted = {verb} if verb else verbs
     for latest in (LATEST, None):  # it is seldom farther back
-        records = [record for record in list_runs(folder, latest) if record.status != "broken"]
+        records = [record for record in _records(folder, latest)[0] if record.status != "broken"]
         for record in reversed(records):
             if wanted is None or record.verb in wanted:
                 return record.folder

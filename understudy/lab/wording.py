@@ -32,6 +32,20 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def size_of(count: int) -> str:
+    """Bytes for people.
+
+    >>> size_of(999), size_of(1_500), size_of(25_000_000)
+    ('999 B', '1.5 kB', '25 MB')
+    """
+    amount, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.1f} {unit}" if amount < 9.95 and unit != "B" else f"{amount:.0f} {unit}"
+
+
 def age(created: datetime) -> str:
     """How long ago that was, in its largest unit: 3d, 5h, 12m, 40s."""
     seconds = max(0, int((datetime.now().astimezone() - created).total_seconds()))

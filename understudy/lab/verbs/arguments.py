@@ -19,3 +19,4 @@ RunReferences = Annotated[
     ),
 ]
 Words = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")]
+Query = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="QUERY")]
