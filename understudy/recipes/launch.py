@@ -9,9 +9,11 @@ from typing import Any
 import torch.distributed as dist
 
 from understudy.lab.config import from_dict
-from understudy.lab.errors import ConfigError
+from understudy.lab.errors import ConfigError, UserError
 from understudy.lab.run import Run
 from understudy.lab.store import find_run, read_record
+from understudy.lab.tracking.address import Address, checked, lacks_password
+from understudy.lab.tracking.stream import streaming
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Options
 from understudy.training.distributed import World, main_first, process_group, world_from_environment
@@ -25,13 +27,14 @@ def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
     `config.checked(world)` names what is wrong before there is a run. The recipe gets the configuration that the run
     recorded, so that a resumed run does what the first one did.
     """
+    config, argv, address = _tracked(config, argv)
     prepare_process()
     world = world_from_environment()
     with process_group(world):
         run = _open_run(verb, config, argv, world)
         if world.is_main:
             run.say(f"run {run.id}", style="bold")
-        with run:
+        with streaming(run, _store_of(run, address) if world.is_main else None), run:
             try:
                 recipe(from_dict(type(config), run.config), run, world)
             except KeyboardInterrupt:
@@ -59,14 +62,41 @@ def _created(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
 
 
 def _resumed(verb: str, config: Any, argv: Sequence[str]) -> Run:
-    plain = type(config)()
-    if config != replace(plain, options=replace(plain.options, resume=config.options.resume)):
+    plain, given = type(config)(), config.options
+    if config != replace(plain, options=replace(plain.options, resume=given.resume, tracking=given.tracking)):
         raise ConfigError("--resume goes on with the options that the run was started with; leave the others out")
     folder = find_run(config.options.resume, verbs=(verb,))
     found = read_record(folder)
     if found.status != "broken" and found.verb != verb:
         raise ConfigError(f"run {found.id} is a {found.verb}: go on with `understudy {found.verb} --resume {found.id}`")
-    return Run.reopen(folder, [sys.argv[0], verb, *argv])
+    run = Run.reopen(folder, [sys.argv[0], verb, *argv])
+    if given.tracking:
+        run.update(config={"options": {**run.config["options"], "tracking": given.tracking}})
+    return run
+
+
+def _tracked(config: Any, argv: Sequence[str]) -> tuple[Any, Sequence[str], Address | None]:
+    """Configuration and command line as they are recorded, without a password, and the store that --tracking names."""
+    options = _options(config)
+    if not options.tracking:
+        return config, argv, None
+    address = checked(options.tracking)
+    argv = [argument.replace(options.tracking, address.masked) for argument in argv]
+    return replace(config, options=replace(options, tracking=address.masked)), argv, address
+
+
+def _store_of(run: Run, address: Address | None) -> Address | None:
+    """The store that was named, or else the one that a resumed run recorded. One that cannot be used stops no run."""
+    recorded = (run.config.get("options") or {}).get("tracking")
+    if address is None and recorded:
+        try:
+            address = checked(recorded)
+        except UserError as error:
+            run.say(f"not tracked: {error}", style="yellow")
+    if address is not None and lacks_password(address.uri):
+        run.say(f"not tracked: the password in {address.masked} was not recorded; give --tracking URI", style="yellow")
+        return None
+    return address
 
 
 def _options(config: Any) -> Options:
