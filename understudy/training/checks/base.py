@@ -68,6 +68,8 @@ class Check:
 
     name: ClassVar[str]
     causes: ClassVar[tuple[str, str]]
+    about_start: ClassVar[bool] = False
+    """Whether it asks about the weights that a run begins with, whatever became of them."""
 
     def run(self, setup: Setup) -> Verdict:
         """Look at the set-up; learners and models are only to be changed in copies (see `probes.twin`)."""

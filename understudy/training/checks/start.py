@@ -51,7 +51,7 @@ START: tuple[Check, ...] = (
     ResumeEquivalence(),
 )
 AT_LENGTH: tuple[Check, ...] = (*START, OverfitOneBatch())
-"""What `understudy doctor` runs, and three more of its own: they sample, which needs more than training."""
+"""What `understudy doctor` runs; it adds some that sample, and the watchers of the first steps."""
 
 
 def check_start(setup: Setup, run: Run) -> None:
