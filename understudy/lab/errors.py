@@ -28,6 +28,10 @@ class ArchiveError(UserError):
     """An archive of runs that is damaged, unsafe, or does not fit what is there."""
 
 
+class DiskFullError(UserError):
+    """There is no room left on a disk."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that is missing, incomplete or of another shape."""
 

@@ -33,6 +33,7 @@ class Journal:
         self.path = Path(path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o666)
+        self._torn = False  # whether the last line lacks its end, because the disk was full
         self._end_torn_line()
 
     def log(self, step: int, **values: Any) -> None:
@@ -43,8 +44,12 @@ class Journal:
     def append(self, obj: dict[str, Any]) -> None:
         """Writes any dictionary as one line. Raises OSError when the disk is full."""
         line = json.dumps(plain(obj), allow_nan=False).encode() + b"\n"
+        if self._torn:
+            line = b"\n" + line
         while line:  # one write, unless the disk fills up: then the next one raises
-            line = line[os.write(self._descriptor, line) :]
+            written = os.write(self._descriptor, line)
+            line = line[written:]
+            self._torn = bool(line)
 
     def close(self) -> None:
         """Closes the file. Not needed for safety."""

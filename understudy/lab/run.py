@@ -20,12 +20,13 @@ from understudy.lab import machine
 from understudy.lab.code import snapshot, watch
 from understudy.lab.code.secrets import masked
 from understudy.lab.config import child_seed
-from understudy.lab.errors import UserError
-from understudy.lab.files import fingerprint, plain, write_atomically, write_json
+from understudy.lab.errors import DiskFullError, UserError
+from understudy.lab.files import fingerprint, plain, write_json
 from understudy.lab.journal import Journal
 from understudy.lab.liveness import Heartbeat, status_of, this_process
 from understudy.lab.names import claim_folder
-from understudy.lab.store import read_record, runs_folder
+from understudy.lab.space import Reserve, full_disk, full_disk_named
+from understudy.lab.store import make_runs_folder, read_record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,7 @@ class Run:
         self.record = record
         self._lock = threading.RLock()  # re-entrant: SIGTERM may come while this thread holds it
         self._cleanup = contextlib.ExitStack()
+        self._reserve = Reserve(folder)
         self._snapshot = snapshot.Snapshot()
         self._watch: watch.Watch | None = None
         self._watching = threading.Lock()
@@ -82,12 +84,17 @@ class Run:
             command: the arguments after `python` that run the same again; by default this process's own. "{config}"
                 in it stands for a JSON file with the recorded configuration.
         """
-        runs = _make_runs_folder(runs_folder)
-        folder = claim_folder(runs)
-        record = _new_record(folder.name, verb, argv, plain(config), parents, seed)
-        run = cls(folder, record | {"command": list(sys.orig_argv[1:] if command is None else command)})
-        run._save()
-        run.update(code=run._keep_code(folder.name, folder / "code"))
+        runs = make_runs_folder(runs_folder)
+        with full_disk_named(runs):
+            folder = claim_folder(runs)
+            record = _new_record(folder.name, verb, argv, plain(config), parents, seed)
+            run = cls(folder, record | {"command": list(sys.orig_argv[1:] if command is None else command)})
+            try:
+                run._save()
+            except OSError:
+                folder.rmdir()
+                raise
+            run.update(code=run._keep_code(folder.name, folder / "code"))
         return run
 
     @classmethod
@@ -188,6 +195,7 @@ class Run:
         self.update(outcome=outcome)
 
     def __enter__(self) -> "Run":
+        self._reserve.hold()
         self._cleanup.callback(_catch_sigterm())
         self._cleanup.callback(self._start_heartbeat())
         return self
@@ -196,16 +204,20 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._cleanup:
+            self._reserve.release()
             self._note_files_read()
             status = _how_it_ended(error)
+            full = full_disk(error, self.folder) if status == "failed" else ""
             if problem := self._snapshot.finish():
                 self.update(code={"error": problem})
             # The folder may be gone or the disk full: that must not hide the error that is on its way.
             with contextlib.suppress(OSError) if error else contextlib.nullcontext():
                 if status == "failed" and error:
                     self._write_console_log("".join(traceback.format_exception(error)))
-                    self.record["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+                    self.record["error"] = full or " ".join(f"{type(error).__name__}: {error}".split())
                 self.update(status=status, ended=_now())
+            if full:
+                raise DiskFullError(full) from error
 
     @cached_property
     def _metrics(self) -> Journal:
@@ -253,6 +265,10 @@ class Run:
 class _Shadow(Run):
     """A run that leaves no trace."""
 
+    def __enter__(self) -> "Run":
+        self._cleanup.callback(_catch_sigterm())
+        return self
+
     @cached_property
     def console(self) -> "Console":
         from rich.console import Console
@@ -267,9 +283,6 @@ class _Shadow(Run):
 
     def sample(self, step: int, **fields: Any) -> None:
         """Nothing."""
-
-    def _start_heartbeat(self) -> Any:
-        return lambda: None
 
     def _save(self) -> None: ...
 
@@ -312,21 +325,6 @@ def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _masked(inner) for name, inner in value.items()}
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _make_runs_folder(folder: Path | str | None) -> Path:
-    """The folder of all runs; a new one tells git to ignore it."""
-    runs = runs_folder() if folder is None else Path(folder).absolute()
-    try:
-        if not runs.exists():
-            runs.mkdir(parents=True, exist_ok=True)
-            write_atomically(runs / ".gitignore", "*\n")
-        if not os.access(runs, os.W_OK | os.X_OK) or not runs.is_dir():
-            raise PermissionError("not a folder that may be written to")
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot keep runs in {runs}: {reason}; name another folder in UNDERSTUDY_RUNS") from error
-    return runs
 
 
 def _refuse_to_resume(status: str, run_id: str, record: Mapping[str, Any]) -> None:

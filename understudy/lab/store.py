@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from understudy.lab.errors import RunNotFoundError, suggestion
+from understudy.lab.errors import RunNotFoundError, UserError, suggestion
 from understudy.lab.facts import Facts, Figures, facts_of, figures_of, read_data
+from understudy.lab.files import write_atomically
 from understudy.lab.index import Row, read_rows
 from understudy.lab.journal import Tail, read_tail
 from understudy.lab.liveness import status_of
@@ -85,6 +86,21 @@ class Record:
 def runs_folder() -> Path:
     """Where runs are kept: the environment variable UNDERSTUDY_RUNS, or `runs` in the current folder."""
     return Path(os.environ.get("UNDERSTUDY_RUNS") or "runs").expanduser().absolute()
+
+
+def make_runs_folder(folder: Path | str | None) -> Path:
+    """The folder of all runs, made if need be; a new one tells git to ignore it. UserError where it cannot be used."""
+    runs = runs_folder() if folder is None else Path(folder).absolute()
+    try:
+        if not runs.exists():
+            runs.mkdir(parents=True, exist_ok=True)
+            write_atomically(runs / ".gitignore", "*\n")
+        if not os.access(runs, os.W_OK | os.X_OK) or not runs.is_dir():
+            raise PermissionError("not a folder that may be written to")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot keep runs in {runs}: {reason}; name another folder in UNDERSTUDY_RUNS") from error
+    return runs
 
 
 def read_record(folder: Path) -> Record:
