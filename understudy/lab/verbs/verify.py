@@ -48,7 +48,9 @@ def main(options: Options, console: Console) -> int:
 
 def _tell_verdict(verdict: Verdict, record: Record, console: Console) -> None:
     like = verdict.likeness
-    compared = f"{like.lines:,} lines of metrics and the weights of {like.checkpoints} checkpoints"
+    compared = f"{like.lines:,} line{'s' if like.lines != 1 else ''} of metrics"
+    if like.checkpoints:
+        compared += f" and the weights of {like.checkpoints} checkpoint{'s' if like.checkpoints != 1 else ''}"
     for note in verdict.notes:
         tell(console, note, "yellow")
     if verdict.identical:
@@ -58,4 +60,3 @@ def _tell_verdict(verdict: Verdict, record: Record, console: Console) -> None:
     for number, cause in enumerate(verdict.causes, start=1):
         tell(console, f"  likely cause {number}, {cause}")
     tell(console, f"  the second run is in {verdict.folder}", "dim")
-
