@@ -45,7 +45,7 @@ def curves_block(runs: Sequence[ComparedRun], metrics: Sequence[str]) -> Html:
     plots, remarks = [], []
     for number, metric in enumerate(metrics[:MOST_PLOTS]):
         plots.append(line_plot(metric, [Series(*run.curve(metric), place) for place, run in enumerate(runs)], number))
-        remarks += [remark for run in runs if (remark := _not_finite(run, metric))]
+        remarks += [remark for run in runs if (remark := not_finite(run, metric))]
     if not plots:
         return element("p", "No metric was logged more than once.", class_="soft")
     names = legend([run.label for run in runs]) if len(runs) > 1 else ""
@@ -53,7 +53,7 @@ def curves_block(runs: Sequence[ComparedRun], metrics: Sequence[str]) -> Html:
     return joined([names, *warnings, element("div", *plots, class_="plots")])
 
 
-def _not_finite(run: ComparedRun, metric: str) -> str:
+def not_finite(run: ComparedRun, metric: str) -> str:
     """Curves leave out what is no finite number; this says what they leave out."""
     logged = [row for row in run.rows if metric in row]
     shown = set(run.curve(metric)[0])

@@ -95,6 +95,8 @@ def _warnings(key: str, groups: Sequence[Group]) -> list[str]:
             of_seeds = f"{key} = {group.name} has several runs of seed {_listed(map(str, twice))}"
             found.append(f"{of_seeds}: a seed counts once, by the mean of its runs")
     everyone = [run for group in groups for run in group.runs]
+    if suspect := [f"{run.label} ({', '.join(run.failed_checks)})" for run in everyone if run.failed_checks]:
+        found.append(f"checks for silent bugs failed in {_listed(suspect)}")
     among_groups = [name for name in differing_keys([group.runs[0] for group in groups]) if name != key]
     if among_groups:
         found.append(f"the groups differ not only in {key} but also in {_listed(among_groups)}")

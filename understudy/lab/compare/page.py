@@ -17,14 +17,14 @@ from understudy.lab.compare.verdicts import (
     level,
     sample_cells,
 )
-from understudy.lab.page import Html, element, joined, page, section, table
+from understudy.lab.page import Html, element, page, section, table, whole
 from understudy.lab.plots import legend, seeds_plot
 
 
 def comparison_page(found: Comparison) -> Html:
     """What `runs compare A B ...` shows, with a picture for each metric."""
     labels = [run.label for run in found.runs]
-    sections = [element("p", NO_WINNER, class_="warn"), runs_table(found.runs)]
+    sections = [element("p", NO_WINNER, class_="warn"), *marks(found.runs), runs_table(found.runs)]
     if found.metrics.rows:
         note = element("p", "* the better figure", class_="soft") if any(row.best for row in found.metrics.rows) else ""
         sections.append(section(found.metrics.title.capitalize(), sheet_table(found.metrics, labels), note))
@@ -32,8 +32,10 @@ def comparison_page(found: Comparison) -> Html:
     for difference in found.code:
         sections.append(section(f"Code: {difference.before} → {difference.after}", code_block(difference)))
     for sheet in found.sheets:
-        inner = sheet_table(sheet, labels) if sheet.rows else element("p", "The same.", class_="soft")
-        sections.append(section(sheet.title.capitalize(), inner))
+        if sheet.rows:
+            sections.append(section(sheet.title.capitalize(), sheet_table(sheet, labels)))
+    if same := [sheet.title for sheet in found.sheets if not sheet.rows]:
+        sections.append(element("p", f"The same in all: {', '.join(same)}.", class_="soft"))
     return page(f"{' and '.join(labels) if len(labels) == 2 else f'{len(labels)} runs'} compared", *sections)
 
 
@@ -56,13 +58,19 @@ def runs_table(runs: Sequence[ComparedRun]) -> Html:
     return table(("run", "verb", "status", "began", "seed", "commit", "note"), [_run(run) for run in runs])
 
 
+def marks(runs: Sequence[ComparedRun]) -> list[Html]:
+    """A line for each run that is marked bad or failed a check."""
+    bad = [f"{run.label} is marked bad: {run.record.marks.bad}" for run in runs if run.record.marks.bad]
+    failed = [f"{run.label} failed checks: {', '.join(run.failed_checks)}" for run in runs if run.failed_checks]
+    return [element("p", line, class_="bad") for line in bad + failed]
+
+
 def _run(run: ComparedRun) -> tuple[object, ...]:
     record = run.record
     code = record.data.get("code") or {}
     commit = f"{code['commit'][:10]}{', edited' if code.get('dirty') else ''}" if code.get("commit") else MISSING
-    bad = [element("span", f"bad: {record.marks.bad} ", class_="bad")] if record.marks.bad else []
-    began = f"{record.created:%Y-%m-%d %H:%M}"
-    return record.id, record.verb, record.status, began, run.seed, commit, joined([*bad, record.note])
+    began = whole(f"{record.created:%Y-%m-%d %H:%M}")
+    return whole(record.id), record.verb, record.status, began, run.seed, commit, record.note
 
 
 def _verdict(key: str, verdict: Verdict, names: Html, number: int) -> list[Html]:

@@ -63,6 +63,12 @@ class ComparedRun:
         """What all its random numbers come from."""
         return self.record.data.get("seed")
 
+    @property
+    def failed_checks(self) -> list[str]:
+        """The checks for silent bugs that it did not pass."""
+        checks = self.record.data.get("checks") or []
+        return [str(check.get("name")) for check in checks if check.get("verdict") == "failed"]
+
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """The steps and the finite values of one metric."""
         return finite(*series(self.rows, name))
@@ -91,10 +97,10 @@ def direction(metric: str) -> int:
 
 
 def metric_names(runs: Sequence[ComparedRun]) -> list[str]:
-    """The final metrics that any of the runs has: headlines first, then those whose better direction is known."""
+    """The final metrics that any of the runs has: headlines first, then those that compare best."""
     names = list(dict.fromkeys(name for run in runs for name in run.figures))
     headlines = {run.headline for run in runs}
-    return sorted(names, key=lambda name: (name not in headlines, direction(name) == 0))
+    return sorted(names, key=lambda name: (name not in headlines, *_rank(name)))
 
 
 def curve_names(runs: Sequence[ComparedRun]) -> list[str]:
@@ -103,8 +109,12 @@ def curve_names(runs: Sequence[ComparedRun]) -> list[str]:
     owners = {name: sum(len(run.curve(name)[0]) > 1 for run in runs) for name in names}
     most = max(owners.values(), default=0)
     shared = [name for name in names if owners[name] == most > 0]
-    rank = {name: place for place, name in enumerate(FAVOURITES)}
-    return sorted(shared, key=lambda name: (rank.get(name, len(rank)), direction(name) == 0))
+    return sorted(shared, key=_rank)
+
+
+def _rank(metric: str) -> tuple[int, bool]:
+    place = FAVOURITES.index(metric) if metric in FAVOURITES else len(FAVOURITES)
+    return place, direction(metric) == 0
 
 
 def _is_number(value: Any) -> bool:

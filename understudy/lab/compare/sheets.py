@@ -10,6 +10,7 @@ from understudy.lab.compare.runs import ComparedRun, direction, metric_names
 from understudy.lab.wording import flat
 
 MISSING = "—"
+ENVIRONMENT = ("python", "platform", "host", "hardware", "compute", "processes", "environment")
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,11 @@ def differences(runs: Sequence[ComparedRun]) -> list[Sheet]:
     """What differs between the runs besides their code; a sheet without rows says that nothing of its kind does."""
     kinds: dict[str, Callable[[ComparedRun], dict[str, Any]]] = {
         "configuration": _configuration,
-        "seeds": _seeds,
-        "environment": _environment,
+        "environment": environment,
         "command lines": _command,
     }
     sheets = {title: _differing(title, [values(run) for run in runs]) for title, values in kinds.items()}
-    return [sheets["configuration"], _data(runs), sheets["environment"], sheets["seeds"], sheets["command lines"]]
+    return [sheets["configuration"], _data(runs), sheets["environment"], _seeds(runs), sheets["command lines"]]
 
 
 def final_metrics(runs: Sequence[ComparedRun]) -> Sheet:
@@ -50,6 +50,11 @@ def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
     """The configuration keys in which the runs differ, but for seeds."""
     rows = _differing("", [run.config for run in runs]).rows
     return [row.name for row in rows if row.name.rpartition(".")[2] not in ("seed", "resume")]
+
+
+def command_line(run: ComparedRun) -> str:
+    """What was typed, as a shell takes it."""
+    return shlex.join(map(str, run.record.data.get("argv") or []))
 
 
 def digits(values: Sequence[float | None]) -> list[str]:
@@ -97,20 +102,22 @@ def _configuration(run: ComparedRun) -> dict[str, Any]:
     return {"verb": run.record.verb, **run.config, **made, "parents": run.record.data.get("parents") or []}
 
 
-def _seeds(run: ComparedRun) -> dict[str, Any]:
-    return {"all from": run.seed, **(run.record.data.get("seeds") or {})}
+def _seeds(runs: Sequence[ComparedRun]) -> Sheet:
+    """Those made from the runs' own seeds say something only where these are the same."""
+    own = _differing("seeds", [{"all from": run.seed} for run in runs])
+    return own if own.rows else _differing("seeds", [run.record.data.get("seeds") or {} for run in runs])
 
 
-def _environment(run: ComparedRun) -> dict[str, Any]:
+def environment(run: ComparedRun) -> dict[str, Any]:
+    """The machine, the Python and the settings that a run stood on, and the version of every package."""
     data = run.record.data
-    named = {name: data.get(name) for name in ("python", "platform", "host", "hardware", "compute", "processes")}
+    named = {name: data.get(name) for name in ENVIRONMENT}
     packages = {f"package {name}": version for name, version in (data.get("packages") or {}).items()}
     return {**flat({name: value for name, value in named.items() if value is not None}), **packages}
 
 
 def _command(run: ComparedRun) -> dict[str, Any]:
-    data = run.record.data
-    return {"command line": shlex.join(map(str, data.get("argv") or [])), "folder": data.get("cwd", "")}
+    return {"command line": command_line(run), "folder": run.record.data.get("cwd", "")}
 
 
 def _data(runs: Sequence[ComparedRun]) -> Sheet:

@@ -90,6 +90,8 @@ def _overview(run: ComparedRun, console: Console) -> None:
         console.print(text(f"    {record.note}"))
     if record.marks.bad:
         console.print(text(f"    bad: {record.marks.bad}", "bold red"))
+    if run.failed_checks:
+        console.print(text(f"    failed checks: {', '.join(run.failed_checks)}", "red"))
 
 
 def _heading(title: str, console: Console) -> None:
