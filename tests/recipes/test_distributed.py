@@ -250,3 +250,10 @@ def test_a_mistake_is_named_once_and_all_processes_end(
     assert done.errors[0].count("\n") == 1
     assert done.errors[1] == "the first process failed, and says why\n"
     assert [record.status for record in list_runs()] == ["failed"] * runs
+
+
+def test_the_first_process_looks_for_silent_bugs_in_all(together: Callable[..., Done]) -> None:
+    assert together(*COMMAND, "--steps", 3).codes == [0, 0]
+    checks = {check["name"]: check for check in record_of(last_run())["checks"]}
+    assert {name for name, check in checks.items() if check["verdict"] != "ok"} == {"references"}
+    assert checks["random_streams"]["measured"] == "4 streams for 4 ranks, 2 states in 2 processes"

@@ -124,7 +124,9 @@ def _opened(target: str) -> Iterator[Run]:
 
 def _of_training(run: Run, target: str) -> Run:
     if run.verb not in TRAINING_VERBS:
-        raise ConfigError(f"{target} is a {run.verb}; expected a run or configuration of {' or '.join(TRAINING_VERBS)}")
+        raise ConfigError(
+            f"{target} is of {run.verb}; expected a run or configuration of {' or '.join(TRAINING_VERBS)}"
+        )
     return run
 
 

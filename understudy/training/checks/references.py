@@ -16,13 +16,13 @@ FEWEST, MOST = 3, 20
 LOOKED_AT = 200
 """How many of the latest runs are looked through."""
 WITHOUT = ("options", "loop")
-WITHOUT_LEARNER = ("steps", "micro_batch_size", "compile")
+WITHOUT_LEARNER = ("micro_batch_size", "compile")
 
 Figures = Mapping[str, float]
 
 
 def shape_of(record: Mapping[str, Any]) -> str:
-    """What runs must share to be compared: verb, model and configuration, but for seed, length and what is watched."""
+    """What runs must share to be compared: verb, model and configuration, but for the seed and how it is computed."""
     config = {name: value for name, value in record["config"].items() if name not in WITHOUT}
     config["learner"] = {k: v for k, v in config.get("learner", {}).items() if k not in WITHOUT_LEARNER}
     return json.dumps([record["verb"], record.get("model"), config], sort_keys=True)

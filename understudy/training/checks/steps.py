@@ -77,6 +77,7 @@ class ParametersMove(Check):
     def run(self, setup: Setup) -> Verdict:
         """See the class."""
         learner = twin(setup.learner)
+        learner.steps_done = 0  # at the end of a schedule the rate may be 0
         before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
         gradients, _ = step_gradients(learner, probe(setup))
         after = dict(learner.model.named_parameters())
