@@ -36,6 +36,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     open_store(parse(f"sqlite:///{folder}/made.db"), folder)
     shutil.copyfile(folder / "made.db", folder / "empty.db")
     with closing(sqlite3.connect(folder / "empty.db")) as connection, connection:
+        connection.execute("DELETE FROM experiment_tags")
         connection.execute("DELETE FROM experiments WHERE name = 'understudy'")
     return folder / "empty.db"
 

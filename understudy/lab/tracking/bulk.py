@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from understudy.lab.tracking.address import Address, TrackingError
+from understudy.lab.tracking.address import TrackingError
 from understudy.lab.tracking.replay import replay
-from understudy.lab.tracking.store import Store, open_store
+from understudy.lab.tracking.store import Store
 
 
 @dataclass
@@ -23,13 +23,12 @@ class Done:
     failed: dict[Path, str] = field(default_factory=dict)
 
 
-def replay_all(folders: Sequence[Path], address: Address, runs: Path, console: Console) -> Done:
-    """Brings the store at `address` up to date with the runs in these folders.
+def replay_all(folders: Sequence[Path], store: Store, console: Console) -> Done:
+    """Brings the store up to date with the runs in these folders.
 
     A run that the store refuses is passed over and named at the end; when the store itself is down, its TrackingError
     is raised.
     """
-    store = open_store(address, runs)
     done = Done()
     with _progress(console) as progress:
         for folder in progress.track(folders, description="syncing"):

@@ -17,6 +17,7 @@ from understudy.lab.tracking.address import Address, TrackingError, missing_pack
 from understudy.lab.tracking.contents import FLEETING_TAGS, RUN_TAG, Batch
 
 EXPERIMENT = "understudy"
+TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else its page opens on traces of agents
 MOST_AT_ONCE = 100  # parameters or tags of one request, says MLflow
 MIGRATION_LOCK = 7_163_702  # any number: it names the advisory lock among those of the database
 # Read while MLflow is imported. A server that is down must be noticed in seconds: whoever waits for it tries again.
@@ -186,8 +187,11 @@ class Store:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             location = None if self.address.kind == "http" else self._artifacts.as_uri()
-            with contextlib.suppress(self._mlflow.exceptions.MlflowException):  # another process was quicker
-                self._client.create_experiment(EXPERIMENT, location)
+            try:
+                self._client.create_experiment(EXPERIMENT, location, TRAINING)
+            except self._mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was quicker
+                    raise
             found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None or found.lifecycle_stage != "active":
             raise TrackingError(f"{self.address.masked}: its experiment {EXPERIMENT!r} was deleted; restore it there")

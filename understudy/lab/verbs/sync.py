@@ -11,6 +11,7 @@ from understudy.lab.errors import UserError
 from understudy.lab.store import Record, find_run, list_runs, read_record, runs_folder
 from understudy.lab.tracking.address import Address, TrackingError, checked, lacks_password
 from understudy.lab.tracking.bulk import replay_all
+from understudy.lab.tracking.store import open_store
 from understudy.lab.verbs.arguments import RunReferences
 
 EXAMPLE = "--to sqlite:///runs/mlflow.db, for one"
@@ -39,7 +40,8 @@ def main(options: Options, console: Console) -> int:
 
 def _sync(address: Address, records: Sequence[Record], console: Console) -> bool:
     """Whether something went wrong; the store's own failure is raised."""
-    done = replay_all([record.folder for record in records], address, runs_folder(), console)
+    store = open_store(address, runs_folder())
+    done = replay_all([record.folder for record in records], store, console)
     counts = {
         "brought up to date": done.sent,
         "already there": done.current,

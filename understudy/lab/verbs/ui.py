@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from rich.console import Console
 
 from understudy.lab.errors import UserError
 from understudy.lab.store import list_runs, runs_folder
-from understudy.lab.tracking.address import Address, checked
+from understudy.lab.tracking.address import checked
 from understudy.lab.tracking.bulk import replay_all
 from understudy.lab.tracking.page import HOST, free_port, page
 from understudy.lab.tracking.replay import is_current
+from understudy.lab.tracking.store import Store, open_store
 
 SECONDS_BETWEEN = 5.0
 
@@ -34,25 +36,28 @@ def main(options: Options, console: Console) -> None:
     address = checked(f"sqlite:///{runs}/mlflow.db") if runs.is_dir() else None
     if address is None or not list_runs():
         raise UserError(f"no runs in {runs} yet; train first, or name another folder in UNDERSTUDY_RUNS")
+    port = free_port(options.port)
     with _ctrl_c_ends_it():
-        _sync(address, console)
-        port = free_port(options.port)
+        store = open_store(address, runs)
+        _sync(store, console)
         if port != options.port:
             console.print(f"Port {options.port} is taken: this is on {port}.", highlight=False)
         with page(address, port) as server:
-            console.print(f"http://{HOST}:{port}/#/experiments/1 shows the runs; Ctrl-C ends it.", soft_wrap=True)
+            where = f"http://{HOST}:{port}/#/experiments/{store.experiment_id}/runs"
+            console.print(f"{where} shows the runs; Ctrl-C ends it.", soft_wrap=True)
             while server.poll() is None:
-                took = _sync(address, console)
-                time.sleep(max(SECONDS_BETWEEN, 20 * took))  # at most a twentieth of a core, however many runs
+                took = _sync(store, console)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(max(SECONDS_BETWEEN, 20 * took))  # a twentieth of a core, however many runs there are
             raise UserError(f"MLflow's server ended by itself with exit code {server.returncode}")
 
 
-def _sync(address: Address, console: Console) -> float:
+def _sync(store: Store, console: Console) -> float:
     """Brings the store up to date with runs that are new or have gone on; how many seconds that took."""
     began = time.monotonic()
-    folders = [record.folder for record in list_runs() if not is_current(record, address.masked)]
+    folders = [record.folder for record in list_runs() if not is_current(record, store.address.masked)]
     if folders:
-        done = replay_all(folders, address, runs_folder(), console)
+        done = replay_all(folders, store, console)
         for folder, reason in done.failed.items():
             console.print(f"{folder.name}: {reason}", markup=False, style="red", soft_wrap=True)
     return time.monotonic() - began
