@@ -46,15 +46,6 @@ def svg_of(figure: str) -> ElementTree.Element:
     return ElementTree.fromstring(figure[start : figure.index("</svg>") + 6].replace("xlink:href", "href"))
 
 
-def lines(figure: str) -> list[str]:
-    return [
-        path.get("d", "")
-        for group in svg_of(figure).iter("g")
-        if (group.get("id") or "").find("line2d") >= 0
-        for path in group.findall("path")
-    ]
-
-
 def test_a_plot_is_the_same_each_time() -> None:
     series = [Series(range(50), [1 / (i + 1) for i in range(50)], 0), Series([0, 9], [1.0, 0.5], 1)]
     assert line_plot("loss", series, 3) == line_plot("loss", series, 3)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from understudy.lab.wording import visible
 
-LONG = 24
+LONG = 32
 VOID = ("br", "meta")
 
 STYLE = """
@@ -28,17 +28,15 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.25rem 0 .5rem; }
 p { margin: .5rem 0; }
-.whole { white-space: nowrap; }
 .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; } .warn { color: var(--warn); }
 .good { color: var(--good); font-weight: 600; }
 .box { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 100%; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: normal; font-variant-numeric: tabular-nums; }
-td { min-width: 5rem; max-width: 26rem; overflow-wrap: anywhere; }
-th { max-width: 20rem; } .long { min-width: 13rem; overflow-wrap: anywhere; }
+  white-space: nowrap; font-variant-numeric: tabular-nums; }
+.long { min-width: 14rem; max-width: 26rem; white-space: normal; overflow-wrap: anywhere; }
 tr:last-child > * { border-bottom: 0; }
-thead th { background: var(--panel); white-space: nowrap; } tbody th { font-weight: 500; }
+thead th { background: var(--panel); } tbody th { font-weight: 500; }
 pre, code, .diff { font-family: ui-monospace, monospace; font-size: .8125rem; }
 pre { margin: .5rem 0; padding: .6rem .8rem; background: var(--panel); border-radius: 6px; white-space: pre-wrap; }
 details { margin: .5rem 0; } summary { cursor: pointer; padding: .15rem 0; }
@@ -123,13 +121,8 @@ def table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
 
 
 def _cell(kind: str, content: object, **attributes: str) -> Html:
-    """Long texts get room, lest a narrow screen makes a column of single words of them."""
+    """Short texts stay on one line, long ones get room: else a narrow screen makes columns of single words of them."""
     return element(kind, content, **attributes, **({"class_": "long"} if len(str(content)) > LONG else {}))
-
-
-def whole(value: object) -> Html:
-    """A text that no line break cuts."""
-    return element("span", value, class_="whole")
 
 
 def pairs(values: Mapping[str, object]) -> Html:

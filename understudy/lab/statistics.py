@@ -50,7 +50,10 @@ class Difference:
     detectable: float = math.nan
     """The smallest true difference that this many seeds would show four times out of five."""
     more_seeds: int | None = None
-    """How many more seeds a side would show a difference of this size four times out of five; None: above 1,000, or no telling."""
+    """How many more seeds a side would show a difference of this size four times out of five.
+
+    None above 1,000, and where there is no telling.
+    """
 
     @property
     def excludes_zero(self) -> bool:

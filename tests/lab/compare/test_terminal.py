@@ -72,7 +72,7 @@ def test_a_long_diff_is_cut_and_says_so(repository: Path) -> None:
             ids.append(run.id)
     text = said(*ids)
     assert "+500 -500" in plainly(text)
-    assert "881 more lines: --html FILE writes them all" in text  # 1,000 lines and the hunk's head, less 120
+    assert "881 more lines: --html FILE shows more" in text  # 1,000 lines and the hunk's head, less 120
 
 
 def test_a_bad_run_that_is_named_is_shown_with_its_reason(make_run: MakeRun) -> None:

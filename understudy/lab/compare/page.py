@@ -17,7 +17,7 @@ from understudy.lab.compare.verdicts import (
     level,
     sample_cells,
 )
-from understudy.lab.page import Html, element, page, section, table, whole
+from understudy.lab.page import Html, element, page, section, table
 from understudy.lab.plots import legend, seeds_plot
 
 
@@ -69,8 +69,8 @@ def _run(run: ComparedRun) -> tuple[object, ...]:
     record = run.record
     code = record.data.get("code") or {}
     commit = f"{code['commit'][:10]}{', edited' if code.get('dirty') else ''}" if code.get("commit") else MISSING
-    began = whole(f"{record.created:%Y-%m-%d %H:%M}")
-    return whole(record.id), record.verb, record.status, began, run.seed, commit, record.note
+    began = f"{record.created:%Y-%m-%d %H:%M}"
+    return record.id, record.verb, record.status, began, run.seed, commit, record.note
 
 
 def _verdict(key: str, verdict: Verdict, names: Html, number: int) -> list[Html]:

@@ -151,7 +151,7 @@ def _code(difference: CodeDifference, names_both: bool, console: Console) -> Non
             console.print()
             room -= _file_lines(file, min(room, MOST_LINES_A_FILE), console)
     if hidden := sum(len(file.lines) for file in difference.files) - MOST_LINES + room:
-        console.print(text(f"{hidden:,} more lines: --html FILE writes them all", "dim"))
+        console.print(text(f"{hidden:,} more lines: --html FILE shows more", "dim"))
 
 
 def _file_summary(file: FileDiff) -> Text:
