@@ -249,7 +249,8 @@ class Run:
         runs = self.folder.parent
         self._snapshot = snapshot.take(Path.cwd(), name, destination, runs / snapshot.POOL, exclude=[runs])
         code = self._snapshot.record
-        self._watch = watch.Watch(destination, Path(code.get("top") or Path.cwd()), self._snapshot.held, runs)
+        top = Path(code.get("top") or Path.cwd())
+        self._watch = watch.Watch(destination, top, self._snapshot.held, runs, runs / snapshot.POOL)
         self._note_files_read()
         if code["kind"] == "none":
             self.say(f"The code of this run could not be kept: {code['error']}", style="yellow")

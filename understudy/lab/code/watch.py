@@ -19,6 +19,7 @@ from typing import Any
 
 from understudy.lab.code import secrets
 from understudy.lab.code.kept import READ_FILES, blob_id
+from understudy.lab.code.pool import Pool
 from understudy.lab.files import fingerprint, write_atomically
 from understudy.lab.journal import Journal
 
@@ -76,8 +77,8 @@ class Watch:
     snapshot holds, absolute path to content id.
     """
 
-    def __init__(self, code_folder: Path, top: Path, held: Mapping[str, str], runs: Path) -> None:
-        self._folder, self._top, self._held = code_folder, top.resolve(), held
+    def __init__(self, code_folder: Path, top: Path, held: Mapping[str, str], runs: Path, pool: Path) -> None:
+        self._folder, self._top, self._held, self._pool = code_folder, top.resolve(), held, pool
         self._passed_over = _passed_over(runs)
         self._snapshot_time = time.time()
         self._looked_at: set[str] = set()
@@ -126,9 +127,11 @@ class Watch:
         if secrets.is_secret_file(name):
             return {"left_out": "its name says that it holds secrets"}
         found = secrets.find(content)
-        kept = os.path.join(COPIES, blob_id(content))
+        blotted = secrets.blotted(content, found)
+        identity = blob_id(blotted)
+        kept = os.path.join(COPIES, identity)
         (self._folder / COPIES).mkdir(exist_ok=True)
-        write_atomically(self._folder / kept, secrets.blotted(content, found))
+        Pool(self._pool).put(f"{identity}.read", self._folder / kept, lambda path: write_atomically(path, blotted))
         self._copied += len(content)
         return {"kept": kept} | ({"left_out": "secrets, blotted out"} if found else {})
 
