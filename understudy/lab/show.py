@@ -1,11 +1,15 @@
 """One run on the terminal, with its curves."""
 
+import json
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from understudy.lab.code.kept import ReadFiles
 from understudy.lab.curves import THICK, THIN, Curve, draw, finite
 from understudy.lab.journal import read_metrics, series
 from understudy.lab.store import Record, read_record
@@ -17,7 +21,7 @@ PENS = (("cyan", THIN), ("magenta", THICK))  # for the training and the validati
 
 
 def show(folder: Path, console: Console) -> None:
-    """Prints a run: its configuration, code, data, parents, seeds, outcome, last metrics and curves."""
+    """Prints a run: configuration, code, data, parents, seeds, checks, outcome, last metrics and curves."""
     record = read_record(folder)
     console.print(text(f"{record.id}  {record.verb}  {record.status}  {age(record.created)} ago"), style="bold")
     if record.marks.bad:
@@ -47,6 +51,7 @@ def _sections(record: Record) -> list[tuple[str, dict[str, Any]]]:
         ("data", files),
         ("parents", {str(parent): "" for parent in data.get("parents", [])}),
         ("seeds", {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {}),
+        ("checks", _checks(record)),
         ("outcome", flat(data.get("outcome") or {})),
         ("last metrics", _last_metrics(record.folder / "metrics.jsonl")),
     ]
@@ -56,10 +61,33 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
     lines = {name: record.data.get(name) for name in ("cwd", "created", "ended", "error")}
     lines["argv"] = " ".join(map(str, record.data.get("argv", [])))
     lines["resumed"] = ", ".join(str(entry["time"]) for entry in record.data.get("resumed", []))
+    lines["repeats"] = record.data.get("rerun_of")
+    lines["verified"] = _verified(record.folder / "verified.json")
     lines["tags"] = ", ".join(record.marks.tags)
     lines["pinned"] = "yes: `understudy runs gc` keeps it" if record.marks.pinned else ""
     lines["note"] = record.note
     return {name: line for name, line in lines.items() if line}
+
+
+def _verified(path: Path) -> str:
+    """What came of the last `runs verify`."""
+    try:
+        told = json.loads(path.read_bytes())
+        when = age(datetime.fromtimestamp(told["time"]).astimezone())
+        compared = f"{told['lines']:,} lines of metrics, {told['checkpoints']:,} checkpoints"
+        verdict = "identical, bit for bit" if told["identical"] else f"differs from {told['difference']}"
+        return f"{verdict}; {compared}; {when} ago"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _checks(record: Record) -> dict[str, Any]:
+    """How many checks passed, and what the others found."""
+    checks = record.data.get("checks") or []
+    counts = Counter(check["verdict"] for check in checks)
+    failed = [check for check in checks if check["verdict"] == "failed"]
+    lines = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
+    return lines | {check["name"]: f"{check['measured']}; expected {check['expected']}" for check in failed}
 
 
 def _code(record: Record) -> dict[str, Any]:
@@ -70,7 +98,8 @@ def _code(record: Record) -> dict[str, Any]:
     if package.get("kind") in ("git", "copy", "none"):
         of_package = _kept(package, record.folder / "code", "understudy-")
         lines |= {f"understudy: {name}": line for name, line in of_package.items()}
-    return lines
+    read = [f"{path} ({entry['why']})" for path, entry in ReadFiles(record.folder / "code").entries.items()]
+    return lines | ({"read beside it": ", ".join(read)} if read else {})
 
 
 def _kept(code: dict[str, Any], folder: Path, prefix: str) -> dict[str, Any]:
