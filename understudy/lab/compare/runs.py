@@ -25,6 +25,7 @@ class ComparedRun:
     def __init__(self, record: Record, label: str) -> None:
         self.record = record
         self.label = label
+        self._curves: dict[str, tuple[list[int], list[float]]] = {}
 
     def __repr__(self) -> str:
         return f"ComparedRun({self.label!r})"
@@ -71,7 +72,9 @@ class ComparedRun:
 
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """The steps and the finite values of one metric."""
-        return finite(*series(self.rows, name))
+        if name not in self._curves:
+            self._curves[name] = finite(*series(self.rows, name))
+        return self._curves[name]
 
 
 def compared(folders: Sequence[Path]) -> list[ComparedRun]:
