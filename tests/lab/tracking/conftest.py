@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from understudy.lab.run import Run
-from understudy.lab.store import read_record
 from understudy.lab.tracking.address import Address, parse
 from understudy.lab.tracking.contents import batches
 from understudy.lab.tracking.store import Store, open_store, quiet_environment
@@ -190,10 +189,6 @@ def logged(here: Path) -> int:
     """How many lines the only run has in its journal."""
     journals = list((here / "runs").glob("*/metrics.jsonl"))
     return journals[0].read_bytes().count(b"\n") if journals else 0
-
-
-def status_of(folder: Path) -> str:
-    return read_record(folder).status
 
 
 class Server:

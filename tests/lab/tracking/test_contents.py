@@ -107,6 +107,7 @@ def test_parameters_and_tags(here: Path) -> None:
         "learner.learning_rate": "0.001",
         "data.data": '["a.txt"]',
     }
+    run.update(argv=["understudy", "pretrain", "--layers", "1"])
     change_marks(run.folder, bad="labels were shifted", tags=("baseline", "small"), pinned=True)
     set_note(run.folder, "too high a rate")
     found = tags(read_record(run.folder))
@@ -121,6 +122,7 @@ def test_parameters_and_tags(here: Path) -> None:
         "tags": "baseline, small",
         "pinned": "true",
         "mlflow.note.content": "too high a rate",
+        "command": "understudy pretrain --layers 1",
         "mlflow.source.name": "understudy pretrain",
         "mlflow.source.type": "LOCAL",
     }

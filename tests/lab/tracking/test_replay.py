@@ -30,7 +30,7 @@ from understudy.lab.run import Run
 from understudy.lab.store import read_record
 from understudy.lab.tracking.address import Address, TrackingError, parse
 from understudy.lab.tracking.contents import Batch, batches
-from understudy.lab.tracking.replay import replay
+from understudy.lab.tracking.replay import is_current, replay
 from understudy.lab.tracking.store import Store, open_store
 
 
@@ -203,16 +203,19 @@ def test_what_somebody_deleted_there_stays_deleted(store: Store, address: Addres
 def test_a_store_that_was_made_anew_gets_all_again(store: Store, here: Path, empty_store: Path) -> None:
     run = finished_run()
     replay(run.folder, store)
+    assert is_current(read_record(run.folder), store)
     other = here / "runs" / "mlflow.db"
     other.unlink()
     program = "import sys; from pathlib import Path; from understudy.lab.tracking.address import parse\n"
     program += (
         "from understudy.lab.tracking.replay import replay; from understudy.lab.tracking.store import open_store\n"
     )
-    program += "print(replay(Path(sys.argv[1]), open_store(parse(sys.argv[2]), Path('runs'))))"
+    program += "from understudy.lab.tracking.replay import is_current; from understudy.lab.store import read_record\n"
+    program += "folder, store = Path(sys.argv[1]), open_store(parse(sys.argv[2]), Path('runs'))\n"
+    program += "print(is_current(read_record(folder), store), replay(folder, store))"
     shutil.copyfile(empty_store, other)
     command = [sys.executable, "-c", program, str(run.folder), store.address.uri]
-    assert subprocess.run(command, capture_output=True, text=True).stdout == "sent\n"
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "False sent\n"
     assert stored_points(store.address.uri) == journal_points(run.folder)
 
 

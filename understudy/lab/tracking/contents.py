@@ -55,10 +55,10 @@ def tags(record: Record) -> dict[str, str]:
     """What is said of the run as a whole. MLflow's own names, where it has them, show in its page's own places."""
     data, marks = record.data, record.marks
     code = data.get("code") or {}
-    argv = " ".join(map(str, data.get("argv", [])))
     found = {
         RUN_TAG: record.id,
         "verb": record.verb,
+        "command": " ".join(map(str, data.get("argv", []))),
         "status": record.status,
         "commit": code.get("commit") or "",
         "dirty": str(code["dirty"]).lower() if "dirty" in code else "",
@@ -71,7 +71,7 @@ def tags(record: Record) -> dict[str, str]:
         "pinned": "true" if marks.pinned else "",
         "error": str(data.get("error") or ""),
         "mlflow.note.content": record.note,
-        "mlflow.source.name": argv,
+        "mlflow.source.name": f"understudy {record.verb}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": code.get("commit") or "",
     }

@@ -26,9 +26,7 @@ def replay(folder: Path, store: Store) -> Outcome:
         record = read_record(folder)
         if record.status == "broken":
             return "broken"
-        memory = read_memory(folder, store.address.masked)
-        if memory.experiment != store.identity:
-            memory = Memory(store.identity)
+        memory = _memory_of(folder, store)
         looks = contents.looks(folder)
         if memory.run and (memory.status, memory.files) == (record.status, looks):
             return "current"
@@ -43,10 +41,16 @@ def replay(folder: Path, store: Store) -> Outcome:
         return "sent"
 
 
-def is_current(record: Record, masked: str) -> bool:
-    """Whether the store at that masked URI had all of the run when it was last asked."""
-    memory = read_memory(record.folder, masked)
+def is_current(record: Record, store: Store) -> bool:
+    """Whether `store` has all of the run already, as far as is remembered; it is not asked."""
+    memory = _memory_of(record.folder, store)
     return bool(memory.run) and (memory.status, memory.files) == (record.status, contents.looks(record.folder))
+
+
+def _memory_of(folder: Path, store: Store) -> Memory:
+    """What is remembered of this very store: one that was made anew at the same address knows nothing."""
+    memory = read_memory(folder, store.address.masked)
+    return memory if memory.experiment == store.identity else Memory(store.identity)
 
 
 def _find_or_begin(record: Record, store: Store, memory: Memory) -> There:

@@ -55,7 +55,7 @@ def main(options: Options, console: Console) -> None:
 def _sync(store: Store, console: Console) -> float:
     """Brings the store up to date with runs that are new or have gone on; how many seconds that took."""
     began = time.monotonic()
-    folders = [record.folder for record in list_runs() if not is_current(record, store.address.masked)]
+    folders = [record.folder for record in list_runs() if not is_current(record, store)]
     if folders:
         done = replay_all(folders, store, console)
         for folder, reason in done.failed.items():
