@@ -110,6 +110,18 @@ def test_two_changes_in_one_tick_of_the_clock_are_both_seen(here: Path) -> None:
         assert [record.verb for record in list_runs()] == [f"v{number:03d}"]
 
 
+def test_a_run_is_trusted_only_when_its_clock_has_ticked(here: Path) -> None:
+    def trusted() -> bool:
+        return sqlite3.connect(RUNS / index.NAME).execute("SELECT seen FROM runs").fetchone()[0] != b""
+
+    make("20261123-1412-brave-otter")
+    list_runs()
+    assert not trusted()
+    time.sleep(index.TICK_SECONDS + 0.2)
+    list_runs()
+    assert trusted()
+
+
 def test_the_latest_are_the_end_of_all(here: Path) -> None:
     make_settled(40)
     make("20261125-0000-calm-heron", created="2020-01-01T00:00:00+00:00")

@@ -27,9 +27,12 @@ from understudy.lab.store import Record, means
 Test = Callable[[Record], bool]
 Fits = Callable[[Any], bool]
 
+WORD = re.compile(r"""[^\s()=!<>~"'][^\s()=!<>~]*""")
 TOKEN = re.compile(
     r"""\s*(?: (?P<operator> !=|<=|>=|=|<|>|~ ) | (?P<bracket> [()] )
-    | (?P<quoted> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' ) | (?P<word> [^\s()=!<>~"'][^\s()=!<>~]* ) )""",
+    | (?P<quoted> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' ) | (?P<word> """
+    + WORD.pattern
+    + ") )",
     re.VERBOSE | re.DOTALL,
 )
 ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
@@ -44,6 +47,15 @@ class Token:
     kind: str
     text: str
     start: int
+
+
+def is_query(text: str) -> bool:
+    """Whether a word of the command line is a query rather than the name of a run.
+
+    >>> is_query("status=failed"), is_query("not bad"), is_query("bad"), is_query("brave-otter")
+    (True, True, True, False)
+    """
+    return text.lower() in FLAGS or not WORD.fullmatch(text)
 
 
 def matching(query: str, records: Sequence[Record]) -> list[Record]:
@@ -63,6 +75,16 @@ def in_order(name: str, chosen: Sequence[Record], records: Sequence[Record]) -> 
     keyed = [(next(iter(field.read(record)), None), record) for record in chosen]
     present = [(value, record) for value, record in keyed if value is not None and value == value]  # nan has no place
     return [record for _, record in sorted(present, key=lambda pair: _rank(pair[0]))]
+
+
+def duration(text: str) -> float | None:
+    """The seconds that are written there; None where it is no duration.
+
+    >>> duration("90m"), duration("2d"), duration("2")
+    (5400.0, 172800.0, None)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.lower())
+    return float(found[1]) * SECONDS[found[2]] if found else None
 
 
 class _Parser:
@@ -212,11 +234,10 @@ class _Parser:
         return tests[operator]
 
     def _of_age(self, operator: str, token: Token) -> Fits:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", _unquoted(token).lower())
-        if not found or operator not in ORDER:
+        limit = duration(_unquoted(token))
+        if limit is None or operator not in ORDER:
             self._fail("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w", token)
-        limit, holds = float(found[1]) * SECONDS[found[2]], ORDER[operator]
-        return lambda age: holds(age, limit)
+        return lambda age: ORDER[operator](age, limit)
 
 
 def _unquoted(token: Token) -> str:

@@ -32,6 +32,15 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def counted(count: int, what: str) -> str:
+    """How many of something there are.
+
+    >>> counted(1, "run"), counted(3, "smaller run")
+    ('1 run', '3 smaller runs')
+    """
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def size_of(count: int) -> str:
     """Bytes for people.
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
+from understudy.lab.checkpoints import list_checkpoints
 from understudy.lab.config import from_dict
 from understudy.lab.errors import CheckpointError, ConfigError
 from understudy.lab.store import find_run
@@ -80,12 +81,6 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
     for old in list_checkpoints(run_folder)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return folder
-
-
-def list_checkpoints(run_folder: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
-    folders = [path.parent for path in (run_folder / "checkpoints").glob("step-*/state.json")]
-    return sorted(folders, key=lambda folder: (len(folder.name), folder.name))  # step-1000000 is the later one
 
 
 def find_checkpoint(path: Path) -> Path:

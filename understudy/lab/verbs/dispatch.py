@@ -19,12 +19,13 @@ class Command:
     """A command of `understudy runs`.
 
     `takes_run`: its first argument is a run, without which it can do nothing. `free_text`: the words after the run are
-    anything, a dash before them too.
+    anything, a dash before them too. `module` is where it lies if not in one of its own name.
     """
 
     meaning: str
     takes_run: bool = False
     free_text: bool = False
+    module: str = ""
 
 
 COMMANDS = {
@@ -36,6 +37,16 @@ COMMANDS = {
     "containing": Command("the runs whose code holds a commit, a line or a definition"),
     "report": Command("write report.html into a run's folder: everything about it on one page", takes_run=True),
     "note": Command("write a note on a run", takes_run=True, free_text=True),
+    "tag": Command("give a run tags", takes_run=True),
+    "untag": Command("take tags away", takes_run=True),
+    "pin": Command("keep runs from gc", takes_run=True),
+    "unpin": Command("take the pin away", takes_run=True),
+    "mark-bad": Command("say that the results of runs are not to be trusted, and why", takes_run=True, free_text=True),
+    "mark-good": Command("take that back", takes_run=True),
+    "export": Command("write runs into one archive", takes_run=True),
+    "import": Command("take in the runs of an archive", module="import_runs"),
+    "gc": Command("delete runs and leftovers; without --delete, say what would go and why"),
+    "disk": Command("what runs take on the disk"),
     "sync": Command("send runs to an MLflow store: what it lacks, nothing twice"),
     "ui": Command("MLflow's page on all runs"),
 }
@@ -55,7 +66,7 @@ def main(argv: Sequence[str], console: Console) -> int:
         raise UserError(f"`understudy runs {name}` needs the id of a run, such as brave-otter or last")
     if command.free_text and rest[0] not in ("-h", "--help"):
         rest = [rest[0], "--", *rest[1:]]
-    module = import_module(f"understudy.lab.verbs.{name.replace('-', '_')}")
+    module = import_module(f"understudy.lab.verbs.{command.module or name.replace('-', '_')}")
     return module.main(parse(module.Options, rest, f"understudy runs {name}"), console) or 0
 
 

@@ -1,0 +1,103 @@
+"""`understudy runs gc`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from understudy.lab.cleanup import Plan, carry_out, plan
+from understudy.lab.disk import freed
+from understudy.lab.errors import UserError
+from understudy.lab.query import duration, matching
+from understudy.lab.store import Record, list_runs, runs_folder
+from understudy.lab.table import RunsTable
+from understudy.lab.verbs.arguments import Query
+from understudy.lab.wording import counted, size_of, text
+
+MOST_SHOWN = 30
+
+
+@dataclass
+class Options:
+    """Says which runs and leftovers would be deleted, what that frees, and why others stay; --delete does it.
+
+    Runs go only where a query, --keep or --older-than names them; of several of these all must hold. Never deleted are
+    runs that are running, pinned, or built upon by one that stays. Leftovers are what killed processes half wrote, code
+    that no run has any more, and tokenized data that nobody has read for 30 days.
+    """
+
+    query: Query = ()
+    keep: int | None = None
+    """Keep the newest of the runs that fit, this many, and delete the others."""
+    older_than: str = ""
+    """Delete runs that began longer ago than this: 12h, 30d, 8w."""
+    checkpoints: bool = False
+    """Delete the checkpoints before the last, too, of runs that stay, are not pinned, and that none builds upon."""
+    delete: bool = False
+    """Do it. Without this nothing is changed."""
+
+
+def main(options: Options, console: Console) -> None:
+    """See `Options`."""
+    folder, records = runs_folder(), list_runs()
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} to clean up")
+    found = plan(folder, records, _chosen(options, records), options.checkpoints)
+    size = size_of(freed(found.paths()))
+    _tell(found, console)
+    if not found.paths():
+        console.print("Nothing to delete.")
+    elif options.delete:
+        for line in carry_out(found):
+            console.print(text(line, "yellow"), soft_wrap=True)
+        console.print(f"{size} freed.")
+    else:
+        console.print(f"{size} would come free. Nothing is deleted yet: add --delete.", style="bold")
+
+
+def _chosen(options: Options, records: Sequence[Record]) -> list[Record]:
+    if not (options.query or options.older_than or options.keep is not None):
+        return []
+    chosen = list(records)
+    if options.query:
+        chosen = matching(" ".join(options.query), chosen)
+    if options.keep is not None:
+        if options.keep < 0:
+            raise UserError(f"--keep {options.keep} is out of range; expected 0 or more")
+        chosen = chosen[: max(0, len(chosen) - options.keep)]
+    if options.older_than:
+        seconds = duration(options.older_than)
+        if seconds is None:
+            raise UserError(f"--older-than {options.older_than} is no duration; expected one such as 12h, 30d or 8w")
+        chosen = [record for record in chosen if record.facts.created < time.time() - seconds]
+    return chosen
+
+
+def _tell(found: Plan, console: Console) -> None:
+    if found.runs:
+        console.print(f"To delete: {counted(len(found.runs), 'run')}\n", style="bold")
+        console.print(RunsTable(found.runs[-MOST_SHOWN:]))
+        _more(len(found.runs), console)
+    if found.stay:
+        console.print(f"\n{counted(len(found.stay), 'run')} would fit, but stay:", style="bold")
+        _list([f"{record.id}: {reason}" for record, reason in found.stay], console)
+    if found.checkpoints:
+        console.print(f"\nTo delete: {counted(len(found.checkpoints), 'checkpoint')}", style="bold")
+        _list([f"{path.parent.parent.name} {path.name}" for path in found.checkpoints], console)
+    if found.leftovers:
+        console.print(f"\nTo delete: {counted(len(found.leftovers), 'leftover')}", style="bold")
+        _list([f"{leftover.path}: {leftover.reason}" for leftover in found.leftovers], console)
+    if found.paths() or found.stay:
+        console.print()
+
+
+def _list(lines: Sequence[str], console: Console) -> None:
+    for line in lines[:MOST_SHOWN]:
+        console.print(text(f"  {line}"), soft_wrap=True)
+    _more(len(lines), console)
+
+
+def _more(count: int, console: Console) -> None:
+    if count > MOST_SHOWN:
+        console.print(f"  and {count - MOST_SHOWN} more", style="dim")
