@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 
 from understudy.lab.run import Run
-from understudy.training.checks.base import Check, Setup, Verdict, run_checks
+from understudy.training.checks.base import Check, Setup, Verdict, run_checks, untouched
 from understudy.training.checks.data import DataComplete, DocumentStarts, LabelAlignment, RandomStreams, ReplyMask
 from understudy.training.checks.leaks import GradientReach, LeakOverBatch, LeakOverDocuments, LeakOverTime
 from understudy.training.checks.model import CachedLogits, DeadUnits, InitialLoss, InputsMatter, TiedWeights
 from understudy.training.checks.overlap import TrainValidOverlap
+from understudy.training.checks.probes import probe, twin
 from understudy.training.checks.steps import (
     Accumulation,
     GradientsFresh,
@@ -21,7 +22,9 @@ from understudy.training.checks.steps import (
 from understudy.training.checks.whole import EvaluationLeavesNoTrace, OverfitOneBatch, ResumeEquivalence
 
 SECONDS = 4.0
-"""No check begins later than this: they may take 3% of a run of three minutes, and the last one takes a while."""
+"""No check begins later than this in a run of minutes: they may take 3% of three, and the last one takes a while."""
+SHARE = 0.01
+"""Of a longer run the checks may take so much of its time, as two steps on a small batch foretell it."""
 
 # In the order of what they find for the time they take: where the model is large, the last ones are left out.
 START: tuple[Check, ...] = (
@@ -60,10 +63,22 @@ def check_start(setup: Setup, run: Run) -> None:
     What fails is told, and the training goes on: whether a finding matters is for people to say.
     """
     began = time.perf_counter()
-    verdicts = run_checks(START, setup, SECONDS)
+    verdicts = run_checks(START, setup, max(SECONDS, SHARE * _seconds_of_training(setup)))
     run.update(check_seconds=round(time.perf_counter() - began, 3))
     keep(verdicts, run)
     tell(verdicts, run)
+
+
+def _seconds_of_training(setup: Setup) -> float:
+    """About how long the training will take."""
+    with untouched(setup.learner.device):
+        learner, batch = twin(setup.learner, micro_batch_size=0), probe(setup)
+        learner.step(batch)  # the first one takes longer
+        began = time.perf_counter()
+        learner.step(batch)
+        seconds = time.perf_counter() - began
+    positions = setup.learner.config.steps * setup.batches.batch_size * setup.batches.context
+    return seconds * positions / batch.inputs_BT.size / setup.learner.world.size
 
 
 def keep(verdicts: Sequence[Verdict], run: Run) -> None:
