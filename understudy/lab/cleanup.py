@@ -64,7 +64,8 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     old = _old_checkpoints(staying, needed.keys()) if checkpoints else []
     leftovers = [*_beside_runs(folder, records), *_in_runs(staying)]
     leftovers += _unlinked_code(folder / POOL, runs)
-    return Plan(runs, [(known[name], reason) for name, reason in reasons.items()], old, leftovers)
+    stay = [(record, reasons[record.id]) for record in chosen if record.id in reasons]
+    return Plan(runs, stay, old, leftovers)
 
 
 def carry_out(plan: Plan) -> Iterator[str]:

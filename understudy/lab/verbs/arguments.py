@@ -25,7 +25,14 @@ RunReferences = Annotated[
     ),
 ]
 Words = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")]
-Query = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="QUERY")]
+Query = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(
+        metavar="[QUERY]",
+        help='Which runs, such as "verb=finetune and not bad": see `understudy runs list --help`.',
+        help_behavior_hint="",
+    ),
+]
 QUERY_OR_ID = "A run: its id or any beginning of it, its words, the path of its folder, last, or last:VERB; or a query."
 RunsReference = Annotated[str, tyro.conf.arg(metavar="ID|QUERY", help=QUERY_OR_ID)]
 RunsReferences = Annotated[

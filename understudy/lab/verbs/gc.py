@@ -78,26 +78,23 @@ def _tell(found: Plan, console: Console) -> None:
     if found.runs:
         console.print(f"To delete: {counted(len(found.runs), 'run')}\n", style="bold")
         console.print(RunsTable(found.runs[-MOST_SHOWN:]))
-        _more(len(found.runs), console)
-    if found.stay:
-        console.print(f"\n{counted(len(found.stay), 'run')} would fit, but stay:", style="bold")
-        _list([f"{record.id}: {reason}" for record, reason in found.stay], console)
-    if found.checkpoints:
-        console.print(f"\nTo delete: {counted(len(found.checkpoints), 'checkpoint')}", style="bold")
-        _list([f"{path.parent.parent.name} {path.name}" for path in found.checkpoints], console)
-    if found.leftovers:
-        console.print(f"\nTo delete: {counted(len(found.leftovers), 'leftover')}", style="bold")
-        _list([f"{leftover.path}: {leftover.reason}" for leftover in found.leftovers], console)
-    if found.paths() or found.stay:
-        console.print()
+        _end(len(found.runs), console)
+    stay = [f"{record.id}: {reason}" for record, reason in found.stay]
+    checkpoints = [f"{path.parent.parent.name} {path.name}" for path in found.checkpoints]
+    leftovers = [f"{leftover.path}: {leftover.reason}" for leftover in found.leftovers]
+    _list(f"{counted(len(stay), 'run')} would fit, but stay:", stay, console)
+    _list(f"To delete: {counted(len(checkpoints), 'checkpoint')}", checkpoints, console)
+    _list(f"To delete: {counted(len(leftovers), 'leftover')}", leftovers, console)
 
 
-def _list(lines: Sequence[str], console: Console) -> None:
-    for line in lines[:MOST_SHOWN]:
-        console.print(text(f"  {line}"), soft_wrap=True)
-    _more(len(lines), console)
+def _list(title: str, lines: Sequence[str], console: Console) -> None:
+    if lines:
+        console.print(title, style="bold")
+        for line in lines[:MOST_SHOWN]:
+            console.print(text(f"  {line}"), soft_wrap=True)
+        _end(len(lines), console)
 
 
-def _more(count: int, console: Console) -> None:
-    if count > MOST_SHOWN:
-        console.print(f"  and {count - MOST_SHOWN} more", style="dim")
+def _end(count: int, console: Console) -> None:
+    more = f"  and {count - MOST_SHOWN} more\n" if count > MOST_SHOWN else ""
+    console.print(more, style="dim")

@@ -9,6 +9,7 @@ from understudy.lab.query import in_order, matching
 from understudy.lab.store import LATEST, Record, latest_runs, list_runs, runs_folder
 from understudy.lab.table import RunsTable
 from understudy.lab.verbs.arguments import Query
+from understudy.lab.wording import counted
 
 
 @dataclass
@@ -66,6 +67,6 @@ def _chosen(options: Options) -> tuple[list[Record], int]:
 
 
 def _left_out(options: Options, count: int) -> str:
-    which = "older" if not (options.sort or options.reverse) else "more"
-    again = " ".join(("understudy runs", *(["list", f'"{" ".join(options.query)}"'] if options.query else [])))
-    return f"{count} {which} runs: `{again} --all` lists them.\n"
+    if options.query or options.sort or options.reverse:
+        return f"{counted(count, 'more run')}: --all lists them.\n"
+    return f"{counted(count, 'older run')}: `understudy runs --all` lists them.\n"
