@@ -117,6 +117,7 @@ def test_secrets_in_what_is_read_stay_out(repository: Path) -> None:
         """,
     )
     found = entries(folder)
+    assert found[".env"]["id"] == "not recorded"
     assert found[".env"]["left_out"] == "its name says that it holds secrets"
     assert found["config.ignored"]["left_out"] == "secrets, blotted out"
     everything = b"".join(path.read_bytes() for path in (repository / "runs").rglob("*") if path.is_file())

@@ -119,7 +119,9 @@ class Watch:
             content = Path(path).read_bytes()
             if held == blob_id(content, held):
                 return
-            entry |= {"id": blob_id(content, held), **self._copy(name, content)}
+            # Not even the hash of a file of secrets: a short password can be guessed from it.
+            identity = "not recorded" if secrets.is_secret_file(name) else blob_id(content, held)
+            entry |= {"id": identity, **self._copy(name, content)}
         self._noted += 1
         Journal(self._folder / READ_FILES).append(entry)
 
