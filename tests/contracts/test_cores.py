@@ -107,3 +107,18 @@ def test_an_old_state_can_be_gone_on_from_again(core):
     core(x_BTD[:, 6:], state)
     again, _ = core(x_BTD[:, 4:10], state)
     assert torch.equal(first, again)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_repeated_state_goes_on_like_the_one_it_came_from(core, ragged):
+    x_BTD, then_BTD = sequence(7), sequence(8, 4)
+    reset_BT = None
+    if ragged:
+        reset_BT = torch.zeros(BATCH, TIME, dtype=torch.bool)
+        reset_BT[1, 5] = True
+    _, state = core(x_BTD, core.initial_state(BATCH, TIME + 4), reset_BT)
+    thrice = core.repeated(state, 3)
+    many, _ = core(then_BTD.repeat_interleave(3, dim=0), thrice)
+    once, _ = core(then_BTD, state)  # a cache that the copies had shared would have been written over
+    torch.testing.assert_close(many, once.repeat_interleave(3, dim=0), rtol=0, atol=1e-10)

@@ -130,6 +130,10 @@ class Core(nn.Module):
         """A fresh state for `batch_size` rows that will see at most `max_len` steps (default: the context)."""
         raise NotImplementedError
 
+    def repeated(self, state: Any, times: int) -> Any:
+        """A state in which each row of `state` stands so many times in a row; what it came from stays as it was."""
+        raise NotImplementedError
+
     def set_dropout(self, share: float) -> None:
         """Drop this share of activations in training from now on."""
         check_dropout(share)

@@ -62,6 +62,10 @@ class LSTM(Core):
         zeros_LBD = parameter.new_zeros(self.rnn.num_layers, batch_size, self.rnn.hidden_size)
         return LSTMState(zeros_LBD, zeros_LBD.clone())
 
+    def repeated(self, state: LSTMState, times: int) -> LSTMState:
+        """See `Core.repeated`."""
+        return LSTMState(*(part.repeat_interleave(times, dim=1) for part in state))
+
     def forward(
         self, x_BTD: Tensor, state: LSTMState | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, LSTMState | None]:

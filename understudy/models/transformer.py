@@ -4,11 +4,14 @@ Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head s
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from understudy.lab.errors import TooLongError
 from understudy.models.attention import Attention, episodes_in, zero_bias
@@ -47,6 +50,8 @@ class Transformer(Core):
         self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
         self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
         self._rotations: tuple[Tensor, Tensor] | None = None
+        self.checkpoint_activations = False
+        """Whether training keeps only what enters each block, and computes the rest again in the backward pass."""
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
         """An empty cache with room for `max_len` tokens a row (default: the context)."""
@@ -66,6 +71,16 @@ class Transformer(Core):
         keys, values = (weight.new_zeros(shape, dtype=dtype) for _ in range(2))
         return Cache(keys, values, length_B, recent)
 
+    def repeated(self, state: Cache, times: int) -> Cache:
+        """See `Core.repeated`."""
+        return replace(
+            state,
+            keys_LBHSK=state.keys_LBHSK.repeat_interleave(times, dim=1),
+            values_LBHSK=state.values_LBHSK.repeat_interleave(times, dim=1),
+            length_B=state.length_B.repeat_interleave(times),
+            recent=tuple(recent_BRD.repeat_interleave(times, dim=0) for recent_BRD in state.recent),
+        )
+
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:
@@ -81,12 +96,19 @@ class Transformer(Core):
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.recent)
         x_BTD = self.norm_in(self.drop(self._withpositions(x_BTD, layout)))
+        run = self._block_runner(kept=state is not None)
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
-            x_BTD = block(x_BTD, layout, cached, write)
+            x_BTD = run(block, x_BTD, layout, cached, write)
         if state is not None:
             state = replace(state, recent=tuple(layout.recent.after))
         return self.norm_out(x_BTD), state
+
+    def _block_runner(self, kept: bool) -> Callable[..., Tensor]:
+        """How a block is called: as it is, or so that the backward pass computes it once more (Chen 2016)."""
+        if not self.checkpoint_activations or kept or not torch.is_grad_enabled():
+            return lambda block, *inputs: block(*inputs)
+        return partial(checkpoint, use_reentrant=False)
 
     def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> Layout:
         if reset_BT is None:
