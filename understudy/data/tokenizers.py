@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer as Engine
@@ -33,9 +33,11 @@ class Tokenizer(ABC):
         vocab_size: number of ids, special tokens included.
         special: the id of each of SPECIALS; they follow the ordinary vocabulary.
         token_bytes: int32 [vocab_size], the bytes of text that each token stands for; 0 for special tokens.
+        lossless: whether any text comes back as it was. Where not, `token_bytes` cannot tell how long a text was.
     """
 
     kind: str  # names the implementation in the saved file
+    lossless: ClassVar[bool] = True
 
     def __init__(self, vocabulary: Sequence[bytes]) -> None:
         self.special = {name: len(vocabulary) + i for i, name in enumerate(SPECIALS)}
@@ -54,6 +56,10 @@ class Tokenizer(ABC):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; special tokens are skipped and bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self._bytes[i] for i in ids).decode("utf-8", "replace")
+
+    def stream(self) -> "TextStream":
+        """Turns ids, as they come one by one, into the text that `decode` gives for them all."""
+        return StreamDecoder(self)
 
     def bytes_of(self, token: int) -> bytes:
         """The bytes that one token stands for; nothing for a special token."""
@@ -127,7 +133,8 @@ class BPETokenizer(Tokenizer):
 
     def __init__(self, vocabulary: list[str], merges: list[tuple[str, str]]) -> None:
         byte_of = {character: bytes([byte]) for byte, character in enumerate(_byte_characters())}
-        super().__init__([b"".join(byte_of[character] for character in token) for token in vocabulary])
+        # Characters that stand for no byte occur in the names of tokens that others have added to a vocabulary.
+        super().__init__([b"".join(byte_of.get(c) or c.encode() for c in token) for token in vocabulary])
         self._vocabulary = vocabulary
         self._merges = merges
         self._engine = Engine(BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=merges))
@@ -177,8 +184,20 @@ class BPETokenizer(Tokenizer):
         return cls(definition["vocabulary"], [(first, second) for first, second in definition["merges"]])
 
 
-class StreamDecoder:
-    """Turns ids, as they come one by one, into text that can be shown: a character appears when it is whole.
+class TextStream(ABC):
+    """Text that can be shown while its ids come one by one."""
+
+    @abstractmethod
+    def feed(self, token: int) -> str:
+        """The text that this token completes, which may be none."""
+
+    @abstractmethod
+    def finish(self) -> str:
+        """What was begun and not completed; the stream starts anew."""
+
+
+class StreamDecoder(TextStream):
+    """The stream of a tokenizer whose tokens are bytes: a character appears when it is whole.
 
     >>> decoder = StreamDecoder(ByteTokenizer())
     >>> [decoder.feed(token) for token in "é!".encode()]
@@ -200,7 +219,10 @@ class StreamDecoder:
         return self._decoder.decode(b"", final=True)
 
 
-KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (ByteTokenizer, BPETokenizer)}
+def _kinds() -> dict[str, type[Tokenizer]]:
+    from understudy.data.gpt1_tokenizer import GPT1Tokenizer
+
+    return {kind.kind: kind for kind in (ByteTokenizer, BPETokenizer, GPT1Tokenizer)}
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -214,7 +236,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         definition = json.loads(path.read_text(encoding="utf-8"))
         if tuple(definition["specials"]) != SPECIALS:
             raise CheckpointError(f"{path} has the special tokens {definition['specials']}; expected {list(SPECIALS)}")
-        return KINDS[definition["kind"]].from_definition(definition)
+        return _kinds()[definition["kind"]].from_definition(definition)
     except OSError as error:
         raise CheckpointError(
             f"no tokenizer at {path} ({error.strerror}); expected a run's or checkpoint's folder"

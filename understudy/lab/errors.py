@@ -36,6 +36,14 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, incomplete or of another shape."""
 
 
+class HubError(UserError):
+    """Something that the Hub does not give, or that cannot be fetched from here."""
+
+
+class MissingPackageError(UserError):
+    """A package that only some of the work needs, and that is not installed."""
+
+
 class DivergedError(UserError):
     """A training whose loss or weights are no longer numbers."""
 

@@ -1,0 +1,1 @@
+"""Small stand-ins for the published checkpoints, made on the spot: vocabularies, weights, files in each layout."""
