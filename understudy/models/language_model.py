@@ -43,9 +43,17 @@ class LanguageModel(nn.Module):
         """See `Core.initial_state`."""
         return self.core.initial_state(batch_size, max_len)
 
-    def hidden(self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The core's output y_BTD before the head, and the state after."""
-        return self.core(self.embedding(ids_BT), state, reset_BT)
+    def hidden(
+        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, types_BT: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """The core's output y_BTD before the head, and the state after.
+
+        `types_BT` names a token beside each token, such as the one of who speaks; its vector is added (Radford 2018).
+        """
+        x_BTD = self.embedding(ids_BT)
+        if types_BT is not None:
+            x_BTD = x_BTD + self.embedding(types_BT)
+        return self.core(x_BTD, state, reset_BT)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for hidden vectors of shape (..., D)."""
@@ -56,9 +64,11 @@ class LanguageModel(nn.Module):
         logits = self.logits(hidden)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def forward(self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
-        """logits_BTV for the token after each of `ids_BT`, and the state after."""
-        hidden_BTD, state = self.hidden(ids_BT, state, reset_BT)
+    def forward(
+        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, types_BT: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """logits_BTV for the token after each of `ids_BT`, and the state after; see `hidden`."""
+        hidden_BTD, state = self.hidden(ids_BT, state, reset_BT, types_BT)
         return self.logits(hidden_BTD), state
 
     def set_dropout(self, share: float) -> None:
