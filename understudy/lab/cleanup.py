@@ -60,7 +60,8 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     needed = ancestors(known.keys() - going, known)
     reasons |= {parent: f"{child} builds on it" for parent, child in needed.items() if parent in going}
     runs = [record for record in chosen if record.id not in reasons]
-    staying = [record for record in records if record.id not in {run.id for run in runs}]
+    going = {record.id for record in runs}
+    staying = [record for record in records if record.id not in going]
     old = _old_checkpoints(staying, needed.keys()) if checkpoints else []
     leftovers = [*_beside_runs(folder, records), *_in_runs(staying)]
     leftovers += _unlinked_code(folder / POOL, runs)

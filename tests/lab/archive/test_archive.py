@@ -324,19 +324,20 @@ def twice_listed() -> Path:
     return tar(entry(LIST_NAME, listed([*GOOD, GOOD[1]])), *in_run(GOOD))
 
 
+EVIL = f"/tmp/evil-{os.getpid()}"
 LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
 ATTACKS: dict[str, tuple[Callable[[], Path], str]] = {
     "up": (with_file("../../evil"), "leads out of the run's folder"),
     "up inside": (with_file("a/../../evil"), "leads out of the run's folder"),
-    "absolute": (with_file("/tmp/evil"), "leads out of the run's folder"),
+    "absolute": (with_file(EVIL), "leads out of the run's folder"),
     "empty part": (with_file("a//b"), "leads out of the run's folder"),
     "dot": (with_file("./a"), "leads out of the run's folder"),
     "nul": (with_file("a\0b"), "leads out of the run's folder"),
     "up, unlisted": (lambda: tar(*good(), entry("../evil", b"x")), "'../evil', which is not on its list"),
-    "absolute, unlisted": (lambda: tar(*good(), entry("/tmp/evil", b"x")), "'/tmp/evil', which is not on its list"),
+    "absolute, unlisted": (lambda: tar(*good(), entry(EVIL, b"x")), f"'{EVIL}', which is not on its list"),
     "id up": (with_id(".."), "which is no name for a run's folder"),
     "id path": (with_id("a/b"), "which is no name for a run's folder"),
-    "id absolute": (with_id("/tmp/evil"), "which is no name for a run's folder"),
+    "id absolute": (with_id(EVIL), "which is no name for a run's folder"),
     "id hidden": (with_id(".code"), "which is no name for a run's folder"),
     "id cache": (with_id("cache"), "which is no name for a run's folder"),
     "id index": (with_id("index.sqlite"), "which is no name for a run's folder"),
@@ -417,7 +418,7 @@ def test_nothing_of_an_archive_is_trusted(attack: str, there: Path, here: Path) 
         unpack(path, there)
     assert "\n" not in str(caught.value)
     assert sorted(here.rglob("*")) == before
-    assert not Path("/tmp/evil").exists()
+    assert not Path(EVIL).exists()
 
 
 def test_a_good_archive_made_by_hand(there: Path) -> None:
