@@ -101,8 +101,11 @@ def stored_points(uri: str) -> list[Point]:
 
     engine = sqlalchemy.create_engine(parse(uri).uri, poolclass=sqlalchemy.pool.NullPool)
     with engine.connect() as connection:
-        if not sqlalchemy.inspect(connection).has_table("metrics"):
-            return []
+        tables = sqlalchemy.inspect(connection)
+        if not tables.has_table("metrics") or "is_nan" not in {
+            column["name"] for column in tables.get_columns("metrics")
+        }:
+            return []  # MLflow is still at making its tables
         rows = connection.execute(sqlalchemy.text("SELECT key, timestamp, step, value, is_nan FROM metrics")).all()
     return sorted((row[0], row[1], row[2], row[3], bool(row[4])) for row in rows)
 

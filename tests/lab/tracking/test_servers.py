@@ -110,7 +110,9 @@ def assert_survives(stop: Callable[[], None], start: Callable[[], None], train: 
     eventually(lambda: len(stored_points(rows)) > 50)
     stop()
     before = logged(here)
-    eventually(lambda: logged(here) > before + 200)
+    console = run_of(here) / "console.log"
+    eventually(lambda: console.exists() and "tracking:" in console.read_text())
+    eventually(lambda: logged(here) > before + 50)
     assert process.poll() is None
     start()
     there = len(stored_points(rows))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lab.tracking.conftest import client, finished_run, free_port, journal_points, only_run, stored_points
+from lab.tracking.conftest import client, eventually, finished_run, free_port, journal_points, only_run, stored_points
 from understudy.lab.errors import UserError
 from understudy.lab.tracking.address import Address
 from understudy.lab.verbs import dispatch
@@ -153,7 +153,7 @@ def test_the_page_shows_the_runs_until_ctrl_c(
     for one in (process, second):
         one.send_signal(signal.SIGINT)
     assert [process.wait(), second.wait()] == [0, 0]
-    assert not [command for command in commands() if str(address.file) in command]
+    eventually(lambda: not [command for command in commands() if str(address.file) in command], seconds=10)
 
 
 def commands() -> list[str]:

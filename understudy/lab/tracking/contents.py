@@ -115,12 +115,6 @@ def batches(journal: Path, start: int) -> Iterator[Batch]:
             yield Batch(points, end)
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint of a run; its state.json is written last."""
-    whole = [path.parent for path in (folder / "checkpoints").glob("step-*/state.json")]
-    return max(whole, key=lambda path: (len(path.name), path.name), default=None)
-
-
 def looks(folder: Path) -> dict[str, list[int]]:
     """Size and time of change of each file that a store shows something of."""
     found = {}

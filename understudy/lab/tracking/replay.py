@@ -8,6 +8,7 @@ is there twice. The same holds when tracking.json is lost.
 from pathlib import Path
 from typing import Literal
 
+from understudy.lab.checkpoints import list_checkpoints
 from understudy.lab.store import Record, read_record
 from understudy.lab.tracking import contents
 from understudy.lab.tracking.memory import Memory, alone, read_memory, remember
@@ -56,10 +57,9 @@ def _memory_of(folder: Path, store: Store) -> Memory:
 def _find_or_begin(record: Record, store: Store, memory: Memory) -> There:
     run = store.find_run(record.id, memory.run)
     if run is None:
-        memory.offset, memory.files, memory.checkpoint = 0, {}, ""
         run = store.begin_run(record.id, contents.times(record)[0])
-    if memory.run != run.id:
-        memory.run = run.id
+    if memory.run != run.id:  # what was sent before went to another
+        memory.run, memory.offset, memory.files, memory.checkpoint = run.id, 0, {}, ""
         remember(record.folder, store.address.masked, memory)
     return run
 
@@ -80,10 +80,10 @@ def _send_what_stays(record: Record, store: Store, run: There, memory: Memory, l
     for name in contents.ARTIFACTS:
         if name in looks and memory.files.get(name) != looks[name]:
             store.add_file(run, record.folder / name)
-    checkpoint = contents.last_checkpoint(record.folder)
-    if checkpoint is not None and checkpoint.name != memory.checkpoint:
+    checkpoints = list_checkpoints(record.folder)
+    if checkpoints and checkpoints[-1].name != memory.checkpoint:
+        last = checkpoints[-1]
         words = record.id.split("-", 2)[-1]
-        files = [checkpoint / name for name in MODEL_FILES if (checkpoint / name).exists()]
-        step = int(checkpoint.name.removeprefix("step-"))
-        store.add_model(run, f"{words}-{checkpoint.name}", step, files)
-        memory.checkpoint = checkpoint.name
+        files = [last / name for name in MODEL_FILES if (last / name).exists()]
+        store.add_model(run, f"{words}-{last.name}", int(last.name.removeprefix("step-")), files)
+        memory.checkpoint = last.name
