@@ -243,6 +243,7 @@ def test_almost_no_heat_takes_the_likeliest():
         (SamplingConfig(min_p=2.0), "--min-p 2.0"),
         (SamplingConfig(repetition_penalty=0.0), "--repetition-penalty 0.0 is out of range; expected 0.001 to 1000"),
         (SamplingConfig(repetition_penalty=5000.0), "--repetition-penalty 5000"),
+        (SamplingConfig(no_repeat_ngram=-1), "--no-repeat-ngram -1 is out of range; expected 0 to 1e"),
         (SamplingConfig(max_tokens=0), "--max-tokens 0 is out of range; expected 1 to 1e"),
         (SamplingConfig(sampling_seed=-1), "--sampling-seed -1 is out of range; expected 0 to"),
         (SamplingConfig(sampling_seed=2**64), f"--sampling-seed {2**64} is out of range"),
@@ -257,6 +258,17 @@ def test_numbers_out_of_range_are_named(config, words):
 
 
 def test_numbers_in_range_pass():
-    for config in (SamplingConfig(), PLAIN, SamplingConfig(0.0, 0, 1e-9, 1.0, 1e3, 1, ("x",), 2**63 - 1)):
+    for config in (SamplingConfig(), PLAIN, SamplingConfig(0.0, 0, 1e-9, 1.0, 1e3, 3, 1, ("x",), 2**63 - 1)):
         assert config.checked() is config
         make_generator(config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_banned_tokens_never_come_and_the_others_share_their_place(temperature):
+    config = SamplingConfig(temperature=temperature)
+    banned_BV = torch.tensor([[token in (2, 6) for token in range(len(SCORES))]]).repeat(DRAWS, 1)
+    ids_B = draw(torch.tensor([SCORES]).repeat(DRAWS, 1), config, torch.Generator().manual_seed(4), None, banned_BV)
+    counts = torch.bincount(ids_B, minlength=len(SCORES)).tolist()
+    left = [-math.inf if token in (2, 6) else score for token, score in enumerate(SCORES)]
+    assert counts[2] == counts[6] == 0
+    assert chi_squared_p(counts, exact(config, left, [False] * len(SCORES))) > 1e-3

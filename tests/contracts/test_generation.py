@@ -1,5 +1,7 @@
 """What generation promises: with a cache, in ragged batches, it says what the plain path says, token for token."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -54,6 +56,28 @@ def test_a_ragged_batch_says_what_each_prompt_says_alone_without_a_cache(model, 
 def test_a_seed_draws_the_same_with_a_cache_and_without(model, config):
     for prompt in RAGGED[:3]:
         assert generate(model, BYTES, [prompt], config) == generate_plain(model, BYTES, [prompt], config)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.text("abc é<|>", max_size=20), min_size=1, max_size=4), st.sampled_from([1, 2, 3]))
+def test_no_run_of_tokens_comes_twice_where_that_is_asked_for(model, sayings, n):
+    config = SamplingConfig(temperature=0.0, max_tokens=20, no_repeat_ngram=n)
+    batch = [render_prompt([Message("assistant", "oh my"), Message("user", said)], BYTES) for said in sayings]
+    replies = generate(model, BYTES, batch, config)
+    assert replies == generate_plain(model, BYTES, batch, config)
+    for reply in replies:
+        runs = [tuple(said[i : i + n]) for said in (b"oh my", reply.ids) for i in range(len(said) - n + 1)]
+        ordinary = [run for run in runs if max(run) < END - 4]
+        assert len(ordinary) == len(set(ordinary))
+
+
+def test_models_say_runs_twice_where_nothing_keeps_them_from_it(sharp_model):
+    """Else the test above proves nothing."""
+    config = SamplingConfig(temperature=0.0, max_tokens=60)
+    replies = generate(sharp_model("gpt1", says=()), BYTES, RAGGED, config)
+    kept = generate(sharp_model("gpt1", says=()), BYTES, RAGGED, replace(config, no_repeat_ngram=3))
+    assert any(len(set(zip(r.ids, r.ids[1:], r.ids[2:], strict=False))) < len(r.ids) - 2 for r in replies)
+    assert all(len(set(zip(r.ids, r.ids[1:], r.ids[2:], strict=False))) == len(r.ids) - 2 for r in kept)
 
 
 def test_a_penalty_never_falls_on_special_tokens(kind, sharp_model):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from understudy.acting.repetition import Said, own_turns
 from understudy.acting.sampling import SamplingConfig, draw, make_generator
 from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.lab.errors import TooLongError
@@ -56,16 +57,20 @@ def decode(
     generator: torch.Generator | None = None,
     seen_BV: Tensor | None = None,
     room: Sequence[int] = (),
+    said: Said | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Any]]:
     """Without end: the next ids_B, the scores_BV that they were drawn from, and the state before they are fed.
 
-    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here. `room` says how many more
-    tokens each row's state can hold; a full row is emptied, and what comes from it then means nothing.
+    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here, and `said` is told of them
+    too. `room` says how many more tokens each row's state can hold; a full row is emptied, and what comes from it then
+    means nothing.
     """
     ordinary = model.vocab_size - len(SPECIALS)
     for fed in count():
-        ids_B = draw(scores_BV, config, generator, seen_BV)
+        ids_B = draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None)
         yield ids_B, scores_BV, state
+        if said:
+            said.add(ids_B.tolist())
         if seen_BV is not None:
             seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
         full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
@@ -88,6 +93,13 @@ def seen_tokens(
         row_V[list(prompt)] = True
     seen_BV[:, list(tokenizer.special.values())] = False
     return seen_BV
+
+
+def said_before(prompts: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig) -> Said | None:
+    """What each prompt holds of the model's own replies; None where nothing keeps them from coming again."""
+    if not config.no_repeat_ngram:
+        return None
+    return Said([own_turns(prompt, tokenizer) for prompt in prompts], config.no_repeat_ngram, tokenizer)
 
 
 def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:
@@ -115,7 +127,8 @@ def generate(
     scores_BV, state = prefill(model, prompts, slots)
     generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, tokenizer, config)
     room = [slots - len(prompt) for prompt in prompts]
-    for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room):
+    said = said_before(prompts, tokenizer, config)
+    for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room, said):
         for draft, token in zip(drafts, ids_B.tolist(), strict=True):
             draft.add(token)
         if all(draft.finish for draft in drafts):
@@ -137,9 +150,9 @@ def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], con
     generator = make_generator(config, device)
     while not draft.finish:
         hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
-        token = int(
-            draw(model.scores(hidden_BTD[:, -1]), config, generator, seen_tokens([ids], model, tokenizer, config))
-        )
+        scores_BV = model.scores(hidden_BTD[:, -1])
+        seen_BV, said = seen_tokens([ids], model, tokenizer, config), said_before([ids], tokenizer, config)
+        token = int(draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None))
         ids = [*ids, token]
         draft.add(token)
     return draft.reply()

@@ -1,6 +1,7 @@
 """From scores to a token: each step a pure function of scores_BV (B rows, V vocabulary), proved against exact numbers.
 
-The order is that of the usual libraries: repetition penalty, temperature, then top-k, top-p and min-p.
+The order is that of the usual libraries: repetition penalty, what must not be said again, temperature, then top-k,
+top-p and min-p.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class SamplingConfig:
     """Draw only from tokens at least this share as likely as the likeliest."""
     repetition_penalty: float = 1.0
     """Make tokens that were already said less likely: scores divided (or, below 0, multiplied) by this."""
+    no_repeat_ngram: int = 0
+    """Never say this many tokens in a row a second time, within a reply or after an earlier own one (0: no limit)."""
     max_tokens: int = 256
     """Longest reply in tokens."""
     stop: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class SamplingConfig:
             ("top_p", 1e-9, 1.0),
             ("min_p", 0.0, 1.0),
             ("repetition_penalty", 1e-3, 1e3),
+            ("no_repeat_ngram", 0, 10**9),
             ("max_tokens", 1, 10**9),
             ("sampling_seed", 0, 2**63 - 1),
         ):
@@ -98,10 +102,14 @@ def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:
     return scores_BV.masked_fill(probability_BV < p * probability_BV.amax(dim=-1, keepdim=True), float("-inf"))
 
 
-def shape_scores(scores_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None) -> Tensor:
+def shape_scores(
+    scores_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None, banned_BV: Tensor | None = None
+) -> Tensor:
     """The scores whose softmax is drawn from (temperature above 0)."""
     if seen_BV is not None and config.repetition_penalty != 1:
         scores_BV = penalise_repetition(scores_BV, seen_BV, config.repetition_penalty)
+    if banned_BV is not None:
+        scores_BV = scores_BV.masked_fill(banned_BV, float("-inf"))
     if config.temperature not in (0, 1):
         scores_BV = scores_BV / max(config.temperature, COLDEST)
     if config.top_k:
@@ -118,9 +126,10 @@ def draw(
     config: SamplingConfig,
     generator: torch.Generator | None = None,
     seen_BV: Tensor | None = None,
+    banned_BV: Tensor | None = None,
 ) -> Tensor:
-    """One token a row, ids_B; at temperature 0 the likeliest."""
-    scores_BV = shape_scores(scores_BV, config, seen_BV)
+    """One token a row, ids_B; at temperature 0 the likeliest. `banned_BV` never comes (see `Said`)."""
+    scores_BV = shape_scores(scores_BV, config, seen_BV, banned_BV)
     if config.temperature == 0:
         return scores_BV.argmax(dim=-1)
     return torch.multinomial(scores_BV.softmax(dim=-1), 1, generator=generator).squeeze(-1)
