@@ -120,7 +120,14 @@ def test_a_run_that_begins_with_hardly_any_room(small_disk: Path) -> None:
 def train(run: Run) -> None:
     with run:
         for step in range(10_000):
-            run.log(step, loss=1.0)
+            run.log(step, loss=1.0, filler="x" * 500)
+
+
+def test_a_long_record_is_still_written(small_disk: Path) -> None:
+    run = Run.create("pretrain", ["understudy"], {"names": ["x" * 60] * 8000})  # half a megabyte
+    with pytest.raises(DiskFullError):
+        train(run)
+    assert read_record(run.folder).status == "failed"
 
 
 def test_another_disk_that_is_full(small_disk: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

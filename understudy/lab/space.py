@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.lab.errors import DiskFullError
 
-RESERVED_BYTES = 256 << 10
+LEAST_RESERVED = 256 << 10
 NO_ROOM = 4 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,7 +25,9 @@ class Reserve:
         """Takes the room, or what there is of it."""
         self._held = True
         with contextlib.suppress(OSError):
-            self._path.write_bytes(os.urandom(RESERVED_BYTES))  # a disk that compresses would make nothing of zeros
+            # The record is written anew, beside the old one; it may have grown by then.
+            size = max(LEAST_RESERVED, 2 * self._path.with_name("run.json").stat().st_size)
+            self._path.write_bytes(os.urandom(size))  # a disk that compresses would make nothing of zeros
 
     def release(self) -> None:
         """Gives it back, if this process holds it."""
