@@ -132,7 +132,7 @@ class BPETokenizer(Tokenizer):
     kind = "bpe"
 
     def __init__(self, vocabulary: list[str], merges: list[tuple[str, str]]) -> None:
-        byte_of = {character: bytes([byte]) for byte, character in enumerate(_byte_characters())}
+        byte_of = {character: bytes([byte]) for byte, character in enumerate(byte_characters())}
         # Characters that stand for no byte occur in the names of tokens that others have added to a vocabulary.
         super().__init__([b"".join(byte_of.get(c) or c.encode() for c in token) for token in vocabulary])
         self._vocabulary = vocabulary
@@ -158,7 +158,7 @@ class BPETokenizer(Tokenizer):
         trainer = BpeTrainer(
             vocab_size=vocab_size - len(SPECIALS),
             min_frequency=2,
-            initial_alphabet=sorted(_byte_characters()),
+            initial_alphabet=sorted(byte_characters()),
             show_progress=False,
         )
         engine = Engine(BPE())
@@ -247,7 +247,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         ) from error
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """GPT-2's character for each byte: the byte's own where that can be seen, else one from U+0100 on."""
     visible = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)}
     hidden = [byte for byte in range(256) if byte not in visible]

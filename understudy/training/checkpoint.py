@@ -27,6 +27,8 @@ from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
 from understudy.models.device import Dtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.pretrained import folder as pretrained
+from understudy.models.pretrained.hub import fetch, origin, published
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 
@@ -84,8 +86,8 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
 
 
 def find_checkpoint(path: Path) -> Path:
-    """`path` itself if it is a checkpoint, else the last one of the run it names."""
-    if (path / "state.json").exists():
+    """`path` itself if it is a checkpoint or published weights, else the last checkpoint of the run it names."""
+    if (path / "state.json").exists() or pretrained.is_pretrained(path):
         return path
     checkpoints = list_checkpoints(path)
     if not checkpoints:
@@ -94,16 +96,35 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def locate(reference: str) -> Path:
-    """The folder of a checkpoint or of a training run: a path, or whatever `find_run` understands."""
-    if (Path(reference) / "state.json").exists():
+    """The folder of a checkpoint or of a training run: a path, or whatever `find_run` understands.
+
+    Or of published weights: its path, or their name, by which they are fetched (see `published`).
+    """
+    if weights := published(reference):
+        return fetch(weights)
+    if (Path(reference) / "state.json").exists() or pretrained.is_pretrained(Path(reference)):
         return Path(reference).absolute()
     return find_run(reference, verbs=TRAINING_VERBS)
 
 
+def lasting(reference: str) -> str:
+    """What will name the same weights tomorrow, when "last" is another run: published weights keep their name."""
+    folder = find_checkpoint(locate(reference))
+    return reference if published(reference) else str(folder)
+
+
+def provenance(reference: str, loaded: Loaded) -> dict[str, Any]:
+    """For a run's record: source, revision and files of published weights; nothing for a checkpoint of our own."""
+    return {"base": origin(reference, loaded.folder)} if pretrained.is_pretrained(loaded.folder) else {}
+
+
 def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
-    """The model and tokenizer of a checkpoint, or of a run's last one, in evaluation mode."""
+    """The model and tokenizer of a checkpoint, of a run's last one, or of published weights, in evaluation mode."""
     folder = find_checkpoint(path)
     state = _state(folder)
+    if pretrained.is_pretrained(folder):
+        model, tokenizer = pretrained.read_pretrained(folder)
+        return Loaded(model.to(device), tokenizer, folder, state)
     model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"])
     load_weights(model, folder, device)
     tokenizer = load_tokenizer(folder)
@@ -157,7 +178,10 @@ def _training_tensors(learner: Learner) -> dict[str, Tensor]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """state.json, which names a model that can be."""
+    """state.json, which names a model that can be; published weights, which have none, are as if trained on text."""
+    if pretrained.is_pretrained(folder):
+        spec, _ = pretrained.describe(folder)
+        return {"spec": asdict(spec), "steps_done": 0, "dtype": "float32", "progress": {"kind": "text"}}
     path = folder / "state.json"
     try:
         state: dict[str, Any] = json.loads(path.read_text())

@@ -1,0 +1,114 @@
+"""Reading published weights from a folder, in transformers' format or in that of 2018."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from understudy.data.tokenizers import Tokenizer
+from understudy.lab.errors import CheckpointError
+from understudy.lab.files import fingerprint
+from understudy.models.cores import CoreSpec
+from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.pretrained import config, release
+from understudy.models.pretrained.names import EMBEDDING, to_ours
+from understudy.models.pretrained.vocabulary import read_tokenizer, vocabulary_files
+
+WEIGHTS = "model.safetensors"
+SHARDS = "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+class Pretrained(NamedTuple):
+    """A published model, with our special tokens after its own."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+
+
+def is_pretrained(folder: Path) -> bool:
+    """Whether the folder looks like published weights, whole or not."""
+    names = (config.NAME, release.SHAPES, *PICKLES)
+    return any((folder / name).is_file() for name in names) and not (folder / "state.json").exists()
+
+
+def read_pretrained(folder: Path) -> Pretrained:
+    """The model and tokenizer in a folder; the rows of new special tokens are the mean of all others (Hewitt 2021).
+
+    Raises:
+        CheckpointError: something is missing, damaged, or does not fit together.
+    """
+    tokenizer, named = read_tokenizer(folder)
+    spec, rows = describe(folder)
+    if rows != named:
+        raise CheckpointError(
+            f"{folder}: the weights have {rows:,} tokens and the vocabulary names {named:,}; expected one model's files"
+        )
+    tensors = release.read_tensors(folder) if release.is_release(folder) else _tensors(folder)
+    state = to_ours(tensors, spec, rows, str(folder))
+    del tensors
+    state[EMBEDDING] = with_mean_rows(state[EMBEDDING], tokenizer.vocab_size)
+    model = without_weights(spec, tokenizer.vocab_size)
+    model.load_state_dict(state, assign=True)
+    model.requires_grad_(True)
+    return Pretrained(model.eval(), tokenizer)
+
+
+def describe(folder: Path) -> tuple[CoreSpec, int]:
+    """The core of the weights in a folder, and their number of tokens, without reading the weights."""
+    if release.is_release(folder):
+        return release.read_spec(folder)
+    _refuse_pickles(folder)
+    return config.read_config(folder)
+
+
+def files_of(folder: Path) -> list[dict[str, Any]]:
+    """Path, size and sha256 of each file that `read_pretrained` reads."""
+    weights = release.files(folder) if release.is_release(folder) else [folder / config.NAME, *_weight_files(folder)]
+    return [fingerprint(path) for path in [*weights, *vocabulary_files(folder)]]
+
+
+def with_mean_rows(embedding_VD: Tensor, size: int) -> Tensor:
+    """The rows, and after them as many copies of their mean as make `size` rows."""
+    mean_1D = embedding_VD.mean(dim=0, keepdim=True)
+    return torch.cat([embedding_VD, mean_1D.expand(size - len(embedding_VD), -1)])
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        try:
+            tensors |= load_file(path)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{path} is missing; expected the weights there: fetch them again") from error
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path} is cut short or damaged ({error}); expected a whole safetensors file: fetch it again"
+            ) from error
+    return tensors
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """One file, or the several that an index names."""
+    index = folder / SHARDS
+    if (folder / WEIGHTS).exists() or not index.exists():
+        return [folder / WEIGHTS]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read ({error!r}); fetch it again") from error
+    return [folder / Path(name).name for name in sorted(names)]
+
+
+def _refuse_pickles(folder: Path) -> None:
+    present = [name for name in PICKLES if (folder / name).exists()]
+    if present and not (folder / WEIGHTS).exists() and not (folder / SHARDS).exists():
+        raise CheckpointError(
+            f"{folder} holds its weights as {present[0]}, a pickle, which can run any code when it is read; expected "
+            f'{WEIGHTS}: if you trust it, convert it with python -c "from transformers import AutoModelForCausalLM; '
+            f"AutoModelForCausalLM.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )

@@ -1,0 +1,111 @@
+"""Fetching published weights from the Hub, of a revision that never changes."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from understudy.lab.errors import HubError, suggestion
+from understudy.models.pretrained.folder import files_of
+
+FILES = ("config.json", "vocab.json", "merges.txt", "model.safetensors")  # the large one last: all else is there first
+ELSEWHERE = "name a folder that holds the files, such as one copied from another machine"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where weights lie on the Hub."""
+
+    repository: str
+    revision: str
+
+
+PUBLISHED = {
+    "gpt1": Published("openai-community/openai-gpt", "1e0d4f3028acbffb47fe933cea64619c5ec1a002"),
+    "gpt2": Published("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
+    "gpt2-medium": Published("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
+    "gpt2-large": Published("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
+    "gpt2-xl": Published("openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2"),
+}
+
+
+def published(reference: str) -> Published | None:
+    """The weights of that short name or that Hub id; None for anything else.
+
+    Raises:
+        HubError: it is the id of a model whose weights are not known here.
+    """
+    for name, weights in PUBLISHED.items():
+        if reference in (name, weights.repository):
+            return weights
+    if reference.startswith("openai-community/") and not Path(reference).exists():
+        known = [weights.repository for weights in PUBLISHED.values()]
+        raise HubError(f"{reference} is not known here{suggestion(reference, known)}; known are {', '.join(known)}")
+    return None
+
+
+def fetch(weights: Published) -> Path:
+    """The folder with the files of these weights: fetched once, then found in the Hub's cache without a network.
+
+    Raises:
+        HubError: the Hub cannot be reached and the files are not in the cache, or it does not have them.
+    """
+    paths = [_cached(weights, name) or _fetched(weights, name) for name in FILES]
+    return paths[0].parent
+
+
+def _cached(weights: Published, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(weights.repository, name, revision=weights.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _fetched(weights: Published, name: str) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    what = f"{weights.repository} (revision {weights.revision[:8]})"
+    unreachable = f"{what} is not in the Hub's cache here, and the Hub cannot be reached; {ELSEWHERE}"
+    endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+    if constants.HF_HUB_OFFLINE or not _answers(endpoint):
+        raise HubError(unreachable)
+    try:
+        return Path(hf_hub_download(weights.repository, name, revision=weights.revision, endpoint=endpoint))
+    except LocalEntryNotFoundError as error:
+        raise HubError(unreachable) from error
+    except EntryNotFoundError as error:
+        raise HubError(f"the Hub has no {name} of {what}; {ELSEWHERE}") from error
+    except HfHubHTTPError as error:
+        raise HubError(f"the Hub refused {name} of {what}: {_first_line(error)}; {ELSEWHERE}") from error
+    except Exception as error:  # the libraries below have errors of their own for connections that break
+        raise HubError(f"{name} of {what} did not arrive: {_first_line(error)}; try again, or {ELSEWHERE}") from error
+
+
+def _answers(endpoint: str) -> bool:
+    """Whether there is a way to the Hub at all: its library would try for half a minute. A proxy may know one."""
+    address = urlsplit(endpoint)
+    if address.scheme in getproxies():
+        return True
+    try:
+        socket.create_connection((address.hostname, address.port or address.scheme), timeout=10).close()
+        return True
+    except OSError:
+        return False
+
+
+def origin(reference: str, folder: Path) -> dict[str, Any]:
+    """Where weights come from, for a run's record: source, revision, and path, bytes and sha256 of each file."""
+    weights = published(reference)
+    return {
+        "source": weights.repository if weights else str(folder),
+        "revision": weights.revision if weights else None,
+        "files": files_of(folder),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

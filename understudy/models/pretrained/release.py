@@ -1,0 +1,105 @@
+"""The 2018 release of GPT-1: all numbers end to end in ten files, and the shapes to cut them by.
+
+Order: positions, tokens, then for each layer what LAYER lists. Linear layers have a leading dimension of 1.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.lab.errors import CheckpointError
+from understudy.models.cores import CoreSpec
+
+SHAPES = "params_shapes.json"
+LAYER = (
+    "attn.c_attn.weight",
+    "attn.c_attn.bias",
+    "attn.c_proj.weight",
+    "attn.c_proj.bias",
+    "ln_1.weight",
+    "ln_1.bias",
+    "mlp.c_fc.weight",
+    "mlp.c_fc.bias",
+    "mlp.c_proj.weight",
+    "mlp.c_proj.bias",
+    "ln_2.weight",
+    "ln_2.bias",
+)
+HEAD_SIZE = 64
+DROPOUT = 0.1
+
+
+def is_release(folder: Path) -> bool:
+    """Whether the folder holds weights in the layout of 2018."""
+    return (folder / SHAPES).is_file()
+
+
+def read_spec(folder: Path) -> tuple[CoreSpec, int]:
+    """The core that the shapes describe, and its number of tokens; heads are of 64, which no file says."""
+    shapes = _shapes(folder)
+    (context, width), (rows, _) = shapes[:2]
+    spec = CoreSpec(
+        "transformer", "gpt1", (len(shapes) - 2) // len(LAYER), width, max(1, width // HEAD_SIZE), context, DROPOUT
+    )
+    return spec, rows
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The weights by transformers' names.
+
+    Raises:
+        CheckpointError: a file is missing, cut short or damaged, or the numbers are not as many as the shapes take.
+    """
+    shapes = _shapes(folder)
+    numbers = np.concatenate([_numbers(path) for path in files(folder)[1:]])
+    wanted = sum(map(math.prod, shapes))
+    if len(numbers) != wanted:
+        raise CheckpointError(
+            f"{folder}: the params files hold {len(numbers):,} numbers and {SHAPES} takes {wanted:,}; expected the "
+            "release's files, all of them: fetch them again"
+        )
+    layers = (len(shapes) - 2) // len(LAYER)
+    names = ["positions_embed.weight", "tokens_embed.weight"]
+    names += [f"h.{layer}.{name}" for layer in range(layers) for name in LAYER]
+    tensors, start = {}, 0
+    for name, shape in zip(names, shapes, strict=True):
+        end = start + math.prod(shape)
+        shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+        tensors[name] = torch.from_numpy(numbers[start:end].reshape(shape))
+        start = end
+    return tensors
+
+
+def files(folder: Path) -> list[Path]:
+    """The shapes, and the numbers in order; CheckpointError where a number of the row is left out."""
+    found = {int(path.stem.removeprefix("params_")): path for path in folder.glob("params_[0-9]*.npy")}
+    count = max(10, len(found))
+    if missing := [number for number in range(count) if number not in found]:
+        raise CheckpointError(f"{folder / f'params_{missing[0]}.npy'} is missing; expected params_0 to params_9.npy")
+    return [folder / SHAPES, *(found[number] for number in range(count))]
+
+
+def _shapes(folder: Path) -> list[list[int]]:
+    path = folder / SHAPES
+    try:
+        shapes: Any = json.loads(path.read_text(encoding="utf-8"))
+        fits = len(shapes) > 2 and (len(shapes) - 2) % len(LAYER) == 0 and len(shapes[0]) == len(shapes[1]) == 2
+        if not fits or any(int(size) < 1 for shape in shapes for size in shape):
+            raise ValueError("not two matrices, and twelve shapes a layer")
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); expected the 2018 release's file") from error
+    return [[int(size) for size in shape] for shape in shapes]
+
+
+def _numbers(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False).astype(np.float32, copy=False).ravel()
+    except (OSError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            f"{path} is cut short or damaged ({error}); expected an array of numbers: fetch it again"
+        ) from error
