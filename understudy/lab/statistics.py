@@ -1,5 +1,7 @@
 """What a handful of seeds can tell: means, intervals of a difference, and how many seeds would settle it.
 
+And how sure one measurement is that was made on a sample of conversations (`ratio`, `halved`).
+
 Two intervals of a difference stand side by side, and only where both exclude zero does a difference count as shown.
 
 - Student's t interval (with Welch's degrees of freedom where seeds are not paired). Its coverage is exact for normal
@@ -25,8 +27,11 @@ from numpy.typing import ArrayLike, NDArray
 CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 10_000
+HALVES = 1000
 MOST_SEEDS = 1000
+DRAWN_AT_ONCE = 1 << 22
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,73 @@ class Difference:
         if not self.spread > 0:
             return False
         return min(self.low, self.bootstrap_low) > 0 or max(self.high, self.bootstrap_high) < 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure measured on a sample, and the interval that its true value lies in with a confidence of 95%."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def through(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of a rising function of the figure.
+
+        >>> Estimate(2.0, 1.0, 3.0).through(lambda x: x * 10)
+        Estimate(value=20.0, low=10.0, high=30.0)
+        """
+        return Estimate(function(self.value), function(self.low), function(self.high))
+
+
+def ratio(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """Σ parts / Σ sizes, such as nats a token, and its interval over the conversations that both come from.
+
+    The bootstrap draws whole conversations, since what is said in one hangs together (Davison & Hinkley, 1997,
+    "Bootstrap Methods and their Application", section 3.8), and takes expanded percentiles (Hesterberg 2015), as above.
+    Conversations of size 0 do not count. Without two conversations there is no interval.
+
+    >>> found = ratio([30.0, 10.0, 24.0, 16.0], [10, 5, 10, 5])
+    >>> round(found.value, 3), round(found.low, 2), round(found.high, 2)
+    (2.667, 2.0, 3.2)
+    """
+    sample_NK = np.stack([np.asarray(parts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)], axis=1)
+    sample_NK = sample_NK[sample_NK[:, 1] > 0]
+    count = len(sample_NK)
+    if not count:
+        return Estimate(math.nan)
+    value = float(sample_NK[:, 0].sum() / sample_NK[:, 1].sum())
+    if count < 2:
+        return Estimate(value)
+    resampled = _resampled_means(sample_NK, np.random.default_rng(0))
+    reach = student_quantile((1 + confidence) / 2, count - 1) / math.sqrt(count)
+    return Estimate(value, *_expanded_percentiles([sample_NK], [1.0], resampled[:, 0] / resampled[:, 1], reach))
+
+
+def halved(statistic: Callable[[Indices], float], count: int, confidence: float = CONFIDENCE) -> Estimate:
+    """A figure of `count` conversations, and its interval from the spread over random halves of them.
+
+    For figures that count different things, such as words: the bootstrap takes some conversations twice, which no new
+    sample would, and finds too few. Halves are without repetition, and their variance is that of the whole, as for any
+    delete-d jackknife with d = n / 2 (Shao & Wu, 1989, "A general theory for jackknife variance estimation").
+
+    Args:
+        statistic: the figure of the conversations at some places, each place at most once.
+        count: how many conversations there are.
+
+    >>> values = np.array([1.0, 2.0, 4.0, 5.0, 6.0, 9.0])
+    >>> found = halved(lambda kept: float(values[kept].mean()), 6)
+    >>> round(found.value, 2), round(found.high - found.value, 1)  # t with 5 degrees of freedom gives 3.0
+    (4.5, 3.0)
+    """
+    value, kept = statistic(np.arange(count)), count // 2
+    if not kept:
+        return Estimate(value)
+    random = np.random.default_rng(0)
+    halves = [statistic(random.permutation(count)[:kept]) for _ in range(HALVES)]
+    error = math.sqrt(kept / (count - kept)) * float(np.std(halves))
+    reach = student_quantile((1 + confidence) / 2, count - 1) * error
+    return Estimate(value, value - reach, value + reach)
 
 
 def interquartile_mean(values: ArrayLike) -> float:
@@ -173,8 +245,11 @@ def _degrees(variances: Sequence[float], counts: Sequence[int]) -> float:
 
 
 def _resampled_means(sample: Floats, random: np.random.Generator) -> Floats:
-    means: Floats = sample[random.integers(0, len(sample), (RESAMPLES, len(sample)))].mean(axis=1)
-    return means
+    """Means of samples drawn from the sample, each of its size; a part of them at a time, to spare memory."""
+    count = len(sample)
+    at_once = max(1, DRAWN_AT_ONCE // count)
+    parts = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
+    return np.concatenate([sample[random.integers(0, count, (part, count))].mean(axis=1) for part in parts])
 
 
 def _expanded_percentiles(
