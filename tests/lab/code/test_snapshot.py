@@ -379,6 +379,16 @@ def test_many_untracked_files_are_kept_up_to_a_limit(
     assert (record["untracked_files"], [entry["path"] for entry in record["left_out"]]) == (["a", "b"], ["c"])
 
 
+def test_a_long_list_of_what_was_left_out_is_cut(here: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MOST_NAMED", 2)
+    for name in "abcd":
+        (here / f"{name}.pem").write_text("key")
+        (here / f"{name}.json").write_bytes(b" " * 1_000_001)
+    left_out = take(here, "some-run", kept)["left_out"]
+    assert [entry["path"] for entry in left_out] == ["a.json", "b.json", "..."]
+    assert (left_out[2]["bytes"], left_out[2]["reason"]) == (2_000_002, "2 more files")
+
+
 def test_excluded_folders_and_environments_stay_out(repository: Path, kept: Path) -> None:
     for name in ("runs/old/run.json", "venv/pyvenv.cfg", "venv/lib/module.py", "venture.py"):
         (repository / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """What many runs share is on disk once: whole files by content, linked into each run's folder."""
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -22,17 +21,30 @@ class Pool:
     def put(self, name: str, target: Path, make: Callable[[Path], None]) -> None:
         """Links the file called `name` to `target`; `make(path)` writes it where the pool does not hold it yet."""
         kept = self.folder / name
-        if not kept.exists():
-            building = self.folder / f".{name}.{secrets.token_hex(6)}.tmp"
+        for _ in range(2):  # a file that no run has yet may be cleaned away between the two
+            if not kept.exists():
+                self._make(kept, make)
             try:
-                make(building)
-                os.replace(building, kept)
-            finally:
-                building.unlink(missing_ok=True)
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.link(kept, target)
-            except FileExistsError:
-                raise
-            except OSError:
-                shutil.copyfile(kept, target)
+                return _link(kept, target)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(f"{kept} went away twice while it was being linked to {target}")
+
+    def _make(self, kept: Path, make: Callable[[Path], None]) -> None:
+        building = self.folder / f".{kept.name}.{secrets.token_hex(6)}.tmp"
+        try:
+            make(building)
+            os.replace(building, kept)
+        finally:
+            building.unlink(missing_ok=True)
+
+
+def _link(kept: Path, target: Path) -> None:
+    try:
+        os.link(kept, target)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(kept, target)

@@ -23,6 +23,7 @@ from understudy.lab.code.pool import Pool
 from understudy.lab.code.scratch import Commits, Scratch
 from understudy.lab.code.sources import read_sources
 
+MOST_NAMED = 200
 PACKAGE = Path(understudy.__file__).parent
 POOL = ".code"
 """The pool's folder beside the runs."""
@@ -97,7 +98,7 @@ class _Keeper:
         digest = sources.digest
         self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
         self.pool.put(f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
-        return {"digest": digest, "files": len(sources.files), "left_out": sources.left_out}
+        return {"digest": digest, "files": len(sources.files), "left_out": _capped(sources.left_out)}
 
     def _git_snapshot(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
         status = read_status(top)
@@ -129,7 +130,7 @@ class _Keeper:
             "dirty_files": [change.path for change in changes if change.tracked],
             "untracked_files": [change.path for change in kept if not change.tracked and change.path not in unread],
             "submodules": self._submodules(top, prefix),
-            "left_out": [*left_out, *not_in_base],
+            "left_out": _capped([*left_out, *not_in_base]),
         }
 
     def _hold(self, folder: Path, files: Mapping[str, str]) -> None:
@@ -186,6 +187,15 @@ def _is_covered(record: dict[str, Any], folder: Path, exclude: list[Path]) -> bo
     if record["kind"] == "git":
         return repository_of(PACKAGE) is not None
     return str((PACKAGE / "__init__.py").relative_to(folder)) in read_sources(folder, exclude).files
+
+
+def _capped(left_out: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The list as run.json can hold it: of a folder with ten thousand data files the first few hundred are enough."""
+    if len(left_out) <= MOST_NAMED:
+        return left_out
+    rest = left_out[MOST_NAMED:]
+    size = sum(entry["bytes"] or 0 for entry in rest)
+    return [*left_out[:MOST_NAMED], {"path": "...", "bytes": size, "reason": f"{len(rest):,} more files"}]
 
 
 def _is_under(path: Path, folders: list[Path]) -> bool:
