@@ -113,8 +113,8 @@ def _run(check: Check, setup: Setup) -> Verdict:
     """A set-up that is wrong enough makes a check stumble: that is a finding too, and must not end the training."""
     try:
         return check.run(setup)
-    except (MemoryError, torch.OutOfMemoryError):
-        return check.skipped("not enough memory")
+    except (MemoryError, torch.OutOfMemoryError, OSError) as error:
+        return check.skipped(f"not enough memory or disk ({type(error).__name__})")
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         return check.judge(False, f"it stopped with {told[:300]}", "no error")

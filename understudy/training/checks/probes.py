@@ -138,6 +138,7 @@ def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], d
     return given, metrics
 
 
+@torch.no_grad()
 def difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     """‖a − b‖ / ‖b‖ over all tensors together; those that only one side has count in full."""
     names = first.keys() | second.keys()

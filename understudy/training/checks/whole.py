@@ -10,8 +10,7 @@ from understudy.data.batches import Batch
 from understudy.training import checkpoint, evaluation
 from understudy.training.checks.base import Check, Setup, Verdict
 from understudy.training.checks.model import shuffled
-from understudy.training.checks.probes import exact_twin, plain_nll, probe, twin, undivided, weighted_mean
-from understudy.training.learner import Learner
+from understudy.training.checks.probes import difference, exact_twin, plain_nll, probe, twin, undivided, weighted_mean
 
 LARGE = 10_000_000
 """Parameters from which a checkpoint is too much for the start of a training."""
@@ -67,8 +66,9 @@ class ResumeEquivalence(Check):
     """A resumed run that is another one: a checkpoint that forgets the optimizer, the random numbers or the step.
 
     How: a copy takes two steps with dropout, saves, and takes two more; another copy, with other random numbers,
-    restores what was saved and takes those two. Threshold: weights, losses and random numbers equal bit for bit.
-    Source: by definition (docs/pretrain.md, "Stopping and resuming").
+    restores what was saved and takes those two. Threshold: learned weights, losses and random numbers equal bit for
+    bit; on a GPU, which adds in any order, 1e-3 apart. Source: by definition (docs/pretrain.md, "Stopping and
+    resuming").
     """
 
     name: ClassVar[str] = "resume"
@@ -94,26 +94,28 @@ class ResumeEquivalence(Check):
             torch.manual_seed(1)
             checkpoint.restore(again, folder)
         resumed = [again.step(batch)["loss"] for _ in range(2)]
-        apart = [name for name, x in again.model.state_dict().items() if not torch.equal(x, _named(steady, name))]
+        apart = max(
+            difference(
+                *({n: p for n, p in one.model.named_parameters() if p.requires_grad} for one in (again, steady))
+            ),
+            *(abs(one - other) / other for one, other in zip(losses, resumed, strict=True)),
+        )
+        allowed = 0.0 if steady.device.type == "cpu" else 1e-3
         wrong = {
-            "losses": losses != resumed,
-            "weights": bool(apart),
+            f"weights or losses ({apart:.1e} apart)": not apart <= allowed,
             "random numbers": not torch.equal(torch.get_rng_state(), state),
             "steps": again.steps_done != steady.steps_done,
         }
         found = [what for what, is_so in wrong.items() if is_so]
-        return self.judge(not found, f"different: {', '.join(found)}" if found else "equal bit for bit", "equal")
-
-
-def _named(learner: Learner, name: str) -> torch.Tensor:
-    return learner.model.state_dict()[name]
+        return self.judge(not found, f"different: {', '.join(found)}" if found else "equal", f"{allowed:g} apart")
 
 
 class OverfitOneBatch(Check):
     """A set-up that cannot learn at all: something between the data and the weights is broken.
 
     How: a copy learns two short rows for 100 steps at a constant rate of 0.003, without dropout; then the inputs are
-    shuffled. Threshold: the loss falls by half, or below 0.1 nats; shuffled inputs cost 10% more. Source: Karpathy,
+    shuffled. Threshold: the loss falls by half (by a tenth where weights are frozen), or below 0.1 nats;
+    shuffled inputs cost 10% more. Source: Karpathy,
     "A Recipe for Training Neural Networks" (2019), "overfit one batch" and "input-independent baseline".
     """
 
@@ -136,5 +138,6 @@ class OverfitOneBatch(Check):
         measured = (
             f"from {losses[0]:.2f} to {real:.2f} nats a token in {BY_HEART} steps, {wrong:.2f} with shuffled inputs"
         )
-        good = real < max(0.1, 0.5 * losses[0]) and wrong > 1.1 * real
-        return self.judge(good, measured, "at most half, and 10% more when shuffled")
+        part = 0.9 if setup.frozen else 0.5
+        good = real < max(0.1, part * losses[0]) and wrong > 1.1 * real
+        return self.judge(good, measured, f"at most {part:.0%} of it, and 10% more when shuffled")
