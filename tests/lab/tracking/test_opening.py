@@ -1,6 +1,7 @@
 """Many processes that open one fresh store at the same moment."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,19 @@ def test_eight_processes_on_a_fresh_file(here: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     (here / "runs").mkdir()
     assert_all_open("sqlite:///runs/mlflow.db")
+
+
+def test_mlflow_is_quiet_and_reports_to_nobody(here: Path) -> None:
+    """Outside CI, where it would not report anyhow."""
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    program = "import sys; from pathlib import Path; import understudy.lab.tracking.stream, understudy.lab.verbs.sync\n"
+    program += "import understudy.lab.verbs.ui; from understudy.lab.tracking.address import parse\n"
+    program += "assert 'mlflow' not in sys.modules\n"
+    program += "understudy.lab.tracking.store.open_store(parse('sqlite:///fresh.db'), Path())\n"
+    program += (
+        "from mlflow.telemetry import get_telemetry_client; from mlflow.telemetry.utils import is_telemetry_disabled\n"
+    )
+    program += "print(is_telemetry_disabled(), get_telemetry_client())"
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True None\n", "")
