@@ -303,6 +303,7 @@ CONFIGS = {
     "chat": "serving.terminal",
     "sample": "serving.sample",
     "eval": "recipes.evaluate",
+    "import-chats": "recipes.import_chats",
 }
 
 
@@ -341,7 +342,8 @@ def test_the_help_of_a_verb_lists_each_option_with_its_default_and_meaning(
     assert options
     for _, name, default, meaning in options:
         option = "--" + name.replace("_", "-")
-        assert re.search(rf"{option}\b" if default is not MISSING and name != "run" else "RUN", text), option
+        positional = default is MISSING or name == "run"
+        assert re.search(name.upper().rstrip("S") if positional else rf"{option}\b", text), option
         shown = "required" if default is MISSING else shown_default(default)
         assert re.search(rf"{re.escape(meaning)} \((default: )?{shown}\)", text), (option, meaning, shown)
 

@@ -66,6 +66,15 @@ def _doctor(argv: list[str]) -> int:
     return doctor.main(parse(doctor.Config, argv, "understudy doctor"), Console())
 
 
+def _import_chats(argv: list[str]) -> None:
+    from rich.console import Console
+
+    from understudy.lab.options import parse
+    from understudy.recipes import import_chats
+
+    import_chats.main(parse(import_chats.Config, argv, "understudy import-chats"), Console())
+
+
 def _runs(argv: list[str]) -> int:
     from rich.console import Console
 
@@ -91,6 +100,7 @@ VERBS = {
     "chat": Verb("talk with a trained model in the terminal", _chat),
     "sample": Verb("print replies to one prompt", _sample),
     "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
+    "import-chats": Verb("make conversations to fine-tune on out of exported chats", _import_chats),
     "doctor": Verb("look for silent bugs in a training run or a configuration", _doctor),
     "runs": Verb("list, show, compare, rerun, verify and keep what was run", _runs),
 }
@@ -134,7 +144,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _help() -> str:
     lines = ["usage: understudy VERB [OPTIONS]", "", "Learns a part by watching people, then rehearses it.", ""]
-    lines += [f"  {name:<10}{verb.meaning}" for name, verb in VERBS.items()]
+    lines += [f"  {name:<14}{verb.meaning}" for name, verb in VERBS.items()]
     lines += ["", "  understudy VERB --help   lists a verb's options with their defaults"]
     lines += [
         "  --debug                  shows the traceback behind an error",

@@ -1,0 +1,116 @@
+"""Telegram Desktop's export as JSON (result.json): one chat, or all of an account.
+
+    {"name": "Bob", "type": "personal_chat", "id": 7, "messages": [...]}
+    {"about": "...", "personal_information": {...}, "chats": {"list": [{"name": "Bob", ..., "messages": [...]}, ...]}}
+
+A message's text is a string, or a list of strings and marked pieces: {"type": "link", "text": "https://..."}.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from understudy.data.importers.cleaning import Cleaner, Kind, clean_name
+from understudy.data.importers.jsonstream import JsonReader
+from understudy.data.importers.messages import (
+    BOTS,
+    EMPTY,
+    FORWARDED,
+    IMPOSSIBLE_DATE,
+    LONGEST_MESSAGE,
+    MALFORMED,
+    MEDIA,
+    ONLY_REDACTED,
+    SERVICE,
+    TOO_LONG,
+    LeftOut,
+    Said,
+    parse_seconds,
+    parse_time,
+    plausible,
+)
+
+CHAT_LISTS = ("chats", "left_chats")
+REDACTED: dict[str, Kind] = {"link": "link", "email": "email", "phone": "phone", "bank_card": "phone"}
+MEDIA_KEYS = ("photo", "file", "media_type", "poll", "contact_information", "location_information", "game_title")
+
+
+def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+    """The messages of every chat in the export."""
+    for key in reader.members():
+        if key in CHAT_LISTS and reader.peek() == "{":
+            yield from _chats(reader, key, cleaner)
+        elif key == "messages":
+            yield from _chat(reader, "", "", cleaner)
+        else:
+            reader.skip()
+
+
+def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+    for key in reader.members():
+        if key != "list" or reader.peek() != "[":
+            reader.skip()
+            continue
+        for number, _ in enumerate(reader.elements()):
+            kind = ""
+            for inner in reader.members():
+                if inner == "messages":
+                    yield from _chat(reader, f"{group} {number}", kind, cleaner)
+                elif inner == "type":
+                    kind = str(reader.value())
+                else:
+                    reader.skip()
+
+
+def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+    for _ in reader.elements():
+        message = reader.value()
+        if kind == "bot_chat":
+            yield LeftOut(BOTS)
+        else:
+            yield _message(message, chat, cleaner) if isinstance(message, dict) else LeftOut(MALFORMED)
+
+
+def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> Said | LeftOut:
+    if message.get("type") in ("service", "unsupported"):
+        return LeftOut(SERVICE)
+    if "forwarded_from" in message:
+        return LeftOut(FORWARDED)
+    if "via_bot" in message:
+        return LeftOut(BOTS)
+    moment = _moment(message)
+    if moment is None or not plausible(moment):
+        return LeftOut(IMPOSSIBLE_DATE)
+    speaker = str(message.get("from_id") or message.get("from") or "")
+    shown = message.get("text", "")
+    if not speaker or not isinstance(shown, str | list):
+        return LeftOut(MALFORMED)
+    text = _text(shown, cleaner)
+    if len(text) > LONGEST_MESSAGE:
+        return LeftOut(TOO_LONG)
+    if not (words := cleaner.words(text)):
+        return LeftOut(_why_nothing(message, shown))
+    name = message.get("from")  # of a deleted account there is none
+    return Said(chat, moment, speaker, clean_name(name) if isinstance(name, str) else speaker, words)
+
+
+def _moment(message: dict[str, Any]) -> float | None:
+    seconds = parse_seconds(message.get("date_unixtime"))
+    return parse_time(message.get("date")) if seconds is None else seconds
+
+
+def _text(shown: str | list[Any], cleaner: Cleaner) -> str:
+    if isinstance(shown, str):
+        return shown
+    pieces = []
+    for piece in shown:
+        text = piece.get("text", "") if isinstance(piece, dict) else piece
+        if isinstance(text, str):
+            kind = REDACTED.get(str(piece.get("type"))) if isinstance(piece, dict) else None
+            pieces.append(cleaner.known(kind, text) if kind else text)
+    return "".join(pieces)
+
+
+def _why_nothing(message: dict[str, Any], shown: str | list[Any]) -> str:
+    if shown:
+        return ONLY_REDACTED
+    return MEDIA if any(key in message for key in MEDIA_KEYS) else EMPTY

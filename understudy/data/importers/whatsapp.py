@@ -1,0 +1,261 @@
+"""WhatsApp's exported chats: one text file, whose lines look as the phone writes dates.
+
+    [12.03.24, 18:05:11] Ada: Hello        iPhones
+    12/03/2024, 18:05 - Ada: Hello         Android
+
+A line that does not begin so goes on with the message before it. Whether the day or the month comes first, and where
+a name ends that has a colon in it, only the file as a whole can tell: it is read twice.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from understudy.data.importers import phrases
+from understudy.data.importers.cleaning import MARKS, Cleaner, clean_name
+from understudy.data.importers.messages import (
+    DELETED,
+    EMPTY,
+    IMPOSSIBLE_DATE,
+    LONGEST_MESSAGE,
+    MEDIA,
+    ONLY_REDACTED,
+    SERVICE,
+    TOO_LONG,
+    LeftOut,
+    Said,
+    plausible,
+)
+
+Dates = Literal["auto", "day-first", "month-first"]
+
+LEFT_TO_RIGHT = "\u200e"
+LONGEST_LINE = 1 << 16
+MOST_SENDERS = 10_000  # whose names the first reading remembers
+DISORDER = 7200.0  # seconds; clocks of phones that differ, and an hour that comes twice in autumn
+
+_DATE = r"(\d{1,4})[./-]\s?(\d{1,2})[./-]\s?(\d{1,4})\.?"
+_TIME = r"(上午|下午|오전|오후)?\s?(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?\s?([ap]\.?\s?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?)?"
+HEADER = re.compile(rf"(\[)?{_DATE}[,،]?\s(?:à\s|um\s|kl\.?\s)?{_TIME}(?(1)\]\s?|\s[-–]\s)", re.IGNORECASE)
+AFTERNOON = re.compile(r"p|下午|오후|م|μ\.?μ", re.IGNORECASE)
+NAME_END = re.compile(r":(?=\s|$)")
+# A quotation that is not closed: the notice 'Ada changed the subject to “Re: lunch”', cut at its colon.
+OPEN_QUOTE = re.compile(r'[“„«][^”“»]*\Z|^[^"]*"[^"]*(?:"[^"]*"[^"]*)*\Z')
+NOTICE_WORDS = 3  # that a notice has after a name, at least
+LOCATION = re.compile(r"\w[\w ]*: https?://(?:maps\.google|www\.google|maps\.apple)\.\S+")
+BRACKETED = re.compile(r"<[^<>\n]{2,60}>")
+NOTE_BEHIND = re.compile(r"\s*\u200e(?:<[^<>\n]{2,80}>|(?P<phrase>[^\n]{3,60}))\Z")
+
+
+@dataclass
+class Survey:
+    """What the first reading finds out about a file."""
+
+    bracketed: bool = False
+    year_first: int = 0
+    day_first: int = 0
+    month_first: int = 0
+    steps_back: Counter[str] = field(default_factory=Counter)
+    """How often the date goes back under either order."""
+    american: bool = False
+    """Written as phones in the United States do: 3/9/24, 6:05 PM."""
+    order: Dates | Literal["year-first"] = "day-first"
+    why: str = ""
+    certain: bool = True
+    names: frozenset[str] = frozenset()
+    """Names with a colon in them."""
+    senders: Counter[str] = field(default_factory=Counter)
+
+
+def begins_message(line: str) -> "re.Match[str] | None":
+    """The match of a line's date and time, if it begins as a message of WhatsApp's."""
+    return HEADER.match(MARKS.sub("", line))
+
+
+def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] = ()) -> Survey:
+    """Read the file once, to know how it writes dates and which names have colons; `names` are known beforehand."""
+    found, last_date, last_key = Survey(), None, {"day-first": 0, "month-first": 0}
+    second_names: dict[str, Counter[str]] = {}
+    styles: Counter[bool] = Counter()
+    for line in lines:
+        plain = line if line.isascii() else MARKS.sub("", line)
+        match = HEADER.match(plain)
+        if match is None:
+            continue
+        styles[match[1] is not None] += 1
+        date = match.group(2, 3, 4)
+        if date != last_date:
+            last_date = date
+            _count_date(found, match, last_key)
+        _count_sender(found, plain[match.end() :], second_names)
+    found.bracketed = styles[True] > styles[False]
+    found.names = frozenset([name for name in names if ": " in name] + _names_with_colons(found, second_names))
+    _decide_order(found, dates)
+    return found
+
+
+def _count_date(found: Survey, match: "re.Match[str]", last_key: dict[str, int]) -> None:
+    first, second, third = (int(part) for part in match.group(2, 3, 4))
+    if first > 31:
+        found.year_first += 1
+        return
+    found.day_first += first > 12 >= second
+    found.month_first += second > 12 >= first
+    found.american |= bool(match[9]) and "/" in match[0] and len(match[2]) + len(match[3]) < 4 and len(match[4]) == 2
+    for order, month, day in (("day-first", second, first), ("month-first", first, second)):
+        key = (third * 13 + month) * 32 + day
+        found.steps_back[order] += key < last_key[order]
+        last_key[order] = key
+
+
+def _decide_order(found: Survey, dates: Dates) -> None:
+    back = found.steps_back
+    if dates != "auto":
+        found.order, found.why = dates, "as --dates says"
+    elif found.year_first > found.day_first + found.month_first:
+        found.order, found.why = "year-first", "dates begin with the year"
+    elif found.day_first != found.month_first:
+        found.order = "day-first" if found.day_first > found.month_first else "month-first"
+        found.why = "some dates have no other reading"
+    elif back["day-first"] != back["month-first"]:
+        found.order = "day-first" if back["day-first"] < back["month-first"] else "month-first"
+        found.why = "read so, its messages follow one another in time"
+    else:
+        found.order = "month-first" if found.american else "day-first"
+        found.why = "either would do; --dates sets it"
+        found.certain = False
+
+
+def _count_sender(found: Survey, rest: str, second_names: dict[str, Counter[str]]) -> None:
+    """Who may have sent this, and what the name would be if it went on to the second colon."""
+    end = NAME_END.search(rest)
+    if end is None:
+        return
+    name = rest[: end.start()]
+    if name not in found.senders and len(found.senders) >= MOST_SENDERS:
+        return
+    found.senders[name] += 1
+    seconds = second_names.setdefault(name, Counter())
+    second_end = NAME_END.search(rest, end.end())
+    seconds[rest[end.end() : second_end.start()] if second_end and second_end.start() < 80 else ""] += 1
+    if len(seconds) > 20:  # no name goes on in so many ways
+        seconds.clear()
+        seconds[""] = 1
+
+
+def _names_with_colons(found: Survey, second_names: dict[str, Counter[str]]) -> list[str]:
+    """Names go on to a second colon where every message of theirs does, in few ways, each met at least three times."""
+    names = []
+    for name, seconds in second_names.items():
+        if seconds and "" not in seconds and min(seconds.values()) >= 3:
+            names += [clean_name(f"{name}:{second}") for second in seconds]
+    return names
+
+
+def read(lines: Iterable[str], about: Survey, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+    """The messages of a file, in its order; `about` is what `survey` found in the same lines."""
+    clock, pending, size = 0.0, None, 0
+    for line in lines:
+        header = _header(line, about)
+        if header is None:
+            if pending is not None:
+                size += len(line)
+                if size <= LONGEST_MESSAGE:
+                    pending[1].append(line)
+            continue
+        if pending is not None:
+            yield _message(pending[0], pending[1], size, about, cleaner)
+        moment, rest = header
+        if moment is not None and 0 < clock - moment <= DISORDER:
+            moment = clock  # it keeps its place: the order of the file is that of the screen
+        clock = moment if moment is not None else clock
+        pending, size = (moment, [rest]), len(rest)
+    if pending is not None:
+        yield _message(pending[0], pending[1], size, about, cleaner)
+
+
+def _header(line: str, about: Survey) -> tuple[float | None, str] | None:
+    """When the message that begins in this line was sent (None: no such time), and the rest of the line."""
+    plain = line if line.isascii() else MARKS.sub("", line)
+    match = HEADER.match(plain)
+    if match is None or (match[1] is not None) != about.bracketed:
+        return None
+    rest = plain[match.end() :]
+    if LEFT_TO_RIGHT in line and ": " in rest:  # the marks in the text say what is the app's own
+        rest = rest.partition(": ")[0] + ": " + line.partition(": ")[2]
+    return _moment(match, about.order), rest
+
+
+def _moment(match: "re.Match[str]", order: str) -> float | None:
+    first, second, third = (int(part) for part in match.group(2, 3, 4))
+    year, month, day = {
+        "day-first": (third, second, first),
+        "month-first": (third, first, second),
+        "year-first": (first, second, third),
+    }["year-first" if first > 31 else order]
+    hour, minute, seconds = int(match[6]), int(match[7]), int(match[8] or 0)
+    if half := match[5] or match[9]:
+        hour = hour % 12 + 12 * bool(AFTERNOON.match(half))
+    try:
+        moment = datetime(year + 2000 * (year < 100), month, day, hour, minute, seconds, tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    return moment if plausible(moment) else None
+
+
+def _message(moment: float | None, lines: list[str], size: int, about: Survey, cleaner: Cleaner) -> Said | LeftOut:
+    raw = "".join(lines).rstrip("\r\n")
+    name, text = _split_name(raw, about)
+    if not name:
+        return LeftOut(SERVICE)
+    if moment is None:
+        return LeftOut(IMPOSSIBLE_DATE)
+    if size > LONGEST_MESSAGE:
+        return LeftOut(TOO_LONG)
+    text, why = _own_words(text, about.bracketed)
+    words = cleaner.words(text)
+    return Said("", moment, name, name, words) if words else LeftOut(why)
+
+
+def _split_name(raw: str, about: Survey) -> tuple[str, str]:
+    """Who said it, and what. There is no name where the app speaks."""
+    first, newline, more = raw.partition("\n")
+    end = NAME_END.search(first)
+    if end is None:
+        return "", ""
+    if about.names and (second := NAME_END.search(first, end.end())):
+        end = second if clean_name(first[: second.start()]) in about.names else end
+    name = first[: end.start()]
+    if about.senders[name] <= 2 and (OPEN_QUOTE.search(name) or _begins_with_another(name, about)):
+        return "", ""
+    text = first[end.end() :].removeprefix(" ") + newline + more
+    return clean_name(name), text
+
+
+def _begins_with_another(name: str, about: Survey) -> bool:
+    words = name.split(" ")
+    return any(about.senders[" ".join(words[:count])] > 2 for count in range(1, len(words) - NOTICE_WORDS + 1))
+
+
+def _own_words(text: str, bracketed: bool) -> tuple[str, str]:
+    """What the sender wrote of this, and why it may be nothing."""
+    plain = MARKS.sub("", text).strip()
+    if phrases.DELETED.fullmatch(plain):
+        return "", DELETED
+    text = phrases.EDITED.sub("", text.rstrip())
+    first, _, caption = text.strip().partition("\n")
+    bare = MARKS.sub("", first).strip()
+    if phrases.ATTACHED.fullmatch(bare) or phrases.OMITTED.fullmatch(bare) or LOCATION.fullmatch(bare):
+        return caption, MEDIA
+    if bare == "null" or (BRACKETED.fullmatch(bare) and (" " in bare or not bare.isascii())):
+        return caption, MEDIA
+    if bracketed and first.lstrip().startswith(LEFT_TO_RIGHT):
+        return "", SERVICE
+    if behind := NOTE_BEHIND.search(text):
+        phrase = behind["phrase"]
+        if phrase is None or phrases.OMITTED.fullmatch(MARKS.sub("", phrase).strip()):
+            text = text[: behind.start()]
+    return text, ONLY_REDACTED if text.strip() else MEDIA if plain else EMPTY

@@ -1,0 +1,173 @@
+"""Make conversations to fine-tune on out of exported chats: WhatsApp, Telegram, Discord, Slack."""
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from understudy.data.importers.cleaning import KINDS, Cleaner, Kind, clean_name
+from understudy.data.importers.recognise import Export, Hints, exports_of
+from understudy.data.importers.speakers import by_messages, choose
+from understudy.data.importers.splitting import Part, write
+from understudy.data.importers.spool import Spool
+from understudy.data.importers.talks import Cutting, collect
+from understudy.lab.errors import ConfigError, DataError
+from understudy.lab.wording import counted, text
+from understudy.recipes.import_report import Account, Source, outcome_table, sources_table, speakers_table
+
+HOUR = 3600.0
+MINUTE = 60.0
+Exports = Annotated[
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="(required)"),
+]
+Names = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)"),
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Makes conversations to fine-tune on out of exported chats; nothing leaves this machine.
+
+    Takes WhatsApp's .txt or .zip, Telegram's result.json, DiscordChatExporter's JSON, and Slack's folder or .zip.
+    """
+
+    files: Exports
+    """Exports: files, folders or zip archives, of one app or of several."""
+    bot: Names = ()
+    """The speaker whose part the bot learns; --bot again for another name of the same person. Without it, asks."""
+    out: str = "chats"
+    """The files written are this and -train.jsonl, this and -valid.jsonl."""
+    silence: float = 4.0
+    """Hours without a message after which a new conversation begins."""
+    burst: float = 5.0
+    """Minutes within which messages of one side are joined to one."""
+    valid_share: float = 0.1
+    """Share of the conversations held out for validation: the latest."""
+    dates: Literal["auto", "day-first", "month-first"] = "auto"
+    """How WhatsApp's dates are read: 3/9/24 is 3 September or 9 March; auto tells by the whole file."""
+    keep_emails: bool = False
+    """Leave e-mail addresses as they are."""
+    keep_phones: bool = False
+    """Leave phone numbers as they are."""
+    keep_links: bool = False
+    """Leave links as they are."""
+    force: bool = False
+    """Overwrite files that are there."""
+
+    def checked(self) -> "Config":
+        """Itself, or a UserError that names what cannot work."""
+        if not self.files:
+            raise ConfigError("no files given; expected at least one export, such as understudy import-chats _chat.txt")
+        if self.silence <= 0:
+            raise ConfigError(f"--silence {self.silence} is out of range; expected hours, more than 0")
+        if self.burst < 0:
+            raise ConfigError(f"--burst {self.burst} is out of range; expected minutes, 0 or more")
+        if not 0 <= self.valid_share < 1:
+            raise ConfigError(f"--valid-share {self.valid_share} is out of range; expected 0 or more, and below 1")
+        folder = Path(self.out).parent
+        if not folder.is_dir():
+            raise ConfigError(f"--out {self.out}: there is no folder {folder}; make it, or name another")
+        there = [path for path in self.written if path.exists()]
+        if there and not self.force:
+            raise ConfigError(f"{there[0]} is there already; name other files with --out, or overwrite with --force")
+        return self
+
+    @property
+    def written(self) -> tuple[Path, Path]:
+        """The files for training and for validation."""
+        return Path(f"{self.out}-train.jsonl"), Path(f"{self.out}-valid.jsonl")
+
+    @property
+    def kept_kinds(self) -> tuple[Kind, ...]:
+        """What is not redacted."""
+        keep = {"email": self.keep_emails, "phone": self.keep_phones, "link": self.keep_links}
+        return tuple(kind for kind in KINDS if keep[kind])
+
+
+def main(config: Config, console: Console) -> None:
+    """See `Config`."""
+    config.checked()
+    names = tuple(clean_name(name) for name in config.bot)
+    hints = Hints(config.dates, names)
+    exports = [export for path in config.files for export in exports_of(Path(path).expanduser(), hints)]
+    cleaner = Cleaner(config.kept_kinds)
+    with closing(Spool()) as spool:
+        account = _read(exports, spool, cleaner, console)
+        console.print(sources_table(account))
+        for export in exports:
+            for note in export.notes:
+                console.print(text(f"{export.label}: {note}", style="yellow"), soft_wrap=True)
+        bots = choose(spool, names, partial(_ask, spool, console) if _somebody_to_ask(console) else None)
+        parts = _write(config, spool, bots, account, console)
+    console.print(outcome_table(account, cleaner, parts))
+    train, valid = (part for part in parts)
+    written = [str(part.path) for part in parts if part.conversations]
+    console.print(text(f"written: {', '.join(written)}"), soft_wrap=True)
+    held_out = ["--valid", str(valid.path)] if valid.conversations else []
+    command = shlex.join(["understudy", "finetune", "--data", str(train.path), *held_out])
+    console.print(text(f"next: {command}"), soft_wrap=True)
+
+
+def _read(exports: Sequence[Export], spool: Spool, cleaner: Cleaner, console: Console) -> Account:
+    account = Account()
+    with _bar(console, "reading", sum(export.size for export in exports)) as advance:
+        for number, export in enumerate(exports):
+            kept = spool.take(number, export.app, export.read(cleaner, advance), account.left_out)
+            account.sources.append(Source(export, kept, *(spool.span(number) if kept else (0.0, 0.0))))
+    if not account.kept:
+        said = [f"{counted(count, 'message')} {reason}" for reason, count in account.left_out.most_common()]
+        notes = [note for export in exports for note in export.notes]
+        why = "; ".join(said + notes) or "they hold no messages"
+        raise DataError(f"nothing to learn from in {', '.join(export.label for export in exports)}: {why}")
+    return account
+
+
+def _write(config: Config, spool: Spool, bots: frozenset[int], account: Account, console: Console) -> tuple[Part, Part]:
+    redact = Cleaner(config.kept_kinds)  # of its own: names are not counted with the texts
+
+    def name_of(number: int) -> str:
+        return redact.text(spool.speakers[number].name)
+
+    cutting = Cutting(bots, config.silence * HOUR, config.burst * MINUTE, name_of)
+    with _bar(console, "cutting into conversations", account.kept) as advance:
+        collect(spool, cutting, account.left_out, advance)
+    if not spool.has_lines():
+        said = "; ".join(f"{count:,} messages {reason}" for reason, count in account.left_out.most_common(3))
+        raise DataError(f"no conversation is left to learn from: {said}; try a longer --silence, or another --bot")
+    train, valid = config.written
+    return write(spool, train, valid, config.valid_share, account.left_out)
+
+
+def _somebody_to_ask(console: Console) -> bool:
+    return console.is_terminal and bool(sys.stdin) and sys.stdin.isatty()
+
+
+def _ask(spool: Spool, console: Console) -> str:
+    """The id of the speaker that the user picks from a list."""
+    console.print(speakers_table(spool))
+    numbers = by_messages(spool)
+    answer = clean_name(console.input("Whose part is the bot to learn? Its number or name: "))
+    picked = int(answer) if answer.isdecimal() else 0
+    return spool.speakers[numbers[picked - 1]].key if 1 <= picked <= len(numbers) else answer
+
+
+@contextmanager
+def _bar(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, on a terminal."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield partial(progress.advance, task)
