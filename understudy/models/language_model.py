@@ -12,6 +12,14 @@ from torch.overrides import TorchFunctionMode
 from understudy.models.cores import CoreSpec, build_core
 
 
+class TokenEmbedding(nn.Embedding):
+    """A vector for each token, by which tokens are read and scored alike (Press & Wolf 2017)."""
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """How well each token's vector fits hidden vectors of shape (..., D)."""
+        return F.linear(hidden, self.weight)
+
+
 class LanguageModel(nn.Module):
     """Predicts the next token; the head is the embedding transposed (Press & Wolf 2017).
 
@@ -26,7 +34,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.core = build_core(spec)
-        self.embedding = nn.Embedding(vocab_size, spec.width)
+        self.embedding = TokenEmbedding(vocab_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     @property
@@ -57,7 +65,7 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for hidden vectors of shape (..., D)."""
-        return F.linear(hidden, self.embedding.weight)
+        return self.embedding.scores(hidden)
 
     def scores(self, hidden: Tensor) -> Tensor:
         """`logits` to draw from: in float32 or better, whatever the weights are."""
@@ -75,9 +83,9 @@ class LanguageModel(nn.Module):
         """Drop this share of activations in training from now on, whatever the model was built with."""
         self.core.set_dropout(share)
 
-    def parameter_count(self) -> int:
-        """Trainable numbers, the tied head counted once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def parameter_count(self, learned: bool = False) -> int:
+        """How many numbers the model is, the tied head counted once; with `learned`, those that are not frozen."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad or not learned)
 
     def flops_per_token(self, context: int) -> float:
         """Arithmetic of one training token, forward and backward: 6 N + 12 L D T (Chowdhery 2022, appendix B)."""

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from understudy.data.corpus import DataConfig, data_kind, prepare
 from understudy.lab.errors import ConfigError
 from understudy.lab.options import RunName
 from understudy.lab.run import Run
 from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
+from understudy.models.lora import adapt, check_lora
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
-from understudy.training.checkpoint import find_checkpoint, list_checkpoints, load_model, locate
+from understudy.training.checkpoint import find_checkpoint, list_checkpoints, load_model, locate, spec_of
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -24,6 +27,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     dropout: float = 0.0
     """Share of activations dropped in training."""
+    lora: int = 0
+    """Rank of the LoRA factors to learn in place of the weights (0: all weights learn): far less memory."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
             steps=500, batch_size=8, lr=3e-4, schedule="linear", warmup=20, final_lr=0.0
@@ -41,7 +46,9 @@ class Config:
         if data_kind(self.data) != "chats":
             raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
         # Found once and for all: when the run is resumed, "last" would be the run itself.
-        return replace(self, base=str(find_checkpoint(locate(self.base))))
+        base = find_checkpoint(locate(self.base))
+        check_lora(self.lora, spec_of(base))
+        return replace(self, base=str(base))
 
 
 def main(config: Config, run: Run, world: World) -> None:
@@ -61,6 +68,8 @@ def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
         corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))
     model = base.model
     model.set_dropout(config.dropout)
+    torch.manual_seed(run.seed("new weights"))
+    frozen = adapt(model, config.lora) if config.lora else frozenset()
     return Lesson(
         model,
         base.tokenizer,
@@ -71,4 +80,5 @@ def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
         other_weight=0.0,
         device=device,
         fresh=False,
+        frozen=frozen,
     )

@@ -93,6 +93,8 @@ class Lesson:
     device: torch.device
     fresh: bool
     """Whether the weights are as they were initialised."""
+    frozen: frozenset[str] = frozenset()
+    """Names of the parameters that are not to learn."""
 
 
 def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
@@ -104,7 +106,16 @@ def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
     )
     valid = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, model.context, seed=0, shuffle=False)
     seed = run.seed("dropout")
-    return Setup(learner, batches, valid, corpus, lesson.tokenizer, lambda rank: seed_process(seed, rank), lesson.fresh)
+    return Setup(
+        learner,
+        batches,
+        valid,
+        corpus,
+        lesson.tokenizer,
+        lambda rank: seed_process(seed, rank),
+        lesson.fresh,
+        lesson.frozen,
+    )
 
 
 def seed_process(seed: int, rank: int) -> None:
@@ -144,15 +155,22 @@ def learn(run: Run, world: World, lesson: Lesson) -> None:
 def _describe(run: Run, setup: Setup, lesson: Lesson, world: World) -> None:
     """Record and say what is about to be trained."""
     model, batches, config, dtype = lesson.model, setup.batches, lesson.learner, setup.learner.dtype
+    count, learned = model.parameter_count(), model.parameter_count(learned=True)
     run.update(
-        model={"spec": asdict(model.spec), "vocab_size": model.vocab_size, "parameters": model.parameter_count()},
+        model={
+            "spec": asdict(model.spec),
+            "vocab_size": model.vocab_size,
+            "parameters": count,
+            "learned_parameters": learned,
+        },
         compute={"device": str(lesson.device), "dtype": str(dtype), "threads": torch.get_num_threads()},
         processes=world.size,
     )
     run.say(lesson.corpus.summary)
     tokens = config.steps * batches.tokens_per_epoch // batches.batches_per_epoch
     run.say(
-        f"{model.spec.core} of {model.parameter_count():,} parameters, vocabulary {model.vocab_size:,}, "
+        f"{model.spec.core} of {count:,} parameters{f', of which {learned:,} learn' if learned < count else ''}, "
+        f"vocabulary {model.vocab_size:,}, "
         f"{str(dtype).removeprefix('torch.')} on {lesson.device}; {config.steps:,} steps, {tokens:,} tokens, "
         f"{config.steps / batches.batches_per_epoch:.1f} epochs"
     )

@@ -2,7 +2,8 @@
 
 checkpoints/step-000400/
     model.safetensors      the weights
-    training.safetensors   the optimizer's moments and the state of the random numbers
+    training.safetensors   the optimizer's moments and the state of the random numbers; after LoRA also the factors and
+                           the matrices beside them, which model.safetensors holds merged
     state.json             what the model is, and where the training stood
     tokenizer.json
 """
@@ -27,6 +28,7 @@ from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
 from understudy.models.device import Dtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.lora import plain_state, unmerged_state
 from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.hub import fetch, origin, published
 from understudy.training.distributed import everyones
@@ -36,6 +38,9 @@ TRAINING_VERBS = ("pretrain", "finetune")
 
 KEPT = 2
 """How many checkpoints of a run stay on disk: the last, and the one before it."""
+
+WEIGHT = "weight"
+"""The slot of training.safetensors for weights that model.safetensors holds merged."""
 
 BEFORE = "remove its folder to go on from the checkpoint before it"
 
@@ -64,7 +69,7 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
     building = folder.with_name(f".{folder.name}")
     building.mkdir(parents=True)
     save_file(
-        {name: tensor.contiguous() for name, tensor in learner.model.state_dict().items()},
+        {name: tensor.contiguous() for name, tensor in plain_state(learner.model).items()},
         building / "model.safetensors",
     )
     save_file(training, building / "training.safetensors")
@@ -105,6 +110,11 @@ def locate(reference: str) -> Path:
     if (Path(reference) / "state.json").exists() or pretrained.is_pretrained(Path(reference)):
         return Path(reference).absolute()
     return find_run(reference, verbs=TRAINING_VERBS)
+
+
+def spec_of(folder: Path) -> CoreSpec:
+    """What core a checkpoint is of, without its weights."""
+    return CoreSpec(**_state(folder)["spec"])
 
 
 def lasting(reference: str) -> str:
@@ -152,12 +162,13 @@ def restore(learner: Learner, folder: Path) -> dict[str, Any]:
     """Put the learner where the checkpoint's stood, random numbers included; returns the checkpoint's state."""
     state = _state(folder)
     tensors = _read(folder / "training.safetensors", "cpu")
-    learner.model.load_state_dict(_weights(learner.model, folder, learner.device))
+    weights = _weights(learner.model, folder, learner.device)
+    names = dict(learner.model.named_parameters())
+    learner.model.load_state_dict(weights | _take_weights(tensors))
     for kind, set_state in (("rng", torch.set_rng_state), ("rng_cuda", torch.cuda.set_rng_state)):
         if kind in tensors:
             states = tensors.pop(kind)  # of each process; with more of them than before, some draw alike
             set_state(states[learner.world.rank % len(states)].clone())  # torch overlooks where a view begins
-    names = dict(learner.model.named_parameters())
     for key, tensor in tensors.items():
         slot, name = key.split(":", 1)
         where = "cpu" if slot == "step" else names[name].device
@@ -174,7 +185,14 @@ def _training_tensors(learner: Learner) -> dict[str, Tensor]:
     for parameter, slots in learner.optimizer.state.items():
         for slot, value in slots.items():
             tensors[f"{slot}:{names[parameter]}"] = value.contiguous()
-    return tensors
+    own = unmerged_state(learner.model)
+    return tensors | {f"{WEIGHT}:{name}": tensor.contiguous() for name, tensor in own.items()}
+
+
+def _take_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take out what the model holds otherwise than model.safetensors says: the layers that LoRA adapts."""
+    keys = [key for key in tensors if key.startswith(f"{WEIGHT}:")]
+    return {key.partition(":")[2]: tensors.pop(key) for key in keys}
 
 
 def _state(folder: Path) -> dict[str, Any]:
@@ -197,7 +215,7 @@ def _state(folder: Path) -> dict[str, Any]:
 def _weights(model: LanguageModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
     """The checkpoint's weights, which have the model's names and shapes."""
     tensors = _read(folder / "model.safetensors", device)
-    wanted = model.state_dict()
+    wanted = plain_state(model)
     for name in sorted(wanted.keys() | tensors.keys()):
         here = tuple(wanted[name].shape) if name in wanted else "no such tensor"
         there = tuple(tensors[name].shape) if name in tensors else "no such tensor"

@@ -14,6 +14,7 @@ from understudy.data.batches import Batch
 from understudy.lab.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.language_model import LanguageModel
+from understudy.models.transformer import Transformer
 from understudy.training.distributed import World, total
 from understudy.training.losses import TokenLoss
 from understudy.training.schedules import Schedule, rate_at
@@ -60,6 +61,8 @@ class LearnerConfig:
     """Largest norm of the gradient (0: no clipping)."""
     dtype: Dtype = "auto"
     """Number format of matrix products: auto is bfloat16 where the hardware multiplies it faster, else float32."""
+    checkpoint_activations: bool = False
+    """Compute each block once more in the backward pass instead of keeping its activations: less memory, slower."""
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps on small models and on GPUs."""
 
@@ -102,6 +105,10 @@ class Learner:
         self.world = world or World()
         self.config = config.checked(self.world)
         self.model, self.device = model.to(device), device
+        if isinstance(model.core, Transformer):
+            model.core.checkpoint_activations = config.checkpoint_activations
+        elif config.checkpoint_activations:
+            raise ConfigError("--checkpoint-activations takes a Transformer, and this is an LSTM; leave it out")
         self.dtype = pick_dtype(config.dtype, device, model.spec)
         self.optimizer = make_optimizer(model, config)
         self.objective: nn.Module = TokenLoss(model, select=not config.compile)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from understudy.data.batches import Batch
 from understudy.models.device import autocast
+from understudy.models.lora import merge
 from understudy.training.checks.base import Check, Setup, Verdict
 from understudy.training.checks.probes import exact_twin, plain_nll, probe, twin, undivided, weighted_mean
 from understudy.training.learner import Learner
@@ -121,6 +122,7 @@ class TiedWeights(Check):
     def run(self, setup: Setup) -> Verdict:
         """See the class."""
         learner, batch = exact_twin(setup.learner), probe(setup)
+        merge(learner.model)  # under LoRA the embedding rests
         before = self._apart(learner)
         learner.step(batch)
         apart = max(before, self._apart(learner))

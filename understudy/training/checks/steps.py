@@ -63,9 +63,10 @@ class OptimizerCovers(Check):
 class ParametersMove(Check):
     """Parameters that do not learn: frozen by mistake, cut off from the loss; and frozen ones that move all the same.
 
-    How: a copy of the learner takes one step on real data. Threshold: each parameter that is to learn has a gradient
-    other than 0 and changes; each frozen one stays bit for bit. Source: Karpathy, "A Recipe for Training Neural
-    Networks" (2019).
+    How: a copy of the learner takes a step on real data, and a second one if something stood still: where weights
+    begin as zeros, as LoRA's do, what they are multiplied with has no gradient before. Threshold: each parameter that
+    is to learn has a gradient other than 0 and changes; each frozen one stays bit for bit. Source: Karpathy, "A
+    Recipe for Training Neural Networks" (2019).
     """
 
     name: ClassVar[str] = "parameters_move"
@@ -79,12 +80,17 @@ class ParametersMove(Check):
         learner = twin(setup.learner)
         learner.steps_done = 0  # at the end of a schedule the rate may be 0
         before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
-        gradients, _ = step_gradients(learner, probe(setup))
         after = dict(learner.model.named_parameters())
-        moved = {name for name in before if not torch.equal(before[name], after[name])}
         learning = before.keys() - setup.frozen
+        heard: set[str] = set()
+        for _ in range(2):
+            gradients, _ = step_gradients(learner, probe(setup))
+            heard |= {name for name, gradient in gradients.items() if bool(gradient.any())}
+            if learning <= heard:
+                break
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
         still = [name for name in before if name in learning and name not in moved]
-        deaf = [n for n in before if n in learning and not (n in gradients and bool(gradients[n].any()))]
+        deaf = [name for name in before if name in learning and name not in heard]
         loose = [name for name in before if name in setup.frozen & moved]
         good = not (still or deaf or loose)
         measured = f"without gradient: {_listed(deaf)}; unmoved: {_listed(still)}; frozen but moved: {_listed(loose)}"

@@ -166,7 +166,8 @@ class UpdateRatio(Watcher):
             return
         after = _matrices(learner)
         ratios = [float((after[name] - w).norm() / w.norm()) for name, w in self.before.items() if bool(w.any())]
-        self.ratios[step] = median(ratios) if ratios else 0.0
+        # What LoRA multiplies with zeros at first stands still; where all else does too, that is found here.
+        self.ratios[step] = median([ratio for ratio in ratios if ratio] or [0.0])
         self.before = {}
 
     def verdict(self) -> Verdict:

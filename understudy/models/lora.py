@@ -1,0 +1,137 @@
+"""LoRA (Hu et al. 2021): the matrices stay as they are, and the product of two thin ones is learned beside each.
+
+y = x Wᵀ + b + 2 (x Aᵀ) Uᵀ, with A [rank, inputs] small random numbers and U [outputs, rank] zeros at first, so that the
+adapted model begins as the plain one. The paper's α is 2 · rank: a higher rank needs no other learning rate.
+
+The vectors of the special tokens are learned too: a base that never met `<|end|>` could not learn to say it otherwise.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from understudy.data.tokenizers import SPECIALS
+from understudy.lab.errors import ConfigError
+from understudy.models.cores import CoreSpec
+from understudy.models.language_model import LanguageModel, TokenEmbedding
+
+SCALE = 2.0
+"""α / rank."""
+
+
+class LoRALinear(nn.Linear):
+    """A linear layer whose own matrix rests; it shares it with the layer that it takes the place of."""
+
+    def __init__(self, plain: nn.Linear, rank: int):
+        super().__init__(plain.in_features, plain.out_features, bias=plain.bias is not None, device="meta")
+        self.weight, self.bias = plain.weight, plain.bias
+        self.lora_A = nn.Parameter(plain.weight.new_empty(rank, plain.in_features))
+        self.lora_U = nn.Parameter(plain.weight.new_zeros(plain.out_features, rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The plain layer's output and what was learned beside it."""
+        return super().forward(input) + F.linear(F.linear(input, self.lora_A), self.lora_U) * SCALE
+
+    def merged(self) -> Tensor:
+        """The one matrix that does the work of all three."""
+        return torch.addmm(self.weight, self.lora_U, self.lora_A, alpha=SCALE)
+
+
+class LoRAEmbedding(TokenEmbedding):
+    """Token vectors that rest, but for those of the special tokens, which stand at the end."""
+
+    def __init__(self, plain: TokenEmbedding):
+        super().__init__(plain.num_embeddings, plain.embedding_dim, device="meta")
+        self.weight = plain.weight
+        self.first = plain.num_embeddings - len(SPECIALS)
+        self.lora_special = nn.Parameter(plain.weight[self.first :].detach().clone())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """See `TokenEmbedding.forward`."""
+        special = F.embedding((input - self.first).clamp_min(0), self.lora_special)
+        return torch.where((input >= self.first)[..., None], special, super().forward(input))
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """See `TokenEmbedding.scores`."""
+        parts = self.weight[: self.first], self.lora_special
+        return torch.cat([F.linear(hidden, vectors) for vectors in parts], dim=-1)
+
+    def merged(self) -> Tensor:
+        """All vectors, the learned ones in their places."""
+        return torch.cat([self.weight[: self.first], self.lora_special])
+
+
+def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
+    """Put factors of that rank beside each matrix of attention and MLP, in place; the names of what rests from now on.
+
+    The next-reply head, if there is one, goes on learning. The factors begin with torch's random numbers.
+
+    >>> from understudy.models.cores import CoreConfig
+    >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
+    >>> resting = adapt(model, rank=2)
+    >>> sorted(name for name, _ in model.core.blocks[0].attention.named_parameters() if "lora" in name)
+    ['out.lora_A', 'out.lora_U', 'qkv.lora_A', 'qkv.lora_U']
+    """
+    check_lora(rank, model.spec)
+    model.core.requires_grad_(False)
+    model.embedding.requires_grad_(False)
+    resting = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
+    for parent in list(model.core.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, LoRALinear(child, rank))
+    model.embedding = LoRAEmbedding(model.embedding)
+    return resting
+
+
+def check_lora(rank: int, spec: CoreSpec) -> None:
+    """ConfigError unless factors of that rank can be put beside the matrices of such a core."""
+    if not 0 <= rank <= spec.width:
+        raise ConfigError(f"--lora {rank} is out of range; expected a rank of 1 to {spec.width}, the base's width")
+    if rank and spec.core != "transformer":
+        raise ConfigError("--lora takes a Transformer, and this base is an LSTM; leave --lora out")
+
+
+def adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear | LoRAEmbedding]]:
+    """The adapted layers, by name; none in a plain model."""
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear | LoRAEmbedding):
+            yield name, module
+
+
+@torch.no_grad()
+def plain_state(model: LanguageModel) -> dict[str, Tensor]:
+    """What `state_dict` would give if the weights had been learned in place: a plain model can load it."""
+    state = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
+    return state | {f"{name}.weight": layer.merged() for name, layer in adapted(model)}
+
+
+def unmerged_state(model: nn.Module) -> dict[str, Tensor]:
+    """What `plain_state` cannot give back bit for bit: the factors, and the matrices that they stand beside."""
+    own: dict[str, Tensor] = {}
+    for name, layer in adapted(model):
+        kept = ("lora_special",) if isinstance(layer, LoRAEmbedding) else ("weight", "lora_A", "lora_U")
+        own |= {f"{name}.{one}": getattr(layer, one).detach() for one in kept}
+    return own
+
+
+@torch.no_grad()
+def merge(model: LanguageModel) -> None:
+    """Make an adapted model a plain one that computes the same; of a plain one nothing changes."""
+    layers = list(adapted(model))
+    for name, layer in layers:
+        parent = model.get_submodule(name.rpartition(".")[0])
+        plain: nn.Module
+        if isinstance(layer, LoRALinear):
+            plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+            plain.bias = layer.bias
+        else:
+            plain = TokenEmbedding(layer.num_embeddings, layer.embedding_dim, device="meta")
+        plain.weight = nn.Parameter(layer.merged())
+        setattr(parent, name.rpartition(".")[2], plain)
+    if layers:
+        model.requires_grad_(True)
