@@ -1,5 +1,6 @@
 """Start a recipe as a recorded run: alone or as one of torchrun's processes, anew or resumed."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ import torch.distributed as dist
 
 from understudy.lab.config import from_dict
 from understudy.lab.errors import ConfigError, UserError
+from understudy.lab.rerun.child import RERUN_OF
 from understudy.lab.run import Run
 from understudy.lab.store import find_run, read_record
 from understudy.lab.tracking.address import Address, checked, lacks_password
@@ -58,7 +60,8 @@ def _open_run(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
 
 def _created(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
     config = config.checked(world)
-    return Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed)
+    command = ["-m", "understudy", verb, "--config", "{config}"]
+    return Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed, command=command)
 
 
 def _resumed(verb: str, config: Any, argv: Sequence[str]) -> Run:
@@ -78,6 +81,8 @@ def _resumed(verb: str, config: Any, argv: Sequence[str]) -> Run:
 def _tracked(config: Any, argv: Sequence[str]) -> tuple[Any, Sequence[str], Address | None]:
     """Configuration and command line as they are recorded, without a password, and the store that --tracking names."""
     options = _options(config)
+    if options.tracking and os.environ.get(RERUN_OF):  # a repetition is no news to the store of the first
+        return replace(config, options=replace(options, tracking=None)), argv, None
     if not options.tracking:
         return config, argv, None
     address = checked(options.tracking)
