@@ -30,7 +30,8 @@ HOST = re.compile(
     re.IGNORECASE,
 )
 DOT_IN_WORD = re.compile(r"\w\.[^\W\d_]{2}")
-EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]+[@＠][\w-]+(?:\.[\w-]+)+")
+LOCAL_PART = r"\w.!#$%&'*+/=?^`{|}~-"
+EMAIL = re.compile(rf"(?<![{LOCAL_PART}])[{LOCAL_PART}]+[@＠][\w-]+(?:\.[\w-]+)+")
 # Seven digits or more, however they are grouped.
 PHONE = re.compile(r"(?<!\d)\+?\(?\d(?:[ \t\u00a0\u2000-\u200a\u202f()./\-\u2010-\u2015]{0,3}\d){6,}")
 DATE = re.compile(

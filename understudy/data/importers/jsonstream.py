@@ -12,6 +12,7 @@ DECODER = json.JSONDecoder(strict=False)  # control characters within strings ar
 WHITESPACE = re.compile(r"[ \t\r\n]*")
 WITHIN = re.compile(r'[^"{}\[\]]*')  # what neither opens nor closes anything
 STRING_RUN = re.compile(r'[^"\\]*')
+NUMBER_GOES_ON = re.compile(r"[0-9.eE+-]*")  # up to the window's end
 ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
 
@@ -70,7 +71,7 @@ class JsonReader:
         while True:
             try:
                 value, end = DECODER.raw_decode(self._window, self._position)
-                if end < len(self._window) or not self._slide():  # at the window's end a number may go on
+                if not NUMBER_GOES_ON.fullmatch(self._window, end) or not self._slide():
                     break
             except json.JSONDecodeError as error:
                 if not self._mended(error) and not (self._cut_short(error) and self._slide()):

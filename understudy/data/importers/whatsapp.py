@@ -258,4 +258,6 @@ def _own_words(text: str, bracketed: bool) -> tuple[str, str]:
         phrase = behind["phrase"]
         if phrase is None or phrases.OMITTED.fullmatch(MARKS.sub("", phrase).strip()):
             text = text[: behind.start()]
-    return text, ONLY_REDACTED if text.strip() else MEDIA if plain else EMPTY
+    if MARKS.sub("", text).strip():
+        return text, ONLY_REDACTED
+    return "", MEDIA if plain else EMPTY
