@@ -41,20 +41,28 @@ def show(folder: Path, console: Console) -> None:
 
 def _sections(record: Record) -> list[tuple[str, dict[str, Any]]]:
     data = record.data
-    files = {
-        entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in data.get("data", [])
-    }
     return [
         ("run", _beginning_and_end(record)),
         ("configuration", flat(data.get("config") or {})),
         ("code", _code(record)),
-        ("data", files),
+        ("data", _files(data.get("data", []))),
         ("parents", {str(parent): "" for parent in data.get("parents", [])}),
+        ("base", _published(data.get("base") or {})),
         ("seeds", {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {}),
         ("checks", _checks(record)),
         ("outcome", flat(data.get("outcome") or {})),
         ("last metrics", _last_metrics(record.folder / "metrics.jsonl")),
     ]
+
+
+def _files(entries: list[dict[str, Any]]) -> dict[str, str]:
+    return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
+
+
+def _published(base: dict[str, Any]) -> dict[str, Any]:
+    """The published weights that a run began with; all their files lie in one folder."""
+    told = {name: base[name] for name in ("source", "revision") if base.get(name)}
+    return told | _files([entry | {"path": Path(entry["path"]).name} for entry in base.get("files", [])])
 
 
 def _beginning_and_end(record: Record) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from understudy.models.cores import check_dropout
 from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
-from understudy.training.checkpoint import find_checkpoint, list_checkpoints, load_model, locate, spec_of
+from understudy.training.checkpoint import lasting, list_checkpoints, load_model, locate, provenance, spec_of
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig
@@ -23,7 +23,8 @@ class Config:
     """Fine-tunes a trained model on conversations: only the assistant's replies carry loss."""
 
     base: RunName = "last"
-    """What to start from: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
+    """What to start from: a run (its id, a beginning of it, last, last:pretrain), a checkpoint's folder, or published
+    weights: gpt1, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a folder in transformers' format."""
     data: DataConfig = field(default_factory=DataConfig)
     dropout: float = 0.0
     """Share of activations dropped in training."""
@@ -46,9 +47,9 @@ class Config:
         if data_kind(self.data) != "chats":
             raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
         # Found once and for all: when the run is resumed, "last" would be the run itself.
-        base = find_checkpoint(locate(self.base))
-        check_lora(self.lora, spec_of(base))
-        return replace(self, base=str(base))
+        base = lasting(self.base)
+        check_lora(self.lora, spec_of(locate(base)))
+        return replace(self, base=base)
 
 
 def main(config: Config, run: Run, world: World) -> None:
@@ -62,7 +63,7 @@ def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
     done = list_checkpoints(run.folder)
     base = load_model(done[-1] if done else locate(config.base))
     if not done:
-        run.update(parents=parents(base))
+        run.update(parents=parents(base), **provenance(config.base, base))
     record_data(run, config.data)
     with main_first(world), working(run, f"preparing {' '.join(config.data.data)}"):
         corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))

@@ -12,7 +12,7 @@ from understudy.lab.errors import ConfigError
 from understudy.lab.options import RunName
 from understudy.models.device import Dtype, pick_device
 from understudy.serving.terminal import visible
-from understudy.training.checkpoint import load_to_serve, locate
+from understudy.training.checkpoint import load_to_serve, locate, text_prompt
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def main(config: Config, console: Console) -> None:
         raise ConfigError(f"--count {config.count} is too small; expected 1 or more")
     loaded = load_to_serve(locate(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
-        prompt = [loaded.tokenizer.special["<|bos|>"], *loaded.tokenizer.encode(config.prompt)]
+        prompt = text_prompt(loaded, config.prompt)
     else:
         said = [Message("user", config.prompt)] if config.prompt else []
         prompt = render_prompt(said, loaded.tokenizer)

@@ -23,14 +23,15 @@ from torch import Tensor
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
 from understudy.lab.checkpoints import list_checkpoints
 from understudy.lab.config import from_dict
-from understudy.lab.errors import CheckpointError, ConfigError
+from understudy.lab.errors import CheckpointError, ConfigError, RunNotFoundError, suggestion
 from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
 from understudy.models.device import Dtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import plain_state, unmerged_state
 from understudy.models.pretrained import folder as pretrained
-from understudy.models.pretrained.hub import fetch, origin, published
+from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
+from understudy.models.pretrained.vocabulary import opening
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 
@@ -109,7 +110,10 @@ def locate(reference: str) -> Path:
         return fetch(weights)
     if (Path(reference) / "state.json").exists() or pretrained.is_pretrained(Path(reference)):
         return Path(reference).absolute()
-    return find_run(reference, verbs=TRAINING_VERBS)
+    try:
+        return find_run(reference, verbs=TRAINING_VERBS)
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}{suggestion(reference, PUBLISHED)}") from error
 
 
 def spec_of(folder: Path) -> CoreSpec:
@@ -150,6 +154,14 @@ def load_to_serve(path: Path, device: torch.device, dtype: Dtype) -> Loaded:
     loaded = load_model(path, device)
     loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
     return loaded
+
+
+def text_prompt(loaded: Loaded, text: str) -> list[int]:
+    """The ids that a model of plain text goes on from. Published weights have never met `<|bos|>`."""
+    said = loaded.tokenizer.encode(text)
+    if pretrained.is_pretrained(loaded.folder):
+        return said or opening(loaded.tokenizer)
+    return [loaded.tokenizer.special["<|bos|>"], *said]
 
 
 def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:

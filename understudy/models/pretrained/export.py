@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from understudy.data.tokenizers import Tokenizer
 from understudy.lab.errors import ConfigError
 from understudy.lab.files import write_json
-from understudy.models.language_model import LanguageModel
+from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.pretrained import config
 from understudy.models.pretrained.folder import WEIGHTS
 from understudy.models.pretrained.names import OUTSIDE, to_theirs
@@ -36,7 +36,8 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     building = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
     building.mkdir()
     try:
-        state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items()}
+        names = without_weights(spec, model.vocab_size).state_dict()  # heads for training alone are left out
+        state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
         write_json(building / config.NAME, config.config_of(spec, tokenizer))
         write_tokenizer(building, tokenizer)

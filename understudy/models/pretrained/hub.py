@@ -75,12 +75,12 @@ def _fetched(weights: Published, name: str) -> Path:
         raise HubError(unreachable)
     try:
         return Path(hf_hub_download(weights.repository, name, revision=weights.revision, endpoint=endpoint))
-    except LocalEntryNotFoundError as error:
+    except LocalEntryNotFoundError as error:  # raised for whatever the Hub answers that is no file
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise HubError(f"the Hub refused {name} of {what}: {_first_line(error.__cause__)}; {ELSEWHERE}") from error
         raise HubError(unreachable) from error
     except EntryNotFoundError as error:
         raise HubError(f"the Hub has no {name} of {what}; {ELSEWHERE}") from error
-    except HfHubHTTPError as error:
-        raise HubError(f"the Hub refused {name} of {what}: {_first_line(error)}; {ELSEWHERE}") from error
     except Exception as error:  # the libraries below have errors of their own for connections that break
         raise HubError(f"{name} of {what} did not arrive: {_first_line(error)}; try again, or {ELSEWHERE}") from error
 
@@ -107,5 +107,5 @@ def origin(reference: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
