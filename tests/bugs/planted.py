@@ -58,6 +58,21 @@ def wrap(patch: Patch, owner: Any, name: str) -> Callable[[Any], None]:
     return put
 
 
+def note_steps(patch: Patch) -> dict[str, float]:
+    """What the learner's step at hand is: its number, and the weight of its batch."""
+    noted: dict[str, float] = {}
+
+    @wrap(patch, learner.Learner, "step")
+    def _(original: Any, self: Any, batch: Any) -> Any:
+        noted.update(number=self.steps_done, weight=float(batch.weights_BT.sum(dtype=np.float64)))
+        try:
+            return original(self, batch)
+        finally:
+            noted.clear()
+
+    return noted
+
+
 # Data.
 
 
@@ -251,18 +266,22 @@ def loss_on_padding(patch: Patch) -> None:
 
 @bug("loss_value", also="initial_loss")
 def loss_is_a_sum(patch: Patch) -> None:
-    @wrap(patch, learner.Learner, "_backward")
-    def _(original: Any, self: Any, parts: Any, weight: float) -> Any:
-        return original(self, parts, 1.0)
+    step = note_steps(patch)
+
+    @wrap(patch, losses.TokenLoss, "forward")
+    def _(original: Any, *arguments: Any) -> Any:
+        return original(*arguments) * step.get("weight", 1.0)
 
 
 @bug("accumulation", micro_batch_size=1)
 def accumulation_unscaled(patch: Patch) -> None:
     """Each micro-batch is divided by its own number of tokens, and their sum by nothing."""
+    step = note_steps(patch)
 
-    @wrap(patch, learner.Learner, "_backward")
-    def _(original: Any, self: Any, parts: Any, weight: float) -> float:
-        return sum(original(self, [part], float(part[2].sum().clamp(min=1))) for part in parts)
+    @wrap(patch, losses.TokenLoss, "forward")
+    def _(original: Any, self: Any, inputs: Any, targets: Any, weights: Any, reset: Any) -> Any:
+        nats = original(self, inputs, targets, weights, reset)
+        return nats / weights.sum().clamp(min=1e-9) * step.get("weight", float(weights.sum()))
 
 
 @bug("schedule", also="schedule_followed")
@@ -312,9 +331,11 @@ class _Growing(torch.optim.AdamW):
 
 @bug("finite", also="spikes", steps=60)
 def nan_after_fifty_steps(patch: Patch) -> None:
-    @wrap(patch, learner.Learner, "_backward")
-    def _(original: Any, self: Any, parts: Any, weight: float) -> Any:
-        return original(self, parts, weight if self.steps_done != 50 else float("nan"))
+    step = note_steps(patch)
+
+    @wrap(patch, losses.TokenLoss, "forward")
+    def _(original: Any, *arguments: Any) -> Any:
+        return original(*arguments) * (float("nan") if step.get("number") == 50 else 1.0)
 
 
 @bug("evaluation", dropout=0.2)
@@ -360,7 +381,7 @@ def resume_forgets_the_optimizer(patch: Patch) -> None:
 @bug("sampling_temperature", needs_doctor=True)
 def temperature_the_wrong_way(patch: Patch) -> None:
     @wrap(patch, sampling, "shape_scores")
-    def _(original: Any, scores: Any, config: Any, seen: Any = None) -> Any:
+    def _(original: Any, scores: Any, config: Any, *others: Any) -> Any:
         return scores * config.temperature
 
 

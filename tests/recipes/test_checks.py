@@ -76,12 +76,15 @@ def test_a_failed_check_says_what_why_and_goes_on(
 def test_a_training_that_is_past_hope_ends_with_its_last_good_checkpoint(
     understudy: Understudy, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    original = learner.Learner._backward
-    monkeypatch.setattr(
-        learner.Learner,
-        "_backward",
-        lambda self, parts, weight: original(self, parts, float("nan") if self.steps_done == 6 else weight),
-    )
+    original = learner.Learner.step
+
+    def overflowing(self: learner.Learner, batch: Any) -> dict[str, float]:
+        if self.steps_done == 6:
+            with torch.no_grad():
+                self.model.embedding.weight.fill_(float("nan"))
+        return original(self, batch)
+
+    monkeypatch.setattr(learner.Learner, "step", overflowing)
     assert understudy(*CHATS, "--save-every", 3) == 2
     run = last_run()
     captured = capsys.readouterr()

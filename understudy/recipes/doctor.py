@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -156,7 +157,13 @@ def _progress(console: Console) -> Iterator[Begin]:
 def _table(verdicts: Sequence[Verdict], target: str) -> Table:
     counts = [f"{sum(v.verdict == kind for v in verdicts)} {kind}" for kind in STYLES]
     table = Table(
-        "check", "verdict", "measured", "expected", title=f"{target}: {', '.join(counts)}", title_justify="left"
+        "check",
+        "verdict",
+        "measured",
+        "expected",
+        title=f"{target}: {', '.join(counts)}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
     )
     for one in verdicts:
         table.add_row(one.name, Text(one.verdict, STYLES[one.verdict]), Text(one.measured), Text(one.expected))
