@@ -4,7 +4,7 @@ import hashlib
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -32,10 +32,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_dict` wrote. Strict: every field must be there, and nothing else.
+    """The configuration that `to_dict` wrote, checked field by field.
+
+    A field that is missing has its default: it is an option that came after the file was written.
 
     Understands nested dataclasses, `X | None` and other unions, Literal, tuple, list, dict, Path, str, int, float.
-    Raises ConfigError naming the field that is unknown, missing or of another type.
+    Raises ConfigError naming the field that is unknown, of another type, or missing without a default.
     """
     return _dataclass(cls, values, where="")
 
@@ -71,14 +73,14 @@ def _dataclass(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise _mismatch(where, f"the fields of {cls.__name__}", values)
     types_of = get_type_hints(cls)
-    known = [field.name for field in fields(cls) if field.init]
+    known = {field.name: field for field in fields(cls) if field.init}
     for name in values:
         if name not in known:
             raise ConfigError(f"unknown field {where + name!r}: {cls.__name__} has none{suggestion(name, known)}")
-    for name in known:
-        if name not in values:
+    for name, field in known.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"missing field {where + name!r}: {cls.__name__} needs it{suggestion(name, values)}")
-    return cls(**{name: _value(types_of[name], values[name], where + name) for name in known})
+    return cls(**{name: _value(types_of[name], value, where + name) for name, value in values.items()})
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
