@@ -28,28 +28,37 @@ class Command:
     module: str = ""
 
 
-COMMANDS = {
-    "list": Command("list runs; without a command, the latest"),
-    "show": Command("one run: configuration, code, data, seeds, outcome, curves", takes_run=True),
-    "compare": Command("what differs between runs; --group-by: which setting is better over its seeds", takes_run=True),
-    "rerun": Command("run a run again, on its exact code", takes_run=True),
-    "verify": Command("run it again and compare bit for bit", takes_run=True),
-    "containing": Command("the runs whose code holds a commit, a line or a definition"),
-    "report": Command("write report.html into a run's folder: everything about it on one page", takes_run=True),
-    "note": Command("write a note on a run", takes_run=True, free_text=True),
-    "tag": Command("give a run tags", takes_run=True),
-    "untag": Command("take tags away", takes_run=True),
-    "pin": Command("keep runs from gc", takes_run=True),
-    "unpin": Command("take the pin away", takes_run=True),
-    "mark-bad": Command("say that the results of runs are not to be trusted, and why", takes_run=True, free_text=True),
-    "mark-good": Command("take that back", takes_run=True),
-    "export": Command("write runs into one archive", takes_run=True),
-    "import": Command("take in the runs of an archive", module="import_runs"),
-    "gc": Command("delete runs and leftovers; without --delete, say what would go and why"),
-    "disk": Command("what runs take on the disk"),
-    "sync": Command("send runs to an MLflow store: what it lacks, nothing twice"),
-    "ui": Command("MLflow's page on all runs"),
+GROUPS = {
+    "to look at": {
+        "list": Command("list runs, or those that a query picks; without a command, the latest"),
+        "show": Command("one run: configuration, code, data, seeds, checks, outcome, curves", takes_run=True),
+        "compare": Command("what differs between runs; which setting is better over its seeds", takes_run=True),
+        "report": Command("write report.html into a run's folder: all about it on one page", takes_run=True),
+        "containing": Command("the runs whose code holds a commit, a line or a definition"),
+    },
+    "to do again": {
+        "rerun": Command("run a run again, on its exact code", takes_run=True),
+        "verify": Command("run it again and compare bit for bit", takes_run=True),
+    },
+    "to mark": {
+        "note": Command("write a note on a run", takes_run=True, free_text=True),
+        "tag": Command("give runs a tag", takes_run=True),
+        "untag": Command("take it away", takes_run=True),
+        "pin": Command("keep runs from gc", takes_run=True),
+        "unpin": Command("take the pin away", takes_run=True),
+        "mark-bad": Command("say that results are not to be trusted, and why", takes_run=True, free_text=True),
+        "mark-good": Command("take that back", takes_run=True),
+    },
+    "to keep": {
+        "export": Command("write runs into one archive", takes_run=True),
+        "import": Command("take in the runs of an archive", module="import_runs"),
+        "gc": Command("delete runs and leftovers; without --delete, say what would go and why"),
+        "disk": Command("what runs take on the disk"),
+        "sync": Command("send runs to an MLflow store: what it lacks, nothing twice"),
+        "ui": Command("MLflow's page on all runs"),
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(argv: Sequence[str], console: Console) -> int:
@@ -71,8 +80,9 @@ def main(argv: Sequence[str], console: Console) -> int:
 
 
 def _help() -> str:
-    lines = ["usage: understudy runs [COMMAND] [OPTIONS]", ""]
-    lines += [f"  {name:<12}{command.meaning}" for name, command in COMMANDS.items()]
+    lines = ["usage: understudy runs [COMMAND] [OPTIONS]"]
+    for title, commands in GROUPS.items():
+        lines += ["", title, *(f"  {name:<12}{command.meaning}" for name, command in commands.items())]
     lines += [
         "",
         "  understudy runs COMMAND --help   lists a command's options",
