@@ -174,6 +174,7 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
         old(folder_with_a_file(RUNS / "cache" / ".efgh-12")): "half written",
         old(folder_with_a_file(RUNS / "cache" / "unused")): "tokenized data that nobody has read for 30 days",
         old(folder_with_a_file(RUNS / run / "checkpoints" / ".step-000003")): "half written",
+        old(folder_with_a_file(RUNS / ".reruns" / run)): "a tree in which a run was run again",
     }
     half = RUNS / run / ".run.json.abc.tmp"
     half.write_text("{")

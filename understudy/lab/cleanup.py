@@ -19,6 +19,7 @@ from understudy.lab.code.snapshot import POOL
 from understudy.lab.disk import walk
 from understudy.lab.files import is_temporary
 from understudy.lab.lineage import ancestors
+from understudy.lab.rerun.tree import FOLDER
 from understudy.lab.store import Record
 
 LEFTOVER_SECONDS = 3_600  # what was written to within the last hour may still be in the making
@@ -95,6 +96,10 @@ def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
             yield Leftover(path, "half written")
         elif RUN_NAME.fullmatch(path.name) and _is_empty(path) and _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "a run that never began")
+    trees = folder / FOLDER
+    for path in trees.iterdir() if trees.is_dir() else ():
+        if _is_older(path, LEFTOVER_SECONDS):
+            yield Leftover(path, "a tree in which a run was run again")
     cache = folder / "cache"
     if not cache.is_dir() or any(record.status == "running" for record in records):
         return

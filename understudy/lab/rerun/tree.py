@@ -20,6 +20,8 @@ from understudy.lab.errors import DataError, UserError
 from understudy.lab.files import fingerprint
 from understudy.lab.store import Record
 
+FOLDER = ".reruns"
+"""Beside the runs: trees of runs that are run again."""
 # Bytes as they are in the commit, whatever the repository's attributes and the user's configuration say.
 EXACT = "* -text -filter -ident -working-tree-encoding\n"
 

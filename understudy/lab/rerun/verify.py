@@ -14,13 +14,11 @@ from understudy.lab.journal import read_metrics
 from understudy.lab.rerun.causes import likely_causes
 from understudy.lab.rerun.child import Child, start
 from understudy.lab.rerun.floats import Likeness, compare, compare_outcomes
-from understudy.lab.rerun.tree import Tree, put_up
+from understudy.lab.rerun.tree import FOLDER, Tree, put_up
 from understudy.lab.store import Record, read_record
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0  # for a run that was asked to stop to save its checkpoint
-FOLDER = ".reruns"
-"""Beside the runs: trees of runs that are run again."""
 
 
 @dataclass(frozen=True)

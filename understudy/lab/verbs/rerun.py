@@ -7,8 +7,7 @@ from rich.text import Text
 
 from understudy.lab.rerun.child import start
 from understudy.lab.rerun.packages import build_environment, environment_differences
-from understudy.lab.rerun.tree import put_up
-from understudy.lab.rerun.verify import FOLDER
+from understudy.lab.rerun.tree import FOLDER, put_up
 from understudy.lab.store import find_run, read_record
 from understudy.lab.verbs.arguments import RunReference
 
