@@ -304,6 +304,7 @@ CONFIGS = {
     "sample": "serving.sample",
     "eval": "recipes.evaluate",
     "import-chats": "recipes.import_chats",
+    "export-model": "recipes.export_model",
 }
 
 

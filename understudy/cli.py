@@ -57,6 +57,15 @@ def _sample(argv: list[str]) -> None:
     sample.main(parse(sample.Config, argv, "understudy sample"), Console())
 
 
+def _export_model(argv: list[str]) -> None:
+    from rich.console import Console
+
+    from understudy.lab.options import parse
+    from understudy.recipes import export_model
+
+    export_model.main(parse(export_model.Config, argv, "understudy export-model"), Console())
+
+
 def _doctor(argv: list[str]) -> int:
     from rich.console import Console
 
@@ -101,6 +110,7 @@ VERBS = {
     "sample": Verb("print replies to one prompt", _sample),
     "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
     "import-chats": Verb("make conversations to fine-tune on out of exported chats", _import_chats),
+    "export-model": Verb("save a model for Hugging Face transformers", _export_model),
     "doctor": Verb("look for silent bugs in a training run or a configuration", _doctor),
     "runs": Verb("list, show, compare, rerun, verify and keep what was run", _runs),
 }

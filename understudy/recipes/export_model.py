@@ -1,0 +1,41 @@
+"""Save a model in transformers' format."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from understudy.data.gpt1_tokenizer import GPT1Tokenizer
+from understudy.lab.options import RunName
+from understudy.models.pretrained.export import export
+from understudy.training.checkpoint import load_model, locate
+
+
+@dataclass(frozen=True)
+class Config:
+    """Saves a model in transformers' format: config.json, model.safetensors and the tokenizer's files.
+
+    For models with GPT-1's or GPT-2's blocks: those from --base gpt1 or gpt2, or trained with --block gpt1 or gpt2.
+    """
+
+    run: tyro.conf.Positional[RunName]
+    """Whose model: a run (its id, a beginning of it, last, last:finetune) or a checkpoint's folder."""
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """A new folder to save it in."""
+
+
+def main(config: Config, console: Console) -> None:
+    """See `Config`."""
+    loaded = load_model(locate(config.run))
+    folder = Path(config.folder).expanduser()
+    export(loaded.model, loaded.tokenizer, folder)
+    console.print(Text(f"Saved {loaded.model.parameter_count():,} parameters to {folder}."), soft_wrap=True)
+    if isinstance(loaded.tokenizer, GPT1Tokenizer):
+        console.print(
+            "transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, encode "
+            "with understudy.data.gpt1_tokenizer.",
+            style="yellow",
+        )
