@@ -208,3 +208,17 @@ def test_planning_and_assembling_are_quick(tmp_path: Path) -> None:
     for step in range(50):
         batches.batch(step)
     assert time.process_time() - start < 50 * 0.002
+
+
+@pytest.mark.parametrize(("context", "batch_size"), [(30, 1), (12, 3), (5, 64)])
+def test_each_target_is_told_of_its_document(store: TokenStore, context: int, batch_size: int) -> None:
+    docs = np.arange(3, len(store), 2)
+    batches = PackedBatches(store, docs, batch_size, context, seed=0)
+    counted: Counter[int] = Counter()
+    for batch, document_BT in zip(batches.eval_batches(), batches.eval_documents(), strict=True):
+        assert ((document_BT == -1) == (batch.inputs_BT == PAD)).all()
+        for document in set(document_BT[document_BT >= 0].tolist()):
+            here = document_BT == document
+            counted[document] += int(here.sum())
+            assert set(batch.targets_BT[here].tolist()) <= set(store.document(document).ids[1:].tolist())
+    assert counted == {doc: len(store.document(doc).ids) - 1 for doc in docs.tolist()}

@@ -14,7 +14,8 @@ from understudy.data.store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.models.cores import CoreConfig
 from understudy.models.language_model import LanguageModel
-from understudy.training.evaluation import evaluate, scored_bytes
+from understudy.training import evaluation
+from understudy.training.evaluation import evaluate, scored_bytes, surprise
 from understudy.training.learner import Learner, LearnerConfig
 
 BYTES = ByteTokenizer()
@@ -148,3 +149,42 @@ def test_nothing_to_measure_gives_no_division_by_zero(documents: list[Rendered],
     silent = [replace(document, is_reply=np.zeros_like(document.is_reply)) for document in documents]
     figures = evaluate(make_model(BYTES), batches_of(tmp_path, silent, BYTES).eval_batches(), BYTES)
     assert figures["val_loss"] == 0.0
+
+
+@pytest.mark.parametrize("core", ["transformer", "lstm"])
+def test_documents_add_up_to_the_whole(core: Any, documents: list[Rendered], tmp_path: Path) -> None:
+    model = make_model(BYTES, core)
+    for batch_size, context in [(1, 64), (3, 64), (4, 7)]:
+        batches = batches_of(tmp_path, documents, BYTES, batch_size, context)
+        found, figures = surprise(model, batches, BYTES), evaluate(model, batches.eval_batches(), BYTES)
+        assert found.nats.sum() / found.tokens.sum() == pytest.approx(figures["val_loss"], rel=1e-6)
+
+
+def test_each_document_has_its_own_surprise(documents: list[Rendered], tmp_path: Path) -> None:
+    model = make_model(BYTES)
+    chats = [*documents, render(CHAT, BYTES)]
+    found = surprise(model, batches_of(tmp_path, chats, BYTES), BYTES)
+    for index, document in enumerate(chats):
+        alone = batches_of(tmp_path / str(index), [document], BYTES)
+        figures = evaluate(model, alone.eval_batches(), BYTES)
+        assert found.tokens[index] == document.is_reply[1:].sum()
+        assert found.nats[index] == pytest.approx(figures["val_loss"] * found.tokens[index], rel=1e-6)
+    ids = torch.from_numpy(chats[-1].ids.astype(np.int64))
+    with torch.no_grad():
+        end = -model(ids[None, :-1])[0][0, -1].log_softmax(-1)[ids[-1]].item()
+    assert found.end_nats[-1] == pytest.approx(end, rel=1e-6)
+
+
+def test_scores_are_taken_in_parts(documents: list[Rendered], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = make_model(BYTES), batches_of(tmp_path, documents, BYTES)
+    whole = surprise(model, batches, BYTES)
+    monkeypatch.setattr(evaluation, "SCORED_AT_ONCE", 3)
+    np.testing.assert_allclose(surprise(model, batches, BYTES).nats, whole.nats, rtol=1e-12)
+
+
+def test_a_surprise_leaves_the_model_as_it_was(documents: list[Rendered], tmp_path: Path) -> None:
+    model = make_model(BYTES, dropout=0.5).train()
+    batches = batches_of(tmp_path, documents, BYTES)
+    first = surprise(model, batches, BYTES)
+    np.testing.assert_array_equal(surprise(model, batches, BYTES).nats, first.nats)
+    assert all(module.training for module in model.modules())

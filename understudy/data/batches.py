@@ -16,6 +16,19 @@ from understudy.lab.errors import DataError
 
 
 @dataclass(frozen=True)
+class Question:
+    """Which reply came next?
+
+    Attributes:
+        row: the row of the batch that holds the conversation.
+        candidates: ids of what was said and each reply with its end, the true one first; none longer than a row.
+    """
+
+    row: int
+    candidates: tuple[npt.NDArray[np.int32], ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one step learns from.
 
@@ -25,12 +38,14 @@ class Batch:
         weights_BT: float32, 1 where the target is a reply's token, `other_weight` at a document's other tokens and
             0 at padding.
         reset_BT: bool, True where a document starts: nothing before it may be attended to.
+        questions: what to learn of the replies as a whole, if anything.
     """
 
     inputs_BT: npt.NDArray[np.int64]
     targets_BT: npt.NDArray[np.int64]
     weights_BT: npt.NDArray[np.float32]
     reset_BT: npt.NDArray[np.bool_]
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,15 +113,31 @@ class PackedBatches:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs; an epoch's rows are spread evenly over its batches."""
-        epoch, index = divmod(step, self.batches_per_epoch)
-        first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
-        return self._assemble(self._plan_of(epoch), first, end)
+        return self._assemble(*self._rows_of(step))
 
     def eval_batches(self) -> Iterator[Batch]:
         """Each document once, in an order that never changes; rows that the last batch lacks are padding."""
         plan = self._plan(None)
         for first in range(0, self.rows, self.batch_size):
             yield self._assemble(plan, first, min(first + self.batch_size, self.rows))
+
+    def eval_documents(self) -> Iterator[Indices]:
+        """For each of `eval_batches`: int64 [B, T], which document of the store a target is of, -1 at padding."""
+        plan = self._plan(None)
+        document = np.searchsorted(self.store.starts, plan.source, side="right") - 1
+        for first in range(0, self.rows, self.batch_size):
+            document_BT = np.full((self.batch_size, self.context), -1, dtype=np.int64)
+            for row in range(first, min(first + self.batch_size, self.rows)):
+                for piece in range(plan.row_starts[row], plan.row_starts[row + 1]):
+                    column = plan.column[piece]
+                    document_BT[row - first, column : column + plan.length[piece]] = document[piece]
+            yield document_BT
+
+    def _rows_of(self, step: int) -> tuple[_Plan, int, int]:
+        """The plan of a step's epoch, and which of its rows are the step's."""
+        epoch, index = divmod(step, self.batches_per_epoch)
+        first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
+        return self._plan_of(epoch), first, end
 
     def _plan_of(self, epoch: int) -> _Plan:
         if self._epoch_at_hand[0] != epoch and self.shuffle:

@@ -1,23 +1,37 @@
-"""Measure a trained model: bits a byte and perplexity, and what it remembers."""
+"""Measure a trained model: how well it predicts, ranks and writes replies, and what it remembers."""
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from understudy.acting.recall import answers, shares_right
+from understudy.acting.replies import CANDIDATES, Turn, hits, own_replies, turns_of
+from understudy.acting.sampling import SamplingConfig
 from understudy.data.batches import PackedBatches
-from understudy.data.corpus import DataConfig, data_kind, is_smalltalk, prepare
+from understudy.data.corpus import Corpus, DataConfig, data_kind, is_smalltalk, prepare
 from understudy.data.smalltalk import generate
 from understudy.lab.config import child_seed, from_dict
 from understudy.lab.errors import CheckpointError, ConfigError
 from understudy.lab.options import Files, RunName
 from understudy.lab.run import Run
+from understudy.lab.statistics import Estimate
 from understudy.lab.store import Record, read_record
 from understudy.models.device import Dtype, pick_device, pick_dtype
+from understudy.recipes.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
 from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
-from understudy.training.checkpoint import find_checkpoint, load_model, locate
+from understudy.training.checkpoint import Loaded, find_checkpoint, load_model, locate
 from understudy.training.distributed import World
-from understudy.training.evaluation import evaluate
+from understudy.training.evaluation import surprise
+
+POOL = 2000
+"""Conversations whose replies stand beside a true one as candidates, where there are so many."""
+SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class Config:
     """What to measure: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
     data: Files = ()
     """Files to measure on, each from end to end; without any, what the run held out."""
+    conversations: int = 100
+    """Conversations, drawn at random, in which replies are ranked and generated (0: none, loss alone)."""
     batch_size: int = 32
     """Rows computed at once."""
     dtype: Dtype = "float32"
@@ -36,12 +52,15 @@ class Config:
     """Stop at the first malformed line instead of leaving such lines out and counting them."""
     device: str = "auto"
     """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
+    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(max_tokens=128, sampling_seed=0))
 
     def checked(self, world: World) -> "Config":
         """Itself with a checkpoint for `run`, or a UserError that names what cannot work."""
         pick_device(self.device)
-        if self.batch_size < 1:
-            raise ConfigError(f"--batch-size {self.batch_size} is out of range; expected 1 or more")
+        self.sampling.checked()
+        for option, value, least in (("batch-size", self.batch_size, 1), ("conversations", self.conversations, 0)):
+            if value < least:
+                raise ConfigError(f"--{option} {value} is out of range; expected {least} or more")
         if world.size > 1:
             raise ConfigError(f"{world.size} processes are too many to measure; start eval without torchrun")
         if self.data:
@@ -57,6 +76,23 @@ def main(config: Config, run: Run, world: World) -> None:
     run.update(parents=parents(loaded))
     seed = trained.data.get("seed", 0)
     data = DataConfig(data=config.data, strict=config.strict) if config.data else _data_of(trained)
+    corpus = _corpus(config, run, data, loaded, seed)
+    figures = _losses(config, loaded, corpus, device)
+    if is_smalltalk(data):
+        talks = list(generate(RECALL_CONVERSATIONS, child_seed(seed, "recall"), "test"))
+        shares = shares_right(answers(loaded.model, loaded.tokenizer, talks))
+        figures |= {f"right_{kind}": Estimate(share) for kind, share in shares.items()}
+    talked: Figures = {}
+    if config.conversations and corpus.kind == "chats" and loaded.state["progress"].get("kind") != "text":
+        measured, talked = _replies(config, run, loaded, corpus)
+        figures |= measured
+    _finish(run, loaded, figures, talked)
+    documents = f"{len(corpus.valid_docs):,} documents"
+    run.console.print(_table(figures, talked, f"{trained.id}, step {loaded.state['steps_done']}, {documents}"))
+
+
+def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Corpus:
+    """The documents to measure on, as the corpus's validation documents."""
     record_data(run, data)
     with working(run, f"preparing {' '.join(data.data)}"):
         corpus = prepare(
@@ -64,22 +100,61 @@ def main(config: Config, run: Run, world: World) -> None:
         )
     run.say(corpus.summary)
     if config.data and not is_smalltalk(data):  # whatever was named is there to be measured on
-        corpus = replace(corpus, valid=corpus.train, valid_docs=corpus.train_docs)
-    batches = PackedBatches(
-        corpus.valid, corpus.valid_docs, config.batch_size, loaded.model.context, seed=0, shuffle=False
-    )
-    dtype = pick_dtype(config.dtype, device, loaded.model.spec)
-    figures = evaluate(loaded.model, batches.eval_batches(), loaded.tokenizer, dtype)
-    figures = {name.removeprefix("val_"): value for name, value in figures.items()}
-    if is_smalltalk(data):
-        talks = list(generate(RECALL_CONVERSATIONS, child_seed(seed, "recall"), "test"))
-        shares = shares_right(answers(loaded.model, loaded.tokenizer, talks))
-        figures |= {f"right_{kind}": share for kind, share in shares.items()}
-    run.log(loaded.state["steps_done"], **figures)
-    run.finish(**figures, headline=["bpb", figures["bpb"]], checkpoint=str(loaded.folder))
-    run.console.print(
-        _table(figures, f"{trained.id}, step {loaded.state['steps_done']}, {len(corpus.valid_docs):,} documents")
-    )
+        return replace(corpus, valid=corpus.train, valid_docs=corpus.train_docs)
+    return corpus
+
+
+def _losses(config: Config, loaded: Loaded, corpus: Corpus, device: torch.device) -> Figures:
+    context = loaded.model.context
+    batches = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, context, seed=0, shuffle=False)
+    found = surprise(loaded.model, batches, loaded.tokenizer, pick_dtype(config.dtype, device, loaded.model.spec))
+    return loss_figures(found, corpus.valid, corpus.valid_docs, loaded.tokenizer)
+
+
+def _replies(config: Config, run: Run, loaded: Loaded, corpus: Corpus) -> tuple[Figures, Figures]:
+    """The figures of the model's replies and choices, and those that the true replies have."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    turns, pool = _turns(config, loaded, corpus)
+    if not turns:
+        run.say("no reply in these conversations: none was ranked or generated", style="yellow")
+        return {}, {}
+    run.say(f"{len(turns):,} replies of {len({turn.conversation for turn in turns}):,} conversations")
+    with _progress(run, "ranking", len(turns)) as step:
+        found = hits(model, turns, pool, child_seed(0, "candidates"), step)
+    if found is None:
+        run.say(f"hits@1 is left out: it takes {CANDIDATES - 1} other replies that are not alike", style="yellow")
+    with _progress(run, "talking", len(turns)) as step:
+        texts = own_replies(model, tokenizer, turns, config.sampling, step)
+    for turn, text in list(zip(turns, texts, strict=True))[:SAMPLES]:
+        run.sample(loaded.state["steps_done"], true=turn.text, model=text)
+    earlier = [turn.earlier(tokenizer) for turn in turns]
+    ranked: Figures = {} if found is None else {"hits_at_1": mean_over(turns, found)}
+    figures = ranked | {"f1": overlap(turns, texts)} | Spoken(turns, texts, earlier).figures()
+    return figures, Spoken(turns, [turn.text for turn in turns], earlier).figures()
+
+
+def _turns(config: Config, loaded: Loaded, corpus: Corpus) -> tuple[list[Turn], list[Turn]]:
+    """The replies of as many conversations as are measured, and those of all that candidates are drawn from."""
+    of = conversations_of(corpus.valid, corpus.valid_docs)
+    order = np.random.default_rng(child_seed(0, "conversations")).permutation(int(of.max()) + 1)
+    drawn = set(order[: max(POOL, config.conversations)].tolist())
+    documents = [
+        (number, corpus.valid.document(int(doc)))
+        for number, doc in zip(of.tolist(), corpus.valid_docs, strict=True)
+        if number in drawn
+    ]
+    pool = turns_of(documents, loaded.tokenizer)
+    chosen = set(order[: config.conversations].tolist())
+    return [turn for turn in pool if turn.conversation in chosen], pool
+
+
+@contextmanager
+def _progress(run: Run, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; what it gives is to be called after each of `total` steps."""
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("· left"), TimeRemainingColumn()
+    with Progress(*columns, console=run.console, transient=True, disable=not run.console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
 
 
 def _data_of(trained: Record) -> DataConfig:
@@ -89,15 +164,41 @@ def _data_of(trained: Record) -> DataConfig:
     return from_dict(DataConfig, trained.data["config"]["data"])
 
 
-UNITS = {"loss": "loss, nats a token", "bpb": "bits a byte", "perplexity": "perplexity, a token"}
+def _finish(run: Run, loaded: Loaded, figures: Figures, talked: Figures) -> None:
+    """Put the figures into the run: all values, and beside them the intervals."""
+    values = {name: found.value for name, found in figures.items()}
+    values |= {f"true_{name}": found.value for name, found in talked.items()}
+    intervals = {name: [found.low, found.high] for name, found in figures.items() if not math.isnan(found.low)}
+    run.log(loaded.state["steps_done"], **values)
+    run.finish(**values, intervals=intervals, headline=["bpb", values["bpb"]], checkpoint=str(loaded.folder))
 
 
-def _table(figures: dict[str, float], title: str) -> Table:
+NAMES = {
+    "loss": "loss, nats a token",
+    "bpb": "bits a byte",
+    "perplexity": "perplexity, a token",
+    "word_perplexity": "perplexity, a word",
+    "hits_at_1": f"hits@1 of {CANDIDATES}",
+    "f1": "F1",
+    "distinct_1": "distinct-1",
+    "distinct_2": "distinct-2",
+    "repetition": "replies that repeat",
+}
+SHARES = ("hits_at_1", "repetition")
+
+
+def _table(figures: Figures, talked: Figures, title: str) -> Table:
     table = Table("figure", title=title, title_justify="left")
-    table.add_column("value", justify="right")
-    for name, value in figures.items():
-        if name.startswith("right_"):
-            table.add_row(f"{name.removeprefix('right_')} questions right", f"{value:.1%}")
-        else:
-            table.add_row(UNITS[name], f"{value:.4f}")
+    for column in ("value", "95% interval", *(["true replies"] if talked else [])):
+        table.add_column(column, justify="right")
+    for name, found in figures.items():
+        is_share = name in SHARES or name.startswith("right_")
+        interval = "" if math.isnan(found.low) else f"{_shown(found.low, is_share)} to {_shown(found.high, is_share)}"
+        row = [_shown(found.value, is_share), interval]
+        row += [_shown(talked[name].value, is_share) if name in talked else ""] if talked else []
+        table.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
     return table
+
+
+def _shown(value: float, is_share: bool) -> str:
+    return f"{value:.1%}" if is_share else f"{value:.4f}"

@@ -2,16 +2,22 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from understudy.data.batches import Batch
+from understudy.data.batches import Batch, PackedBatches
 from understudy.data.tokenizers import Tokenizer
+from understudy.lab.statistics import Floats, Indices
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, undisturbed
 from understudy.training.learner import to_part
 from understudy.training.losses import TokenLoss
+
+SCORED_AT_ONCE = 1024
+"""Targets whose scores over the vocabulary are in memory together."""
 
 
 def scored_bytes(tokenizer: Tokenizer) -> np.ndarray:
@@ -43,3 +49,50 @@ def evaluate(
             size += int(bytes_of_V[batch.targets_BT[counted_BT]].sum())
     loss = nats / max(1, tokens)
     return {"val_loss": loss, "val_bpb": nats / math.log(2) / max(1, size), "val_perplexity": math.exp(min(loss, 700))}
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """How hard each document of a store was to predict, counted over the targets whose weight is 1.
+
+    Attributes:
+        nats: float64 [documents], the sum of -log p.
+        end_nats: float64 [documents], the part of it that fell on the ends of messages.
+        tokens: int64 [documents], how many targets there were.
+    """
+
+    nats: Floats
+    end_nats: Floats
+    tokens: Indices
+
+
+def surprise(
+    model: LanguageModel, batches: PackedBatches, tokenizer: Tokenizer, dtype: torch.dtype = torch.float32
+) -> Surprise:
+    """What `evaluate` measures, document by document."""
+    device = model.embedding.weight.device
+    end, count = tokenizer.special["<|end|>"], len(batches.store)
+    sums_3D = np.zeros((3, count))
+    with undisturbed(model):
+        for batch, document_BT in zip(batches.eval_batches(), batches.eval_documents(), strict=True):
+            counted_BT = batch.weights_BT == 1.0
+            inputs, _, _, reset = to_part(batch, 0, len(batch.inputs_BT), device)
+            with autocast(device, dtype):
+                hidden_BTD, _ = model.hidden(inputs, reset_BT=reset)
+            targets_N, document_N = batch.targets_BT[counted_BT], document_BT[counted_BT]
+            nats_N = _nats(model, hidden_BTD[torch.from_numpy(counted_BT).to(device)], targets_N, dtype)
+            for row, of_N in enumerate((nats_N, nats_N * (targets_N == end), None)):
+                sums_3D[row] += np.bincount(document_N, of_N, minlength=count)
+    return Surprise(sums_3D[0], sums_3D[1], sums_3D[2].astype(np.int64))
+
+
+def _nats(model: LanguageModel, hidden_ND: Tensor, targets_N: Indices, dtype: torch.dtype) -> Floats:
+    """-log p of each target, a part of them at a time: the scores over a large vocabulary take gigabytes."""
+    parts = []
+    for start in range(0, len(targets_N), SCORED_AT_ONCE):
+        part = slice(start, start + SCORED_AT_ONCE)
+        with autocast(hidden_ND.device, dtype):
+            scores_NV = model.scores(hidden_ND[part])
+        target_N = torch.from_numpy(targets_N[part]).to(hidden_ND.device)
+        parts.append(torch.nn.functional.cross_entropy(scores_NV, target_N, reduction="none").double().cpu().numpy())
+    return np.concatenate(parts) if parts else np.zeros(0)
