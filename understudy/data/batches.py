@@ -38,6 +38,7 @@ class Batch:
         weights_BT: float32, 1 where the target is a reply's token, `other_weight` at a document's other tokens and
             0 at padding.
         reset_BT: bool, True where a document starts: nothing before it may be attended to.
+        sizes_BT: int64, bytes of text that each target stands for; None where the tokenizer's `token_bytes` tell.
         questions: what to learn of the replies as a whole, if anything.
     """
 
@@ -46,6 +47,7 @@ class Batch:
     weights_BT: npt.NDArray[np.float32]
     reset_BT: npt.NDArray[np.bool_]
     questions: tuple[Question, ...] = ()
+    sizes_BT: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,21 @@ class PackedBatches:
         targets[position] = self.store.tokens[token + 1]
         weights[position] = np.where(self.store.reply[token + 1], 1.0, self.other_weight)
         reset[place] = True
-        return Batch(inputs.reshape(B, T), targets.reshape(B, T), weights.reshape(B, T), reset.reshape(B, T))
+        return Batch(
+            inputs.reshape(B, T),
+            targets.reshape(B, T),
+            weights.reshape(B, T),
+            reset.reshape(B, T),
+            sizes_BT=self._sizes(token + 1, position),
+        )
+
+    def _sizes(self, token: Indices, position: Indices) -> Indices | None:
+        """The sizes of some tokens of the store, where the batch has them."""
+        if self.store.sizes is None:
+            return None
+        sizes = np.zeros(self.batch_size * self.context, dtype=np.int64)
+        sizes[position] = self.store.sizes[token]
+        return sizes.reshape(self.batch_size, self.context)
 
 
 def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:

@@ -31,11 +31,15 @@ class Rendered:
         is_reply: bool [tokens], whether the token is one to learn to say.
         source: the content hash of the conversation that this is a window of; None for a document that is whole.
             A split keeps windows of one source on one side.
+        sizes: int32 [tokens], bytes of the text that each token stands for; None where the tokenizer's `token_bytes`
+            tell. Of a tokenizer that is not lossless nobody can tell which token stands for what: each has an equal
+            share of its message.
     """
 
     ids: npt.NDArray[np.int32]
     is_reply: npt.NDArray[np.bool_]
     source: int | None = None
+    sizes: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class _Turn:
 
     role: str
     ids: list[int]
+    size: int
+    """Bytes of its content."""
 
 
 def render(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
@@ -70,7 +76,8 @@ def render_text(text: str, tokenizer: Tokenizer) -> Rendered:
     ids = np.array([tokenizer.special["<|bos|>"], *tokenizer.encode(text)], dtype=np.int32)
     is_reply = np.ones(len(ids), dtype=np.bool_)
     is_reply[0] = False
-    return Rendered(ids, is_reply)
+    sizes = None if tokenizer.lossless else np.array([0, *_shares(_size(text), len(ids) - 1)], dtype=np.int32)
+    return Rendered(ids, is_reply, sizes=sizes)
 
 
 def render_message(message: Message, tokenizer: Tokenizer) -> list[int]:
@@ -156,15 +163,32 @@ def _framed(message: Message, content: list[int], tokenizer: Tokenizer) -> list[
 def _encode(many: Sequence[Sequence[Message]], tokenizer: Tokenizer) -> list[list[_Turn]]:
     """The turns of many conversations, encoded in one call."""
     contents = iter(tokenizer.encode_batch([message.content for messages in many for message in messages]))
-    return [[_Turn(m.role, _framed(m, next(contents), tokenizer)) for m in messages] for messages in many]
+    return [
+        [_Turn(m.role, _framed(m, next(contents), tokenizer), _size(m.content)) for m in messages] for messages in many
+    ]
 
 
 def _joined(turns: Sequence[_Turn], tokenizer: Tokenizer, source: int | None = None) -> Rendered:
-    ids, is_reply = [tokenizer.special["<|bos|>"]], [False]
+    ids, is_reply, sizes = [tokenizer.special["<|bos|>"]], [False], [0]
     for turn in turns:
         ids += turn.ids
         is_reply += [False] + [turn.role == "assistant"] * (len(turn.ids) - 1)
-    return Rendered(np.array(ids, dtype=np.int32), np.array(is_reply, dtype=np.bool_), source)
+        sizes += [0, *_shares(turn.size, len(turn.ids) - 2), 0]
+    sizes_T = None if tokenizer.lossless else np.array(sizes, dtype=np.int32)
+    return Rendered(np.array(ids, dtype=np.int32), np.array(is_reply, dtype=np.bool_), source, sizes_T)
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _shares(size: int, tokens: int) -> list[int]:
+    """The bytes of a text shared out among its tokens.
+
+    >>> _shares(10, 4)
+    [2, 3, 2, 3]
+    """
+    return [size * (i + 1) // tokens - size * i // tokens for i in range(tokens)]
 
 
 def _windows(turns: list[_Turn], tokenizer: Tokenizer, context: int) -> list[Rendered]:

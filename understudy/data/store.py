@@ -2,6 +2,7 @@
 
 tokens.bin   uint16 (uint32 for a vocabulary over 65,535) [tokens], all documents end to end
 reply.bin    uint8 [tokens], 1 where the token is one to learn to say
+sizes.bin    uint32 [tokens], bytes of text that the token stands for; only where no tokenizer's `token_bytes` tell
 starts.npy   int64 [documents + 1], where each document starts; the last one is the end
 hashes.npy   uint64 [documents], the content hash of the document or of the conversation that it was cut from
 meta.json    what it was built from, and its sizes
@@ -13,7 +14,7 @@ import secrets
 import shutil
 from array import array
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class TokenStore:
     reply: npt.NDArray[np.uint8]
     starts: Indices
     hashes: Hashes
+    sizes: npt.NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -61,7 +63,8 @@ class TokenStore:
     def document(self, index: int) -> Rendered:
         """One document, as it was rendered."""
         span = slice(self.starts[index], self.starts[index + 1])
-        return Rendered(self.tokens[span].astype(np.int32), self.reply[span].astype(np.bool_))
+        sizes = None if self.sizes is None else self.sizes[span].astype(np.int32)
+        return Rendered(self.tokens[span].astype(np.int32), self.reply[span].astype(np.bool_), sizes=sizes)
 
 
 def build_store(folder: str | Path, documents: Iterable[Rendered], tokenizer: Tokenizer, key: str = "") -> TokenStore:
@@ -110,7 +113,10 @@ def open_store(folder: str | Path) -> TokenStore:
     reply = np.memmap(folder / "reply.bin", dtype=np.uint8, mode="r").view(np.ndarray)
     starts = np.load(folder / "starts.npy", mmap_mode="r").view(np.ndarray)
     hashes = np.load(folder / "hashes.npy", mmap_mode="r").view(np.ndarray)
-    return TokenStore(folder, meta, tokens, reply, starts, hashes)
+    sizes = None
+    if (folder / "sizes.bin").exists():
+        sizes = np.memmap(folder / "sizes.bin", dtype=np.uint32, mode="r").view(np.ndarray)
+    return TokenStore(folder, meta, tokens, reply, starts, hashes, sizes)
 
 
 def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indices]:
@@ -161,10 +167,14 @@ def _same(folder: Path, key: str, tokenizer: Tokenizer) -> bool:
 def _write(folder: Path, documents: Iterable[Rendered], tokenizer: Tokenizer, key: str) -> None:
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 65_535 else np.uint32)
     starts, hashes = array("q", [0]), array("Q")
-    with (folder / "tokens.bin").open("wb") as tokens, (folder / "reply.bin").open("wb") as reply:
+    with ExitStack() as stack:
+        tokens, reply = (stack.enter_context((folder / f"{name}.bin").open("wb")) for name in ("tokens", "reply"))
+        sizes = None if tokenizer.lossless else stack.enter_context((folder / "sizes.bin").open("wb"))
         for document in documents:
             tokens.write(document.ids.astype(dtype).tobytes())
             reply.write(document.is_reply.astype(np.uint8).tobytes())
+            if sizes and document.sizes is not None:
+                sizes.write(document.sizes.astype(np.uint32).tobytes())
             starts.append(starts[-1] + len(document.ids))
             hashes.append(content_hash(document.ids) if document.source is None else document.source)
     if not starts[-1]:
@@ -172,8 +182,8 @@ def _write(folder: Path, documents: Iterable[Rendered], tokenizer: Tokenizer, ke
     np.save(folder / "starts.npy", np.frombuffer(starts, dtype=np.int64))
     np.save(folder / "hashes.npy", np.frombuffer(hashes, dtype=np.uint64))
     pad = tokenizer.special["<|pad|>"]
-    sizes = {"documents": len(hashes), "tokens": starts[-1]}
-    meta = Meta(VERSION, key, tokenizer.fingerprint, tokenizer.vocab_size, pad, dtype.name, **sizes)
+    counts = {"documents": len(hashes), "tokens": starts[-1]}
+    meta = Meta(VERSION, key, tokenizer.fingerprint, tokenizer.vocab_size, pad, dtype.name, **counts)
     (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=2))
 
 

@@ -36,7 +36,6 @@ def evaluate(
 ) -> dict[str, float]:
     """Loss (nats a token), perplexity (a token) and bits a byte over the targets whose weight is 1."""
     device = model.embedding.weight.device
-    bytes_of_V = scored_bytes(tokenizer)
     objective = TokenLoss(model)
     nats, tokens, size = 0.0, 0, 0
     with undisturbed(model):
@@ -46,7 +45,7 @@ def evaluate(
             with autocast(device, dtype):
                 nats += float(objective(inputs, targets, (weights == 1.0).float(), reset))
             tokens += int(counted_BT.sum())
-            size += int(bytes_of_V[batch.targets_BT[counted_BT]].sum())
+            size += _size(batch, counted_BT, tokenizer)
     loss = nats / max(1, tokens)
     return {"val_loss": loss, "val_bpb": nats / math.log(2) / max(1, size), "val_perplexity": math.exp(min(loss, 700))}
 
@@ -96,3 +95,11 @@ def _nats(model: LanguageModel, hidden_ND: Tensor, targets_N: Indices, dtype: to
         target_N = torch.from_numpy(targets_N[part]).to(hidden_ND.device)
         parts.append(torch.nn.functional.cross_entropy(scores_NV, target_N, reduction="none").double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _size(batch: Batch, counted_BT: np.ndarray, tokenizer: Tokenizer) -> int:
+    """Bytes of text that the counted targets account for."""
+    targets_N = batch.targets_BT[counted_BT]
+    if batch.sizes_BT is None:
+        return int(scored_bytes(tokenizer)[targets_N].sum())
+    return int(batch.sizes_BT[counted_BT].sum() + (targets_N == tokenizer.special["<|end|>"]).sum())

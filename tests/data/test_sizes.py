@@ -1,0 +1,73 @@
+"""Bits a byte count the bytes of the text itself, also where the tokenizer loses some."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from published.vocabularies import small_gpt1
+
+from understudy.data.batches import PackedBatches
+from understudy.data.chats import Conversation, Message
+from understudy.data.gpt1_tokenizer import GPT1Tokenizer
+from understudy.data.rendering import Rendered, fit, render, render_text
+from understudy.data.store import build_store
+from understudy.data.tokenizers import ByteTokenizer, Tokenizer
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
+from understudy.training.evaluation import evaluate
+
+LOSSY = GPT1Tokenizer(*small_gpt1())
+SAID = [("user", "THE   cat?"), ("assistant", "It  IS 😀 here…"), ("user", "No\n\n\nway"), ("assistant", "Ça va")]
+TALK = Conversation(tuple(Message(role, text) for role, text in SAID))  # type: ignore[arg-type]
+REPLIES = sum(len(text.encode()) for role, text in SAID if role == "assistant")
+
+
+def test_the_bytes_of_a_message_are_shared_out_among_its_tokens() -> None:
+    rendered = render(TALK, LOSSY)
+    assert rendered.sizes is not None
+    assert rendered.sizes.sum() == sum(len(text.encode()) for _, text in SAID)
+    assert rendered.sizes[rendered.is_reply].sum() == REPLIES
+    marks = np.isin(rendered.ids, list(LOSSY.special.values()))
+    assert not rendered.sizes[marks].any()
+    text = render_text("The  cat 😀\n", LOSSY)
+    assert text.sizes is not None
+    assert (text.sizes[0], text.sizes.sum()) == (0, len("The  cat 😀\n".encode()))
+
+
+def test_windows_hold_the_bytes_of_their_messages() -> None:
+    long = [Message(message.role, message.content) for _ in range(9) for message in TALK.messages]
+    windows = fit(long, LOSSY, context=60)
+    assert len(windows) > 2
+    assert sum(int(window.sizes[window.is_reply].sum()) for window in windows) == 9 * REPLIES  # type: ignore[index]
+
+
+def test_a_lossless_tokenizer_needs_no_sizes(tmp_path: Path) -> None:
+    assert render(TALK, ByteTokenizer()).sizes is None
+    store = build_store(tmp_path / "store", [render(TALK, ByteTokenizer())], ByteTokenizer())
+    assert store.sizes is None
+    assert not (tmp_path / "store" / "sizes.bin").exists()
+
+
+def test_a_store_gives_the_sizes_back(tmp_path: Path) -> None:
+    documents = [render(TALK, LOSSY), render_text("The CAT", LOSSY)]
+    store = build_store(tmp_path / "store", documents, LOSSY)
+    for index, document in enumerate(documents):
+        assert store.document(index).sizes.tolist() == document.sizes.tolist()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("tokenizer", [LOSSY, ByteTokenizer()], ids=["lossy", "lossless"])
+@pytest.mark.parametrize("context", [16, 128])
+def test_bits_a_byte_are_those_of_the_text(tokenizer: Tokenizer, context: int, tmp_path: Path) -> None:
+    """Of replies and their ends, whichever way rows are cut; a model that knows nothing, so that the loss is known."""
+    documents: list[Rendered] = [render(TALK, tokenizer)] * 3
+    store = build_store(tmp_path / "store", documents, tokenizer)
+    batches = PackedBatches(store, np.arange(3), 2, context, seed=0, shuffle=False)
+    model = LanguageModel(CoreConfig(layers=1, width=8, heads=2, context=context).resolved(), tokenizer.vocab_size)
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+    bits = 3 * int(documents[0].is_reply.sum()) * math.log2(tokenizer.vocab_size)
+    ends = 2
+    figures = evaluate(model, batches.eval_batches(), tokenizer)
+    assert figures["val_bpb"] == pytest.approx(bits / (3 * (REPLIES + ends)), rel=1e-5)
