@@ -16,6 +16,7 @@ from understudy.data.store import build_store
 from understudy.data.tokenizers import ByteTokenizer, Tokenizer
 from understudy.models.cores import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.recipes.figures import text_size
 from understudy.training.evaluation import evaluate
 
 LOSSY = GPT1Tokenizer(*small_gpt1())
@@ -34,6 +35,11 @@ def test_the_bytes_of_a_message_are_shared_out_among_its_tokens() -> None:
     text = render_text("The  cat 😀\n", LOSSY)
     assert text.sizes is not None
     assert (text.sizes[0], text.sizes.sum()) == (0, len("The  cat 😀\n".encode()))
+
+
+@pytest.mark.parametrize("tokenizer", [LOSSY, ByteTokenizer()], ids=["lossy", "lossless"])
+def test_eval_counts_the_same_bytes(tokenizer: Tokenizer) -> None:
+    assert text_size(render(TALK, tokenizer), tokenizer)[0] == REPLIES + 2
 
 
 def test_windows_hold_the_bytes_of_their_messages() -> None:

@@ -52,12 +52,17 @@ def test_gpt1_in_a_folder_is_tuned_and_stands_alone(
     run = last_run()
     assert record_of(run)["base"]["source"] == str(here / "gpt1-files")
     assert understudy("sample", "gpt1-files", "--max-tokens", 5) == 0
+    (here / "story.txt").write_text("The  cat sat here.\n" * 30)
+    assert understudy("eval", "gpt1-files", "--data", "story.txt", "--device", "cpu") == 0
+    measured = record_of(last_run())
+    assert (measured["verb"], measured["base"]["source"]) == ("eval", str(here / "gpt1-files"))
+    assert measured["outcome"]["bpb"] > 0
     shutil.rmtree(here / "gpt1-files")  # the checkpoint holds the vocabulary too
     loaded = load_model(run)
     assert isinstance(loaded.tokenizer, GPT1Tokenizer)
-    assert understudy("sample", "last", "--prompt", "the cat", "--max-tokens", 5) == 0
+    assert understudy("sample", str(run), "--prompt", "the cat", "--max-tokens", 5) == 0
     capsys.readouterr()
-    assert understudy("export-model", "last", "saved") == 0
+    assert understudy("export-model", str(run), "saved") == 0
     assert "transformers cuts words by BERT's rules" in capsys.readouterr().out
     again = load_model(here / "saved")
     assert again.tokenizer.fingerprint == loaded.tokenizer.fingerprint

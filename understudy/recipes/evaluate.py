@@ -25,7 +25,7 @@ from understudy.lab.store import Record, read_record
 from understudy.models.device import Dtype, pick_device, pick_dtype
 from understudy.recipes.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
 from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
-from understudy.training.checkpoint import Loaded, find_checkpoint, load_model, locate
+from understudy.training.checkpoint import Loaded, lasting, load_model, locate, provenance
 from understudy.training.distributed import World
 from understudy.training.evaluation import surprise
 
@@ -39,7 +39,8 @@ class Config:
     """Measures a trained model on the validation split of its own run, or on other files; the result is a run too."""
 
     run: RunName
-    """What to measure: a run (its id, a beginning of it, last, last:pretrain) or a checkpoint's folder."""
+    """What to measure: a run (its id, a beginning of it, last, last:pretrain), a checkpoint's folder, or published
+    weights (gpt1, gpt2, ..., or their folder)."""
     data: Files = ()
     """Files to measure on, each from end to end; without any, what the run held out."""
     conversations: int = 100
@@ -65,7 +66,7 @@ class Config:
             raise ConfigError(f"{world.size} processes are too many to measure; start eval without torchrun")
         if self.data:
             data_kind(DataConfig(data=self.data))
-        return replace(self, run=str(find_checkpoint(locate(self.run))))
+        return replace(self, run=lasting(self.run))
 
 
 def main(config: Config, run: Run, world: World) -> None:
@@ -73,7 +74,7 @@ def main(config: Config, run: Run, world: World) -> None:
     device = pick_device(config.device)
     loaded = load_model(locate(config.run), device)
     trained = read_record(loaded.folder.parent.parent)
-    run.update(parents=parents(loaded))
+    run.update(parents=parents(loaded), **provenance(config.run, loaded))
     seed = trained.data.get("seed", 0)
     data = DataConfig(data=config.data, strict=config.strict) if config.data else _data_of(trained)
     corpus = _corpus(config, run, data, loaded, seed)
@@ -88,7 +89,8 @@ def main(config: Config, run: Run, world: World) -> None:
         figures |= measured
     _finish(run, loaded, figures, talked)
     documents = f"{len(corpus.valid_docs):,} documents"
-    run.console.print(_table(figures, talked, f"{trained.id}, step {loaded.state['steps_done']}, {documents}"))
+    of = config.run if trained.status == "broken" else f"{trained.id}, step {loaded.state['steps_done']}"
+    run.console.print(_table(figures, talked, f"{of}, {documents}"))
 
 
 def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Corpus:

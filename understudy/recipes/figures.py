@@ -49,7 +49,9 @@ def text_size(document: Rendered, tokenizer: Tokenizer) -> tuple[int, int]:
     replies = [ids[start:stop] for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
     texts = [tokenizer.decode(reply) for reply in replies]
     ends = sum(reply[-1] == end for reply in replies)
-    return sum(len(text.encode()) for text in texts) + ends, sum(len(words(text)) for text in texts)
+    sizes = document.sizes
+    size = sum(len(text.encode()) for text in texts) if sizes is None else int(sizes[document.is_reply].sum())
+    return size + ends, sum(len(words(text)) for text in texts)
 
 
 @dataclass(frozen=True)
