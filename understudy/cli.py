@@ -26,7 +26,8 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
         if argv[:1] == ["--config"]:
             config = read_config(recipe.Config, argv[1:], f"understudy {verb}")
         else:
-            config = parse(recipe.Config, argv, f"understudy {verb}")
+            default = recipe.defaults(argv) if hasattr(recipe, "defaults") else None
+            config = parse(recipe.Config, argv, f"understudy {verb}", default)
         from understudy.recipes.launch import launch
 
         launch(verb, recipe.main, config, argv)

@@ -16,7 +16,8 @@ from understudy.models.language_model import LanguageModel
 def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
     """How well each candidate follows the prompt, scores_K: the higher, the better.
 
-    The mean log-probability of its tokens, so that long replies are at no disadvantage. The prompt is computed once.
+    What the next-reply head says at a candidate's last token. Of a model without that head the mean log-probability of
+    the candidate's tokens, so that long replies are at no disadvantage. The prompt is computed once.
 
     Args:
         model: in evaluation mode.
@@ -24,14 +25,16 @@ def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Se
         candidates: ids of each reply, `<|end|>` included.
     """
     longest = max(map(len, candidates))
-    scores_1V, state = prefill(model, [prompt], len(prompt) + longest - 1)
+    scores_1V, state = prefill(model, [prompt], len(prompt) + longest)
     device = scores_1V.device
     ids_KT = torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
     length_K = torch.tensor([len(reply) for reply in candidates], device=device)
-    log_p_KT = scores_1V.log_softmax(dim=-1)[0, ids_KT[:, :1]]
-    if longest > 1:
-        hidden_KTD, _ = model.hidden(ids_KT[:, :-1], model.core.repeated(state, len(candidates)))
-        later_KTV = model.scores(hidden_KTD).log_softmax(dim=-1)
-        log_p_KT = torch.cat([log_p_KT, later_KTV.gather(-1, ids_KT[:, 1:, None])[..., 0]], dim=1)
+    hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
+    if model.choice is not None:
+        last_KD = hidden_KTD[torch.arange(len(candidates), device=device), length_K - 1]
+        return model.choice(last_KD)[:, 0]
+    first_K1V = scores_1V.expand(len(candidates), -1)[:, None]
+    scores_KTV = torch.cat([first_K1V, model.scores(hidden_KTD[:, :-1])], dim=1)
+    log_p_KT = scores_KTV.log_softmax(dim=-1).gather(-1, ids_KT[..., None])[..., 0]
     counted_KT = torch.arange(longest, device=device) < length_K[:, None]
     return log_p_KT.masked_fill(~counted_KT, 0).sum(dim=1) / length_K

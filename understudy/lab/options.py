@@ -33,13 +33,21 @@ PLAINLY = (
 )
 
 
-def parse(kind: type[Options], arguments: Sequence[str], prog: str) -> Options:
-    """The dataclass `kind` filled from the command line; ConfigError in one line for what cannot be understood."""
+def parse(kind: type[Options], arguments: Sequence[str], prog: str, default: Options | None = None) -> Options:
+    """The dataclass `kind` filled from the command line; ConfigError in one line for what cannot be understood.
+
+    What the command line leaves out is as in `default`, if there is one, else as the dataclass has it.
+    """
     complaint = StringIO()
     try:
         with redirect_stderr(complaint):
             parsed: tuple[Options, list[str]] = tyro.cli(
-                kind, args=list(arguments), prog=prog, config=STYLE, return_unknown_args=True
+                kind,
+                args=list(arguments),
+                prog=prog,
+                config=STYLE,
+                return_unknown_args=True,
+                default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as error:
         if not error.code:

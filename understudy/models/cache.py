@@ -24,6 +24,8 @@ class Cache:
     length_B: Tensor
     recent: tuple[Tensor, ...] = ()
     """recent_BRD of each short convolution: the last inputs of each row's episode, zeros before its start."""
+    type_B: Tensor | None = None
+    """The type of each row's last token, kept here for a model of tokens that have types (see `LanguageModel`)."""
     longest: int = 0
     """At least length_B.max(), known without asking the device."""
     ragged: bool = False

@@ -1,7 +1,8 @@
 """A language model: embedding, core and tied head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,6 +37,17 @@ class LanguageModel(nn.Module):
         self.core = build_core(spec)
         self.embedding = TokenEmbedding(vocab_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
+        self.choice: nn.Linear | None = None
+        """Scores a reply by the output at its last token: the next-reply head (Wolf 2019), where there is one."""
+        self.speakers: tuple[int, ...] = ()
+        """The tokens that say who speaks. Where there are any, each token's type is the last of them so far."""
+
+    def set_choice_head(self, wanted: bool) -> None:
+        """A fresh next-reply head, or none."""
+        # Without a bias, which would shift the scores of all candidates alike.
+        self.choice = nn.Linear(self.spec.width, 1, bias=False).to(self.embedding.weight) if wanted else None
+        if self.choice is not None:
+            nn.init.normal_(self.choice.weight, std=0.02)
 
     @property
     def context(self) -> int:
@@ -56,12 +68,18 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Any]:
         """The core's output y_BTD before the head, and the state after.
 
-        `types_BT` names a token beside each token, such as the one of who speaks; its vector is added (Radford 2018).
+        `types_BT` names a token beside each token, such as the one of who speaks, or -1; its vector is added (Radford
+        2018). A model with `speakers` finds the types by itself, and remembers the last one in the state.
         """
         x_BTD = self.embedding(ids_BT)
+        if types_BT is None and self.speakers:
+            types_BT = token_types(ids_BT, self.speakers, reset_BT, None if state is None else state.type_B)
         if types_BT is not None:
-            x_BTD = x_BTD + self.embedding(types_BT)
-        return self.core(x_BTD, state, reset_BT)
+            x_BTD = x_BTD + self.embedding(types_BT.clamp_min(0)) * (types_BT >= 0)[..., None]
+        y_BTD, state = self.core(x_BTD, state, reset_BT)
+        if state is not None and types_BT is not None and self.speakers:
+            state = replace(state, type_B=types_BT[:, -1])
+        return y_BTD, state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for hidden vectors of shape (..., D)."""
@@ -95,6 +113,32 @@ class LanguageModel(nn.Module):
         return 6.0 * matrices + 12.0 * self.spec.layers * self.spec.width * context
 
 
+def token_types(
+    ids_BT: Tensor, speakers: Sequence[int], reset_BT: Tensor | None = None, before_B: Tensor | None = None
+) -> Tensor:
+    """types_BT: at each token the last of `speakers` up to and with it in its episode; -1 where there was none yet.
+
+    Args:
+        ids_BT: the tokens.
+        speakers: ids of the tokens that say who speaks.
+        reset_BT: where a row forgets everything; None: nowhere.
+        before_B: the types of the tokens before these; None where they are the first.
+
+    >>> token_types(torch.tensor([[0, 8, 1, 2, 9, 3]]), speakers=(8, 9))
+    tensor([[-1,  8,  8,  8,  9,  9]])
+    """
+    step_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    speaks_BT = torch.stack([ids_BT == speaker for speaker in speakers]).any(dim=0)
+    last_BT = torch.where(speaks_BT, step_T, -1).cummax(dim=1).values
+    known = ids_BT.gather(1, last_BT.clamp_min(0))
+    unknown = torch.full_like(ids_BT, -1)
+    before_BT = unknown if before_B is None else before_B[:, None].expand_as(ids_BT)
+    if reset_BT is None:
+        return torch.where(last_BT >= 0, known, before_BT)
+    start_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
+    return torch.where(last_BT >= start_BT.clamp_min(0), known, torch.where(start_BT < 0, before_BT, unknown))
+
+
 class _Uninitialised(TorchFunctionMode):
     """Leaves parameters as they are where an initialisation would fill them."""
 
@@ -106,10 +150,12 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def without_weights(spec: CoreSpec, vocab_size: int) -> LanguageModel:
+def without_weights(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> LanguageModel:
     """A model of shapes alone (torch's meta device), for a checkpoint to fill: initialising it first takes seconds."""
     with torch.device("meta"), _Uninitialised():
-        return LanguageModel(spec, vocab_size)
+        model = LanguageModel(spec, vocab_size)
+        model.set_choice_head(choice_head)
+        return model
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class Transformer(Core):
             values_LBHSK=state.values_LBHSK.repeat_interleave(times, dim=1),
             length_B=state.length_B.repeat_interleave(times),
             recent=tuple(recent_BRD.repeat_interleave(times, dim=0) for recent_BRD in state.recent),
+            type_B=None if state.type_B is None else state.type_B.repeat_interleave(times),
         )
 
     def forward(

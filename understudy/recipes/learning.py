@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from understudy.acting.recall import answers, shares_right
 from understudy.acting.samples import sample_talk
 from understudy.data.batches import PackedBatches
+from understudy.data.choices import ChoiceBatches
 from understudy.data.corpus import Corpus, DataConfig, is_smalltalk, source_files
 from understudy.data.smalltalk import generate
 from understudy.data.tokenizers import Tokenizer
@@ -95,15 +96,19 @@ class Lesson:
     """Whether the weights are as they were initialised."""
     frozen: frozenset[str] = frozenset()
     """Names of the parameters that are not to learn."""
+    candidates: int = 0
+    """Replies to find the true one among; 0: that is not learned."""
+    epochs: float = 0.0
+    """Passes over the data, in place of the learner's steps; 0: those."""
 
 
 def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
     """The learner and its batches, as the run will use them."""
     model, corpus, config = lesson.model, lesson.corpus, lesson.learner
+    batches = _batches(lesson, run)
+    if lesson.epochs:
+        config = replace(config, steps=max(1, round(lesson.epochs * batches.batches_per_epoch)))
     learner = Learner(model, config, lesson.device, world)
-    batches = PackedBatches(
-        corpus.train, corpus.train_docs, config.batch_size, model.context, run.seed("batches"), lesson.other_weight
-    )
     valid = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, model.context, seed=0, shuffle=False)
     seed = run.seed("dropout")
     return Setup(
@@ -116,6 +121,12 @@ def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
         lesson.fresh,
         lesson.frozen,
     )
+
+
+def _batches(lesson: Lesson, run: Run) -> PackedBatches:
+    corpus, size, context = lesson.corpus, lesson.learner.batch_size, lesson.model.context
+    what = corpus.train, corpus.train_docs, size, context, run.seed("batches"), lesson.other_weight
+    return ChoiceBatches(*what, candidates=lesson.candidates) if lesson.candidates else PackedBatches(*what)
 
 
 def seed_process(seed: int, rank: int) -> None:
@@ -154,7 +165,7 @@ def learn(run: Run, world: World, lesson: Lesson) -> None:
 
 def _describe(run: Run, setup: Setup, lesson: Lesson, world: World) -> None:
     """Record and say what is about to be trained."""
-    model, batches, config, dtype = lesson.model, setup.batches, lesson.learner, setup.learner.dtype
+    model, batches, config, dtype = lesson.model, setup.batches, setup.learner.config, setup.learner.dtype
     count, learned = model.parameter_count(), model.parameter_count(learned=True)
     run.update(
         model={

@@ -79,6 +79,8 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
         "steps_done": learner.steps_done,
         "spec": asdict(learner.model.spec),
         "vocab_size": learner.model.vocab_size,
+        "speakers": learner.model.speakers,
+        "choice_head": learner.model.choice is not None,
         "dtype": str(learner.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "progress": progress,
@@ -121,6 +123,11 @@ def spec_of(folder: Path) -> CoreSpec:
     return CoreSpec(**_state(folder)["spec"])
 
 
+def speakers_of(folder: Path) -> tuple[int, ...]:
+    """The speakers of a checkpoint's model (see `LanguageModel`), without its weights."""
+    return tuple(_state(folder).get("speakers", ()))
+
+
 def lasting(reference: str) -> str:
     """What will name the same weights tomorrow, when "last" is another run: published weights keep their name."""
     folder = find_checkpoint(locate(reference))
@@ -139,7 +146,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     if pretrained.is_pretrained(folder):
         model, tokenizer = pretrained.read_pretrained(folder)
         return Loaded(model.to(device), tokenizer, folder, state)
-    model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"])
+    model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"], choice_head=state["choice_head"])
+    model.speakers = tuple(state["speakers"])
     load_weights(model, folder, device)
     tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size != model.vocab_size:
@@ -217,6 +225,8 @@ def _state(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(path.read_text())
         from_dict(CoreSpec, state["spec"])
         numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done", "threads")}
+        # Checkpoints of models without types or a next-reply head may say nothing of them.
+        state = {"speakers": [], "choice_head": False, **state}
         return {**state, **numbers, "progress": dict(state["progress"])}
     except KeyError as error:
         raise CheckpointError(f"{path} says nothing of {error}; {BEFORE}") from error

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from understudy.data.batches import Batch
+from understudy.data.batches import Batch, Question
+from understudy.data.choices import Layout, lay_out
 from understudy.lab.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.language_model import LanguageModel
 from understudy.models.transformer import Transformer
 from understudy.training.distributed import World, total
-from understudy.training.losses import TokenLoss
+from understudy.training.losses import Choices, DialogueLoss, TokenLoss
 from understudy.training.schedules import Schedule, rate_at
+
+TOKENS_WEIGHT = 2.0
+"""Weight of the token losses beside next-reply classification (Wolf 2019)."""
 
 RANGES = (  # the least and the most that each number may be
     ("steps", 1, math.inf),
@@ -94,8 +98,22 @@ def to_part(batch: Batch, start: int, end: int, device: torch.device) -> Part:
     return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
 
 
+def to_choices(questions: Sequence[Question], context: int, device: torch.device) -> Choices:
+    """The candidates of some questions as tensors.
+
+    Where there is none, one token that nothing is asked about: each process needs a gradient for each parameter.
+    """
+    none = Layout(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), np.zeros((0, 1), np.int64))
+    ids, reset, last = (
+        torch.from_numpy(array).to(device) for array in (lay_out(questions, context) if questions else none)
+    )
+    return Choices(ids, reset if bool(reset[:, 1:].any()) else None, last)
+
+
 class Learner:
     """AdamW (Loshchilov & Hutter 2019) on the weighted mean of the token losses.
+
+    Where the model has a next-reply head, on twice that and the mean loss of the batch's questions.
 
     The mean is taken over the weights of the whole batch, known before its first part is computed: so micro-batches
     and processes with unequal numbers of tokens give the gradient of the one large batch.
@@ -111,7 +129,8 @@ class Learner:
             raise ConfigError("--checkpoint-activations takes a Transformer, and this is an LSTM; leave it out")
         self.dtype = pick_dtype(config.dtype, device, model.spec)
         self.optimizer = make_optimizer(model, config)
-        self.objective: nn.Module = TokenLoss(model, select=not config.compile)
+        loss = TokenLoss if model.choice is None else DialogueLoss
+        self.objective: nn.Module = loss(model, select=not config.compile)
         if config.compile:
             self.objective = torch.compile(self.objective)  # type: ignore[assignment]
         if self.world.size > 1:
@@ -128,34 +147,52 @@ class Learner:
         rate = self.config.lr * self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._backward(parts, weight)
+        losses = {"loss": self._backward(parts, weight)}
+        if self.model.choice is not None:
+            losses["choice_loss"] = self._backward_choices(batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        return {"loss": total(loss, self.world, self.device), "lr": rate, "grad_norm": float(norm)}
+        named = {name: total(loss, self.world, self.device) for name, loss in losses.items()}
+        return {**named, "lr": rate, "grad_norm": float(norm)}
 
     def _backward(self, parts: Sequence[Part], weight: float) -> float:
         """Add up the gradients of all parts; this process's share of the mean loss."""
         loss = torch.zeros((), device=self.device)
+        scale = self.world.size * (1.0 if self.model.choice is None else TOKENS_WEIGHT)
         for index, part in enumerate(parts):
-            with self._sync_if(index == len(parts) - 1):
+            with self._sync_if(index == len(parts) - 1 and self.model.choice is None):
                 with autocast(self.device, self.dtype):
                     part_loss = self.objective(*part) / weight
                 # DDP averages over processes, where the sum is meant.
+                (part_loss * scale).backward()
+            loss += part_loss.detach()
+        return float(loss)
+
+    def _backward_choices(self, batch: Batch) -> float:
+        """The same for next-reply classification, which comes second."""
+        loss = torch.zeros((), device=self.device)
+        parts = self._rows(batch)
+        for index, rows in enumerate(parts):
+            asked = [question for question in batch.questions if question.row in rows]
+            choices = to_choices(asked, self.model.context, self.device)
+            with self._sync_if(index == len(parts) - 1):
+                with autocast(self.device, self.dtype):
+                    part_loss = self.objective(choices=choices) / max(1, len(batch.questions))
                 (part_loss * self.world.size).backward()
             loss += part_loss.detach()
         return float(loss)
 
     def parts(self, batch: Batch) -> list[Part]:
         """This process's rows of the batch, in micro-batches."""
+        return [to_part(batch, rows.start, rows.stop, self.device) for rows in self._rows(batch)]
+
+    def _rows(self, batch: Batch) -> list[range]:
         share = len(batch.inputs_BT) // self.world.size
         first = self.world.rank * share
         size = self.config.micro_batch_size or share
-        return [
-            to_part(batch, row, min(row + size, first + share), self.device)
-            for row in range(first, first + share, size)
-        ]
+        return [range(row, min(row + size, first + share)) for row in range(first, first + share, size)]
 
     def _sync_if(self, last: bool) -> AbstractContextManager[None]:
         """Processes need to agree on gradients only once a step."""

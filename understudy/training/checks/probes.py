@@ -4,6 +4,7 @@ Shape suffixes: B batch rows, T time steps, D width, V vocabulary.
 """
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch, PackedBatches
+from understudy.data.batches import Batch, PackedBatches, Question
 from understudy.models.device import autocast
 from understudy.training.checks.base import Setup
 from understudy.training.distributed import World
@@ -55,6 +56,15 @@ def probe(setup: Setup, rows: int | None = None, length: int | None = None) -> B
     return batch
 
 
+def with_question(batch: Batch, setup: Setup) -> Batch:
+    """The same with a question for the next-reply head, if the batches ask any, its candidates cut to `length`."""
+    some = setup.batches.batch(0).questions[:1]
+    return replace(
+        batch,
+        questions=tuple(Question(0, tuple(ids[-setup.length :] for ids in question.candidates)) for question in some),
+    )
+
+
 def undivided(batch: Batch) -> Batch:
     """The same rows, each taken as one document."""
     reset_BT = np.zeros_like(batch.reset_BT)
@@ -73,7 +83,7 @@ def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batc
         heavy += int((found[-1].weights_BT.sum(axis=1) > 0).sum())
         if heavy >= count:
             break
-    every = Batch(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, found), strict=True)))
+    every = batch_of(np.concatenate(arrays) for arrays in zip(*map(arrays_of, found), strict=True))
     order = np.argsort(-every.weights_BT.sum(axis=1), kind="stable")
     order = np.resize(order, max(count, len(order)))[:count]  # the same again where there are too few
     return _rows(every, order)
@@ -88,16 +98,23 @@ def _heaviest(weights_BT: np.ndarray, length: int) -> np.ndarray:
 
 def _cut(batch: Batch, starts_B: np.ndarray, length: int) -> Batch:
     columns = starts_B[:, None] + np.arange(length)
-    cut = Batch(*(np.take_along_axis(array, columns, axis=1) for array in _arrays(batch)))
+    cut = batch_of(np.take_along_axis(array, columns, axis=1) for array in arrays_of(batch))
     cut.reset_BT[:, 0] = True
     return cut
 
 
 def _rows(batch: Batch, rows: Any) -> Batch:
-    return Batch(*(array[rows].copy() for array in _arrays(batch)))
+    return batch_of(array[rows].copy() for array in arrays_of(batch))
 
 
-def _arrays(batch: Batch) -> tuple[Any, ...]:
+def batch_of(arrays: Iterable[Any]) -> Batch:
+    """The batch that says this position by position."""
+    inputs_BT, targets_BT, weights_BT, reset_BT = arrays
+    return Batch(inputs_BT, targets_BT, weights_BT, reset_BT)
+
+
+def arrays_of(batch: Batch) -> tuple[Any, ...]:
+    """What a batch says position by position."""
     return batch.inputs_BT, batch.targets_BT, batch.weights_BT, batch.reset_BT
 
 

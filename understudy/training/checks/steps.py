@@ -21,6 +21,7 @@ from understudy.training.checks.probes import (
     step_gradients,
     twin,
     weighted_mean,
+    with_question,
 )
 from understudy.training.schedules import rate_at
 
@@ -84,7 +85,7 @@ class ParametersMove(Check):
         learning = before.keys() - setup.frozen
         heard: set[str] = set()
         for _ in range(2):
-            gradients, _ = step_gradients(learner, probe(setup))
+            gradients, _ = step_gradients(learner, with_question(probe(setup), setup))
             heard |= {name for name, gradient in gradients.items() if bool(gradient.any())}
             if learning <= heard:
                 break

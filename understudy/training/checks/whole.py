@@ -5,12 +5,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
-from understudy.data.batches import Batch
 from understudy.training import checkpoint, evaluation
 from understudy.training.checks.base import Check, Setup, Verdict
 from understudy.training.checks.model import shuffled
-from understudy.training.checks.probes import difference, exact_twin, plain_nll, probe, twin, undivided, weighted_mean
+from understudy.training.checks.probes import (
+    arrays_of,
+    batch_of,
+    difference,
+    exact_twin,
+    plain_nll,
+    probe,
+    twin,
+    undivided,
+    weighted_mean,
+)
+from understudy.training.learner import Learner
 
 LARGE = 10_000_000
 """Parameters from which a checkpoint is too much for the start of a training."""
@@ -45,7 +56,7 @@ class EvaluationLeavesNoTrace(Check):
 
         batch = next(setup.valid.eval_batches())
         length = min(setup.length, batch.inputs_BT.shape[1])
-        rows = Batch(*(x[: setup.rows, :length] for x in vars(batch).values()))
+        rows = batch_of(x[: setup.rows, :length] for x in arrays_of(batch))
         before = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
         handle = model.embedding.register_forward_pre_hook(note)
         figures = [evaluation.evaluate(model, [rows], setup.tokenizer, learner.dtype) for _ in range(2)]
@@ -95,9 +106,7 @@ class ResumeEquivalence(Check):
             checkpoint.restore(again, folder)
         resumed = [again.step(batch)["loss"] for _ in range(2)]
         apart = max(
-            difference(
-                *({n: p for n, p in one.model.named_parameters() if p.requires_grad} for one in (again, steady))
-            ),
+            difference(_learned(again), _learned(steady)),
             *(abs(one - other) / other for one, other in zip(losses, resumed, strict=True)),
         )
         allowed = 0.0 if steady.device.type == "cpu" else 1e-3
@@ -108,6 +117,10 @@ class ResumeEquivalence(Check):
         }
         found = [what for what, is_so in wrong.items() if is_so]
         return self.judge(not found, f"different: {', '.join(found)}" if found else "equal", f"{allowed:g} apart")
+
+
+def _learned(learner: Learner) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in learner.model.named_parameters() if parameter.requires_grad}
 
 
 class OverfitOneBatch(Check):
