@@ -166,6 +166,7 @@ def test_a_long_text_is_no_mistake() -> None:
         "haha :) :-( ;-) <3 omg",
         "gonna, gotta, cannot, y'all, dont, whats",
         "'single' and the dogs' tails",
+        "it is 'so' and it's 'well'",
         "*smiles* #tag & <b>",
         "¿qué? ¡sí!",
     ],

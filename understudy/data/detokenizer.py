@@ -20,6 +20,7 @@ CURRENCIES = frozenset("$£€¥")
 QUOTES = frozenset(['"', "'", "*"])  # the first of two opens, the second closes
 CLITICS = frozenset(["'s", "'t", "'m", "'d", "'re", "'ve", "'ll", "n't"])
 ELIDED = frozenset(["y'", "o'", "d'", "l'"])
+NO_OWNERS = frozenset(["s", "'s", "is", "was", "has", "does", "says", "as", "us", "yes", "his", "its", "this", "plus"])
 IN_ADDRESS = JOINING | {"?", "=", "&", "#", "-", "+", "%", ":", "~"}
 
 # What spaCy cuts although no apostrophe shows where.
@@ -150,7 +151,8 @@ class _Spacing:
 
     def _closes(self, quote: str) -> bool:
         # The plural's possessive has an apostrophe at the end that opens nothing: the dogs' tails.
-        return quote in self._open or (quote == "'" and self._before[-1] == "s" and len(self._before) > 1)
+        owns = self._before[-1] == "s" and self._before not in NO_OWNERS
+        return quote in self._open or (quote == "'" and owns)
 
     def _will_join_next(self, word: str) -> bool:
         after_number = self._before[-1].isdigit()
