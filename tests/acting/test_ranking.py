@@ -41,5 +41,5 @@ def test_neither_order_nor_company_changes_a_score(model):
 
 
 def test_a_prompt_and_a_reply_may_fill_the_context(sharp_model):
-    model = sharp_model("gpt1", context=len(PROMPT) + len(REPLIES[0]) - 1)
+    model = sharp_model("gpt1", context=len(PROMPT) + len(REPLIES[0]))
     assert candidate_scores(model, PROMPT, [REPLIES[0]]).tolist() == pytest.approx([plain_score(model, REPLIES[0])])

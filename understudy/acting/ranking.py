@@ -33,8 +33,9 @@ def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Se
     if model.choice is not None:
         last_KD = hidden_KTD[torch.arange(len(candidates), device=device), length_K - 1]
         return model.choice(last_KD)[:, 0]
-    first_K1V = scores_1V.expand(len(candidates), -1)[:, None]
-    scores_KTV = torch.cat([first_K1V, model.scores(hidden_KTD[:, :-1])], dim=1)
-    log_p_KT = scores_KTV.log_softmax(dim=-1).gather(-1, ids_KT[..., None])[..., 0]
-    counted_KT = torch.arange(longest, device=device) < length_K[:, None]
-    return log_p_KT.masked_fill(~counted_KT, 0).sum(dim=1) / length_K
+    log_p_KT = torch.zeros(ids_KT.shape, dtype=scores_1V.dtype, device=device)
+    log_p_KT[:, 0] = scores_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
+    later_KT = torch.arange(1, longest, device=device) < length_K[:, None]  # the others are padding, not to be scored
+    later_NV = model.scores(hidden_KTD[:, :-1][later_KT]).log_softmax(dim=-1)
+    log_p_KT[:, 1:][later_KT] = later_NV.gather(-1, ids_KT[:, 1:][later_KT][:, None])[:, 0]
+    return log_p_KT.sum(dim=1) / length_K
