@@ -1,0 +1,125 @@
+"""Attention of one new token a row to its cache, one head of one row at a time."""
+
+from understudy.acting.native.pointwise import (
+    F,
+    copy,
+    exponential,
+    native,
+    put_lanes,
+    rms_norm,
+    rotate,
+    take_lanes,
+)
+from understudy.acting.native.products import float_1x1, float_4x1
+from understudy.acting.native.team import finish, take
+from understudy.acting.native.vectors import (
+    LANES,
+    add,
+    get,
+    get_integer,
+    larger,
+    largest,
+    load,
+    mul,
+    muladd,
+    put,
+    splat,
+    store,
+    sub,
+    total,
+)
+
+
+@native
+def _softmax(address, count, scale):  # type: ignore[no-untyped-def]
+    """e^(scale · (x − max x)), in place; the sum of them."""
+    for at in range(count, (count + LANES - 1) // LANES * LANES):
+        put(address + F * at, -1e30)
+    peak = splat(-1e30)
+    for at in range(0, count, LANES):
+        peak = larger(peak, load(address + F * at))
+    peak = splat(largest(peak))
+    sums = splat(0.0)
+    for at in range(0, count, LANES):
+        x = exponential(mul(sub(load(address + F * at), peak), splat(scale)))
+        store(address + F * at, x)
+        sums = add(sums, x)
+    # What was put behind the end is e^-87 each: far below what a float32 sum of at least 1 can hold.
+    return total(sums)
+
+
+@native
+def _mix(values, stride, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
+    """scale · Σ weight · value over `count` values of `size` numbers."""
+    column = 0
+    while column + 4 * LANES <= size:
+        a = b = c = d = splat(0.0)
+        for slot in range(count):
+            weight = splat_at(weights, slot)
+            at = values + slot * stride + F * column
+            a = muladd(load(at), weight, a)
+            b = muladd(load(at + F * LANES), weight, b)
+            c = muladd(load(at + 2 * F * LANES), weight, c)
+            d = muladd(load(at + 3 * F * LANES), weight, d)
+        to, s = target + F * column, splat(scale)
+        store(to, mul(a, s))
+        store(to + F * LANES, mul(b, s))
+        store(to + 2 * F * LANES, mul(c, s))
+        store(to + 3 * F * LANES, mul(d, s))
+        column += 4 * LANES
+    for at in range(column, size, LANES):
+        a = splat(0.0)
+        for slot in range(count):
+            a = muladd(take_lanes(values + slot * stride + F * at, size - at), splat_at(weights, slot), a)
+        put_lanes(target + F * at, mul(a, splat(scale)), size - at)
+
+
+@native
+def splat_at(address, index):  # type: ignore[no-untyped-def]
+    """16 times one float32."""
+    return splat(get(address + F * index))
+
+
+@native
+def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
+    size, slots = p.head_size, p.slots
+    q = p.wide + row * p.wide_stride + F * head * size
+    k, v = q + F * p.width, q + 2 * F * p.width
+    position = get_integer(p.lengths + 8 * row)
+    if p.qk_norm:
+        rms_norm(q, q, size)
+        rms_norm(k, k, size)
+    if p.cosine != 0:
+        turn = F * size * position
+        rotate(q, p.cosine + turn, p.sine + turn, size)
+        rotate(k, p.cosine + turn, p.sine + turn, size)
+    stride = F * size
+    start = (row * p.heads + head) * slots * stride
+    keys, values = layer.keys + start, layer.values + start
+    copy(k, keys + position * stride, size)
+    copy(v, values + position * stride, size)
+    count = position + 1
+    weights = p.weights + thread * p.weights_stride
+    none = p.zeros
+    for slot in range(0, count - 3, 4):
+        float_4x1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
+    for slot in range(count // 4 * 4, count):
+        float_1x1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
+    scale = _softmax(weights, count, size**-0.5)
+    _mix(values, stride, weights, count, p.mixed + row * p.narrow_stride + F * head * size, size, 1.0 / scale)
+
+
+@native
+def attend(p, layer, thread, control, phase):  # type: ignore[no-untyped-def]
+    """This thread's share of the heads: the new token's key and value into the cache, what it sees into `mixed`.
+
+    True for the thread that finishes last.
+    """
+    pieces, last = p.batch * p.heads, False
+    while True:
+        first, number = take(control, phase, pieces, p.threads)
+        if number == 0:
+            return last
+        for item in range(first, first + number):
+            _head(p, layer, thread, item // p.heads, item % p.heads)
+        last = finish(control, number, pieces)

@@ -1,0 +1,39 @@
+"""What a decode step must know, as tables of numbers: sizes, what kind of block, and where everything lies.
+
+Addresses are int64; strides are in bytes from one row of the batch to the next.
+"""
+
+import numpy as np
+
+FORMATS = ("float32", "bfloat16", "int8")
+
+
+def _table(names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names.split()])
+
+
+PLAN = _table(
+    "threads lstm format batch width heads head_size layers slots vocabulary "
+    "pre_norm rms_norm qk_norm squared_relu "
+    "ids lengths embedding embedding_stride embedding_is_half positions cosine sine taps recent norm_gain norm_bias "
+    "zeros stream normed narrow narrow_stride mixed wide wide_stride weights weights_stride "
+    "bytes more_bytes bytes_stride byte_scales more_byte_scales scores"
+)
+"""One row: `narrow_stride` goes for stream, normed, narrow and mixed; `weights` has room for each thread."""
+
+LAYER = _table(
+    "norm_1_gain norm_1_bias norm_2_gain norm_2_bias keys values qkv_taps qkv_recent mlp_taps mlp_recent hidden cell"
+)
+"""A row a layer; 0 where a block has no such thing."""
+
+MATRIX = _table("address stride rows columns bias scales offsets")
+"""A row a matrix: four a Transformer's layer (qkv, out, up, out), two an LSTM's (of inputs, of hidden), then the head."""
+
+CACHE_LINE = 64
+# Where the words that threads say to each other stand in `control`, in bytes; each on a cache line of its own.
+TAKEN, FINISHED, STEP, JOB = (CACHE_LINE * line for line in range(4))
+CONTROL_BYTES = 4 * CACHE_LINE
+PIECES = 1 << 20
+"""The word TAKEN is the present phase times this, plus how many of its pieces are taken."""
+PHASES = 1 << 12
+"""A step's first phase is its number times this."""

@@ -1,0 +1,299 @@
+"""Vectors of 16 float32 in numba: memory by address, and the instructions that the decode step is made of.
+
+The vectors are LLVM's own, so every processor runs them, in as many pieces as its registers need. An address is an
+int64, and nothing here checks it.
+"""
+
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models, register_default
+from numba.core.extending import intrinsic
+
+LANES = 16
+I1, I8, I16, I32, I64, F32 = *map(ir.IntType, (1, 8, 16, 32, 64)), ir.FloatType()
+F32X16, I32X16, I16X16 = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES), ir.VectorType(I16, LANES)
+MASK = ir.VectorType(I1, LANES)
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """Numba's name for 16 float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x16")
+
+
+@register_default(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, F32X16)
+
+
+vector = Vector()
+Build = Callable[..., ir.Value | None]
+
+
+def instruction(result: Any, *arguments: Any) -> Callable[[Build], Any]:
+    """Makes `build(builder, *values)` a function that jitted code calls with such `arguments`."""
+
+    def wrap(build: Build) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
+            value = build(builder, *values)
+            return context.get_dummy_value() if value is None else value
+
+        typed = result(*arguments), generate
+        by_arity: list[Callable[..., Any]] = [
+            lambda context: typed,
+            lambda context, a: typed,
+            lambda context, a, b: typed,
+            lambda context, a, b, c: typed,
+        ]
+        return intrinsic(by_arity[len(arguments)])
+
+    return wrap
+
+
+# Parts of instructions
+
+
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, *values: ir.Value, fastmath: Sequence[str] = ()) -> Any:
+    """A call of LLVM's own function of that name."""
+    kind = ir.FunctionType(result, [value.type for value in values])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, values, fastmath=fastmath)
+
+
+def read(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int = 4) -> ir.Value:
+    """What lies at the address."""
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
+
+
+def write(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align: int = 4) -> None:
+    """Put the value at the address."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
+
+
+def first_lanes(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    """A mask of the first `count` lanes."""
+    lane = ir.Constant(I32X16, list(range(LANES)))
+    return builder.icmp_signed("<", lane, spread(builder, builder.trunc(count, I32)))
+
+
+def read_part(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
+    """The lanes that the mask names; 0 in the others."""
+    name, align = ("f32", 4) if kind == F32X16 else ("i16", 2)
+    at = builder.inttoptr(address, kind.as_pointer())
+    return call(builder, f"llvm.masked.load.v16{name}.p0", kind, at, I32(align), mask, ir.Constant(kind, None))
+
+
+def spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """A vector of 16 times the value."""
+    kind = ir.VectorType(value.type, LANES)
+    empty = ir.Constant(kind, ir.Undefined)
+    return builder.shuffle_vector(builder.insert_element(empty, value, I32(0)), empty, ir.Constant(I32X16, None))
+
+
+def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
+    """Float32 of bfloat16s, which are their upper halves."""
+    bits = builder.shl(builder.zext(halves, I32X16), ir.Constant(I32X16, [16] * LANES))
+    return builder.bitcast(bits, F32X16)
+
+
+def summed(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The sum of a vector's lanes."""
+    if value.type == F32X16:
+        return call(builder, "llvm.vector.reduce.fadd.v16f32", F32, F32(-0.0), value, fastmath=["reassoc"])
+    return call(builder, "llvm.vector.reduce.add.v16i32", I32, value)
+
+
+# Memory
+
+
+@instruction(vector, types.int64)
+def load(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """16 float32."""
+    return read(builder, address, F32X16)
+
+
+@instruction(vector, types.int64, types.int64)
+def load_part(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
+    """The first `count` of 16 float32, zeros after them."""
+    return read_part(builder, address, F32X16, first_lanes(builder, count))
+
+
+@instruction(vector, types.int64, types.int64)
+def load_halves(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
+    """The first `count` of 16 bfloat16, made float32, zeros after them."""
+    return widened(builder, read_part(builder, address, I16X16, first_lanes(builder, count)))
+
+
+@instruction(types.void, types.int64, vector)
+def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """16 float32 to the address."""
+    write(builder, address, value)
+
+
+@instruction(types.void, types.int64, vector, types.int64)
+def store_part(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, count: ir.Value) -> None:
+    """The first `count` of 16 float32 to the address."""
+    at = builder.inttoptr(address, F32X16.as_pointer())
+    call(builder, "llvm.masked.store.v16f32.p0", ir.VoidType(), value, at, I32(4), first_lanes(builder, count))
+
+
+@instruction(types.void, types.int64, vector)
+def store_bytes(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """16 whole numbers from 0 to 255, as bytes."""
+    narrow = builder.trunc(builder.fptosi(value, I32X16), ir.VectorType(I8, LANES))
+    write(builder, address, narrow, align=1)
+
+
+@instruction(types.float32, types.int64)
+def get(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """One float32."""
+    return read(builder, address, F32)
+
+
+@instruction(types.void, types.int64, types.float32)
+def put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """One float32 to the address."""
+    write(builder, address, value)
+
+
+@instruction(types.int64, types.int64)
+def get_integer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """One int64."""
+    return read(builder, address, I64, align=8)
+
+
+# Arithmetic
+
+
+@instruction(vector, types.float32)
+def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """16 times the value."""
+    return spread(builder, value)
+
+
+@instruction(vector, vector, vector)
+def add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """A + b."""
+    return builder.fadd(a, b)
+
+
+@instruction(vector, vector, vector)
+def sub(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """A − b."""
+    return builder.fsub(a, b)
+
+
+@instruction(vector, vector, vector)
+def mul(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """A · b."""
+    return builder.fmul(a, b)
+
+
+@instruction(vector, vector, vector)
+def div(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """A / b."""
+    return builder.fdiv(a, b)
+
+
+@instruction(vector, vector, vector, vector)
+def muladd(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """A · b + c, rounded once where the processor can."""
+    return call(builder, "llvm.fmuladd.v16f32", F32X16, a, b, c)
+
+
+@instruction(vector, vector, vector)
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger of each two."""
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@instruction(vector, vector, vector)
+def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The smaller of each two."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+@instruction(vector, vector)
+def rounded(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
+    """The nearest whole numbers, of two equally near the even one."""
+    return call(builder, "llvm.roundeven.v16f32", F32X16, a)
+
+
+@instruction(vector, vector)
+def magnitude(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
+    """Without the sign."""
+    return call(builder, "llvm.fabs.v16f32", F32X16, a)
+
+
+@instruction(vector, vector)
+def two_to_the(builder: ir.IRBuilder, whole: ir.Value) -> ir.Value:
+    """Powers of two, for whole numbers from −126 to 127."""
+    biased = builder.add(builder.fptosi(whole, I32X16), ir.Constant(I32X16, [127] * LANES))
+    return builder.bitcast(builder.shl(biased, ir.Constant(I32X16, [23] * LANES)), F32X16)
+
+
+@instruction(types.float32, vector)
+def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The sum of the lanes."""
+    return summed(builder, value)
+
+
+@instruction(types.float32, vector)
+def largest(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The largest of the lanes."""
+    return call(builder, "llvm.vector.reduce.fmax.v16f32", F32, value, fastmath=["nnan"])
+
+
+def table(dtype: np.dtype) -> Any:
+    """Makes the function that finds row `index` of a table of this dtype at an address."""
+    record = numba.from_dtype(dtype)
+
+    @instruction(record, types.int64, types.int64)
+    def row(builder: ir.IRBuilder, address: ir.Value, index: ir.Value) -> ir.Value:
+        at = builder.add(address, builder.mul(index, I64(dtype.itemsize)))
+        return builder.inttoptr(at, ir.ArrayType(I8, dtype.itemsize).as_pointer())
+
+    return row
+
+
+# What threads say to each other
+
+
+@instruction(types.int64, types.int64)
+def look(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """The int64 that another thread may be changing."""
+    return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
+
+
+@instruction(types.void, types.int64, types.int64)
+def tell(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """Set an int64 that other threads look at."""
+    builder.store_atomic(value, builder.inttoptr(address, I64.as_pointer()), "seq_cst", 8)
+
+
+@instruction(types.int64, types.int64, types.int64)
+def add_to(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
+    """Add to an int64 that other threads add to; what it was before."""
+    return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), value, "seq_cst")
+
+
+@instruction(types.boolean, types.int64, types.int64, types.int64)
+def swap_if(builder: ir.IRBuilder, address: ir.Value, old: ir.Value, new: ir.Value) -> ir.Value:
+    """Set an int64 to `new` if it is `old`; whether it was."""
+    at = builder.inttoptr(address, I64.as_pointer())
+    return builder.extract_value(builder.cmpxchg(at, old, new, "seq_cst"), 1)
+
+
+@instruction(types.void)
+def breathe(builder: ir.IRBuilder) -> None:
+    """Tell the processor that this is a loop that waits."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        call(builder, "llvm.x86.sse2.pause", ir.VoidType())
