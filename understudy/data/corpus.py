@@ -31,7 +31,8 @@ class DataConfig:
     """What to learn from."""
 
     data: Files = (SMALLTALK,)
-    """Files or globs: conversations (JSONL, ShareGPT) or plain text, also gzip; smalltalk is the built-in world."""
+    """Files or globs: conversations (JSONL, ShareGPT) or plain text, also gzip; hub:NAME[:SPLIT[:SUBSET]] for a data
+    set of the Hub; smalltalk is the built-in world."""
     valid: Files = ()
     """Files to validate on; without any, a share of the data is held out."""
     valid_share: float = 0.02

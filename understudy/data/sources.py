@@ -11,6 +11,7 @@ from glob import escape, glob
 from pathlib import Path
 from typing import TypeVar
 
+from understudy.data import hub
 from understudy.lab.errors import DataError, suggestion
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -64,10 +65,11 @@ class Report:
 
 
 def expand(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that the paths and globs name, each once; a glob's files come sorted.
+    """The files that the paths and globs name, each once; a glob's files come sorted. `hub:` names are fetched first.
 
     Raises:
         DataError: a path names nothing, a glob matches nothing, or a path is a folder.
+        HubError: a data set cannot be had.
     """
     each = [paths] if isinstance(paths, str | Path) else paths  # a lone str is a sequence too, of letters
     files = [file for path in each for file in _matches(os.path.expanduser(path))]
@@ -77,6 +79,8 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _matches(path: str) -> list[Path]:
+    if hub.is_reference(path):
+        return [hub.fetch(path)]
     if os.path.isdir(path):
         raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
     if os.path.exists(path):

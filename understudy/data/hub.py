@@ -1,0 +1,196 @@
+"""Conversations by name from the Hub: `hub:NAME[:SPLIT[:SUBSET]]`, where a folder of data may stand for NAME.
+
+They are written once as a file of the messages form (see `chats`), which is read, fingerprinted and recorded like any
+other. Rows are understood where one of their columns holds
+
+- messages, conversations, conversation, dialog, dialogue, utterances or turns: a list of texts in turn, the first one
+  the user's, or of objects with a role, from or speaker and a content, value or text; a column system, persona or
+  personality goes before them;
+- history and candidates (the last one true) or response, as PERSONA-CHAT has them: rows that each repeat what was said
+  before become one conversation.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from understudy.lab.errors import DataError, HubError, MissingPackageError
+from understudy.lab.store import make_runs_folder
+
+PREFIX = "hub:"
+LISTS = ("messages", "conversations", "conversation", "dialog", "dialogue", "utterances", "turns")
+PERSONAS = ("system", "system_prompt", "persona", "personality")
+SPEAKERS, TEXTS = ("role", "from", "speaker"), ("content", "value", "text")
+ROLES = {
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "bot", "chatbot", "model"), "assistant"),
+}
+SILENCE = "silence"  # what PERSONA-CHAT says where the other one begins
+
+Row = Mapping[str, Any]
+Message = dict[str, str]
+
+
+class Reference(NamedTuple):
+    """A data set of the Hub, or of a folder."""
+
+    name: str
+    split: str = "train"
+    subset: str | None = None
+
+
+def is_reference(path: str) -> bool:
+    """Whether a path names a data set of the Hub."""
+    return path.startswith(PREFIX)
+
+
+def parse(path: str) -> Reference:
+    """The parts of `hub:NAME[:SPLIT[:SUBSET]]`; DataError for another form.
+
+    >>> parse("hub:bavard/personachat_truecased:validation:full")
+    Reference(name='bavard/personachat_truecased', split='validation', subset='full')
+    """
+    parts = path.removeprefix(PREFIX).split(":")
+    if not 1 <= len(parts) <= 3 or not all(parts):
+        raise DataError(f"{path} is no name of a data set; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
+    return Reference(*parts)
+
+
+def fetch(path: str) -> Path:
+    """The file with the conversations of `hub:…`, made when it is first asked for and found again without a network.
+
+    Raises:
+        MissingPackageError: the package `datasets` is not installed.
+        HubError: the data set cannot be had.
+        DataError: its rows hold no conversations.
+    """
+    reference = parse(path)
+    digest = hashlib.sha256(json.dumps([*reference, _state(reference.name)]).encode()).hexdigest()[:8]
+    label = "-".join(part for part in reference if part).strip("./").replace("/", "-")
+    file = make_runs_folder(None) / "cache" / "hub" / f"{label}-{digest}.jsonl"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, conversations(_rows(reference), path), path)
+    return file
+
+
+def conversations(rows: Iterable[Row], source: str) -> Iterator[list[Message]]:
+    """The messages of each conversation in some rows; DataError where a row has none of the known forms."""
+    waiting: list[Message] = []
+    for row in rows:
+        if "history" not in row:
+            yield messages_of(row, source)
+            continue
+        grown = _persona_chat(row)
+        if waiting and grown[: len(waiting)] != waiting:
+            yield waiting
+        waiting = grown
+    if waiting:
+        yield waiting
+
+
+def messages_of(row: Row, source: str) -> list[Message]:
+    """The messages of a row that is one conversation.
+
+    >>> messages_of({"dialog": ["Hi!", "Hello."], "system": "Be brief."}, "hub:x")[1:]
+    [{'role': 'user', 'content': 'Hi!'}, {'role': 'assistant', 'content': 'Hello.'}]
+    """
+    column = next((name for name in LISTS if isinstance(row.get(name), list | dict)), None)
+    turns = _listed(row[column]) if column else []
+    if turns and all(isinstance(turn, str) for turn in turns):
+        messages = _in_turn(turns, first="user")
+    elif turns and all(isinstance(turn, Mapping) and "history" in turn for turn in turns):
+        return _persona_chat({**row, **turns[-1]})  # each holds what was said before it
+    else:
+        messages = [_message(turn) for turn in turns if isinstance(turn, Mapping)]
+    if not messages or {} in messages:
+        raise DataError(
+            f"{source} has no conversations in its columns {', '.join(row)}; expected one of {', '.join(LISTS)} or "
+            "history"
+        )
+    return messages if messages[0]["role"] == "system" else [*_persona(row), *messages]
+
+
+def _persona_chat(row: Row) -> list[Message]:
+    """Persona, history and the true reply, which is the last candidate; the last of them is the assistant's."""
+    reply = row.get("response") or next(reversed(row.get("candidates") or []), None)
+    said = [*row["history"], *([reply] if reply else [])]
+    first = "user" if len(said) % 2 == 0 else "assistant"
+    messages = [one for one in _in_turn(said, first) if one["content"].strip(" _").lower() != SILENCE]
+    return [*_persona(row), *messages]
+
+
+def _persona(row: Row) -> list[Message]:
+    for name in PERSONAS:
+        value = row.get(name)
+        text = " ".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(text, str) and text.strip():
+            return [{"role": "system", "content": text}]
+    return []
+
+
+def _in_turn(texts: Iterable[str], first: str) -> list[Message]:
+    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
+    return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
+
+
+def _message(turn: Row) -> Message:
+    """Speaker and text of a turn; nothing where it has no such keys. Roles that are unknown are left as they are."""
+    speaker = next((turn[key] for key in SPEAKERS if isinstance(turn.get(key), str)), None)
+    text = next((turn[key] for key in TEXTS if isinstance(turn.get(key), str)), None)
+    return {} if speaker is None or text is None else {"role": ROLES.get(speaker.lower(), speaker), "content": text}
+
+
+def _listed(turns: Any) -> list[Any]:
+    """A list of objects, also where `datasets` gives an object of lists."""
+    if isinstance(turns, Mapping):
+        return [dict(zip(turns, values, strict=True)) for values in zip(*turns.values(), strict=True)]
+    return list(turns)
+
+
+def _rows(reference: Reference) -> Iterator[Row]:
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingPackageError(
+            "data sets of the Hub need the package datasets: pip install 'understudy[hub]'"
+        ) from error
+    name, split, subset = reference
+    what = f"hub:{name}"
+    try:
+        if (Path(name) / "dataset_dict.json").exists() or (Path(name) / "dataset_info.json").exists():
+            saved = datasets.load_from_disk(name)
+            found = saved[split] if isinstance(saved, dict) else saved
+        else:
+            found = datasets.load_dataset(name, subset, split=split, streaming=True)
+        yield from found
+    except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise HubError(
+            f"{what} cannot be had (split {split}{f', subset {subset}' if subset else ''}): {told}; expected a data "
+            "set of the Hub or a folder of one, and the name of a split in it"
+        ) from error
+
+
+def _state(name: str) -> list[Any]:
+    """What changes when a folder's files do; nothing for a data set of the Hub."""
+    files = sorted(path for path in Path(name).rglob("*") if path.is_file()) if os.path.isdir(name) else []
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
+def _write(file: Path, made: Iterable[list[Message]], source: str) -> None:
+    """A line for each conversation; the file is there whole or not at all."""
+    building = file.with_name(f".{file.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with building.open("w", encoding="utf-8") as lines:
+            for messages in made:
+                lines.write(json.dumps({"messages": messages}, ensure_ascii=True) + "\n")
+        if not building.stat().st_size:
+            raise DataError(f"{source} has no rows; expected conversations")
+        os.replace(building, file)
+    finally:
+        building.unlink(missing_ok=True)
