@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,6 +138,7 @@ def _read(exports: Sequence[Export], spool: Spool, cleaner: Cleaner, console: Co
 def _write(config: Config, spool: Spool, bots: frozenset[int], account: Account, console: Console) -> tuple[Part, Part]:
     redact = Cleaner(config.kept_kinds)  # of its own: names are not counted with the texts
 
+    @cache
     def name_of(number: int) -> str:
         return redact.text(spool.speakers[number].name)
 

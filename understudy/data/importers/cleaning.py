@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["email", "link", "phone"]
@@ -109,6 +110,7 @@ class Cleaner:
         return self.known("phone", number) if _is_phone(number) else number
 
 
+@lru_cache(4096)
 def clean_name(raw: str) -> str:
     r"""A person's name without invisible marks, on one line; it is not redacted.
 

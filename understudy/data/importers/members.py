@@ -108,15 +108,14 @@ def encoding_of(head: bytes) -> str:
 
 def _in_folder(folder: Path) -> list[Member]:
     found = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
+    for place, _, names in os.walk(folder):
+        for name in names:
             path = Path(place, name)
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 inner = PurePosixPath(path.relative_to(folder).as_posix())
                 size = path.stat().st_size
                 found.append(Member(inner, visible(str(path)), size, partial(path.open, "rb")))
-    return found
+    return sorted(found, key=lambda member: str(member.path))
 
 
 def _in_archive(path: Path) -> list[Member]:

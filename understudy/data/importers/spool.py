@@ -15,7 +15,7 @@ from understudy.data.importers.messages import LeftOut, Said
 from understudy.lab.errors import DataError, DiskFullError
 from understudy.lab.wording import counted
 
-CACHE_KIB = 48 * 1024
+CACHE_KIB = 16 * 1024
 AT_ONCE = 2_000
 MOST_SPEAKERS = 100_000
 TABLES = """

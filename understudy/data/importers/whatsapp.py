@@ -245,7 +245,7 @@ def _own_words(text: str, bracketed: bool) -> tuple[str, str]:
     plain = MARKS.sub("", text).strip()
     if phrases.DELETED.fullmatch(plain):
         return "", DELETED
-    text = phrases.EDITED.sub("", text.rstrip())
+    text = phrases.EDITED.sub("", text.rstrip()) if ">" in text else text
     first, _, caption = text.strip().partition("\n")
     bare = MARKS.sub("", first).strip()
     if phrases.ATTACHED.fullmatch(bare) or phrases.OMITTED.fullmatch(bare) or LOCATION.fullmatch(bare):
@@ -254,7 +254,7 @@ def _own_words(text: str, bracketed: bool) -> tuple[str, str]:
         return caption, MEDIA
     if bracketed and first.lstrip().startswith(LEFT_TO_RIGHT):
         return "", SERVICE
-    if behind := NOTE_BEHIND.search(text):
+    if LEFT_TO_RIGHT in text and (behind := NOTE_BEHIND.search(text)):
         phrase = behind["phrase"]
         if phrase is None or phrases.OMITTED.fullmatch(MARKS.sub("", phrase).strip()):
             text = text[: behind.start()]
