@@ -154,7 +154,12 @@ def test_conversations_that_cannot_fit_are_left_out_and_named() -> None:
 
 def test_windows_of_many_conversations_are_those_of_each() -> None:
     many = [Conversation((user(str(i)), bot("A"), user("again"), bot("B"))) for i in range(1500)]
-    streamed = list(render_windows(iter(many), BYTES, 15, Report()))
+    report = Report()
+    streamed = list(render_windows(iter(many), BYTES, 15, report))
+    assert (report.cut, report.windows) == (1500, 3000)
+    assert (
+        "1,500 conversations are longer than the context: cut between exchanges into 3,000 windows" in report.summary()
+    )
     assert [ids_of(w) for w in streamed] == [ids_of(w) for c in many for w in fit(c.messages, BYTES, 15)]
 
 

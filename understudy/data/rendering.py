@@ -96,6 +96,8 @@ def render_windows(
 ) -> Iterator[Rendered]:
     """Stream all conversations through `fit`; one that cannot fit is left out and goes to the report by its source.
 
+    The report counts the conversations that were cut, and the windows that came of them.
+
     Raises:
         TooLongError: (strict) the first conversation that cannot fit.
     """
@@ -105,7 +107,11 @@ def render_windows(
         for conversation, turns in zip(some, many_turns, strict=True):
             number += 1
             try:
-                yield from _windows(turns, tokenizer, context)
+                windows = _windows(turns, tokenizer, context)
+                if len(windows) > 1:
+                    report.cut += 1
+                    report.windows += len(windows)
+                yield from windows
             except TooLongError as error:
                 problem = f"{conversation.source or f'conversation {number}'}: {error}"
                 if strict:

@@ -43,6 +43,10 @@ class Report:
     good: int = 0
     bad: int = 0
     problems: list[str] = field(default_factory=list)
+    cut: int = 0
+    """Conversations that are longer than the context."""
+    windows: int = 0
+    """Into how many pieces those were cut."""
 
     def add_problem(self, problem: str) -> None:
         """Count a bad entry, and keep its problem if it is among the first few."""
@@ -54,14 +58,21 @@ class Report:
         """Take in what another report counted."""
         self.good += other.good
         self.bad += other.bad
+        self.cut += other.cut
+        self.windows += other.windows
         self.problems = [*self.problems, *other.problems][:PROBLEMS_KEPT]
 
     def summary(self) -> str:
         """The problems, a line each, and the counts at the end."""
         unseen = self.bad - len(self.problems)
         more = [f"... and {unseen:,} more"] if unseen else []
-        counts = f"{self.good:,} entries read, {self.bad:,} left out as malformed"
-        return "\n".join([*self.problems, *more, counts])
+        counts = [f"{self.good:,} entries read, {self.bad:,} left out as malformed"]
+        if self.cut:
+            counts.append(
+                f"{self.cut:,} conversations are longer than the context: cut between exchanges into {self.windows:,} "
+                "windows; each keeps the system message and drops the turns before it"
+            )
+        return "\n".join([*self.problems, *more, *counts])
 
 
 def expand(paths: Sequence[str | Path]) -> list[Path]:
