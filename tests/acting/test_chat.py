@@ -302,6 +302,25 @@ def test_what_is_shown_of_a_growing_text(text, stops):
         shown = safe
 
 
+def test_a_chat_that_must_not_repeat_itself_minds_its_earlier_replies(model):
+    config = replace(GREEDY, no_repeat_ngram=3)
+    chat, free = Chat(model, BYTES, config), Chat(model, BYTES, GREEDY)
+    said: list[bytes] = []
+    for line in ["hi there"] * 5:
+        said.append(say(chat, line).encode())
+        assert_as_anew(chat)
+        say(free, line)
+        if len(said) == 2:
+            said.pop()
+            said.append("".join(chat.regenerate()).encode())  # as if the reply that it replaces had never been
+            assert_as_anew(chat)
+    runs = [text[i : i + 3] for text in said for i in range(len(text) - 2)]
+    assert len(runs) == len(set(runs)) > 10
+    freely = [m.content for m in free.messages if m.role == "assistant"]
+    once = [text[i : i + 3] for text in freely for i in range(len(text) - 2)]
+    assert len(once) > len(set(once)), "nothing was said twice: this proves little"
+
+
 def test_a_penalty_falls_on_all_that_was_said(model):
     config = replace(GREEDY, repetition_penalty=1.6)
     chat, plain = Chat(model, BYTES, config), Chat(model, BYTES, GREEDY)

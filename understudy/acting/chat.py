@@ -14,12 +14,13 @@ from understudy.acting.generate import (
     reserve_for_reply,
     room_for_reply,
     safe_length,
+    said_before,
     seen_tokens,
 )
 from understudy.acting.sampling import SamplingConfig, make_generator
 from understudy.data.chats import Message
 from understudy.data.rendering import fit_prompt, render_message, render_prompt
-from understudy.data.tokenizers import StreamDecoder, Tokenizer
+from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel
 
 
@@ -113,13 +114,14 @@ class Chat:
         assert self._at_prompt
         assert self.last
         prompt, scores_BV, at_prompt = self._at_prompt
-        state, last, text, shown, stream = at_prompt, self.last, "", 0, StreamDecoder(self.tokenizer)
+        state, last, text, shown, stream = at_prompt, self.last, "", 0, self.tokenizer.stream()
         room = room_for_reply(self.model, prompt, self.config)
         seen_BV = seen_tokens([prompt], self.model, self.tokenizer, self.config)
         fed = 0
         try:
+            spoken = said_before([prompt], self.tokenizer, self.config)
             for ids_B, drawn_from_BV, before in decode(
-                self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV
+                self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV, said=spoken
             ):
                 state, fed, token = before, len(last.ids), int(ids_B)
                 if token == self.tokenizer.special["<|end|>"]:
