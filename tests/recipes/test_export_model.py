@@ -50,6 +50,7 @@ def test_gpt1_in_a_folder_is_tuned_and_stands_alone(
         write_checkpoint("gpt1", here / "gpt1-files", width=64, heads=1, layers=1, context=64)
     assert understudy("finetune", "--base", "gpt1-files", "--data", "talk.jsonl", *SHORT) == 0
     run = last_run()
+    assert understudy("chat", "gpt1-files") == 2
     assert record_of(run)["base"]["source"] == str(here / "gpt1-files")
     assert understudy("sample", "gpt1-files", "--max-tokens", 5) == 0
     (here / "story.txt").write_text("The  cat sat here.\n" * 30)
@@ -63,8 +64,12 @@ def test_gpt1_in_a_folder_is_tuned_and_stands_alone(
     assert understudy("sample", str(run), "--prompt", "the cat", "--max-tokens", 5) == 0
     capsys.readouterr()
     assert understudy("export-model", str(run), "saved") == 0
-    assert "transformers cuts words by BERT's rules" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "transformers cuts words by BERT's rules" in told
+    assert "give transformers token_type_ids" in told
     again = load_model(here / "saved")
+    assert again.state["progress"]["kind"] == "chats"
+    assert again.model.speakers == loaded.model.speakers != ()
     assert again.tokenizer.fingerprint == loaded.tokenizer.fingerprint
     assert torch.equal(again.model.embedding.weight, loaded.model.embedding.weight)
 

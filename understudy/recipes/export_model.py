@@ -31,11 +31,17 @@ def main(config: Config, console: Console) -> None:
     """See `Config`."""
     loaded = load_model(locate(config.run))
     folder = Path(config.folder).expanduser()
-    export(loaded.model, loaded.tokenizer, folder)
+    export(loaded.model, loaded.tokenizer, folder, loaded.state["progress"].get("kind", "chats"))
     console.print(Text(f"Saved {loaded.model.parameter_count():,} parameters to {folder}."), soft_wrap=True)
     if isinstance(loaded.tokenizer, GPT1Tokenizer):
         console.print(
             "transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, encode "
             "with understudy.data.gpt1_tokenizer.",
+            style="yellow",
+        )
+    if loaded.model.speakers:
+        console.print(
+            "The model was fine-tuned with token types: give transformers token_type_ids, at each token the id of the "
+            "last of <|system|>, <|user|> and <|assistant|>.",
             style="yellow",
         )

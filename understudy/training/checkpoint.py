@@ -30,6 +30,7 @@ from understudy.models.device import Dtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import plain_state, unmerged_state
 from understudy.models.pretrained import folder as pretrained
+from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
 from understudy.models.pretrained.vocabulary import opening
 from understudy.training.distributed import everyones
@@ -167,7 +168,7 @@ def load_to_serve(path: Path, device: torch.device, dtype: Dtype) -> Loaded:
 def text_prompt(loaded: Loaded, text: str) -> list[int]:
     """The ids that a model of plain text goes on from. Published weights have never met `<|bos|>`."""
     said = loaded.tokenizer.encode(text)
-    if pretrained.is_pretrained(loaded.folder):
+    if pretrained.is_pretrained(loaded.folder) and not read_learned(loaded.folder):
         return said or opening(loaded.tokenizer)
     return [loaded.tokenizer.special["<|bos|>"], *said]
 
@@ -216,10 +217,11 @@ def _take_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """state.json, which names a model that can be; published weights, which have none, are as if trained on text."""
+    """state.json, which names a model that can be; published weights, which have none, were trained on text."""
     if pretrained.is_pretrained(folder):
-        spec, _ = pretrained.describe(folder)
-        return {"spec": asdict(spec), "steps_done": 0, "dtype": "float32", "progress": {"kind": "text"}}
+        (spec, _), learned = pretrained.describe(folder), read_learned(folder)
+        kind = learned.kind if learned else "text"
+        return {"spec": asdict(spec), "steps_done": 0, "dtype": "float32", "progress": {"kind": kind}}
     path = folder / "state.json"
     try:
         state: dict[str, Any] = json.loads(path.read_text())

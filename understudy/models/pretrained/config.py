@@ -1,7 +1,7 @@
 """transformers' config.json of GPT-1 and GPT-2, and the core that it describes."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from understudy.lab.errors import CheckpointError
 from understudy.models.cores import BlockKind, CoreSpec
 
 NAME = "config.json"
+OWN = "understudy"
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 LAYER_NORM_EPS = 1e-5
 
@@ -86,7 +87,26 @@ def _check_computes_alike(path: Path, config: dict[str, Any], kind: _Kind, width
         raise CheckpointError(f"{path}: a width (n_embd) of {width} does not split into {heads} heads (n_head)")
 
 
-def config_of(spec: CoreSpec, tokenizer: Tokenizer) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Learned:
+    """What a model of our own learned, which transformers has no place for and keeps as it finds it."""
+
+    kind: str
+    """What it was trained on: text or chats."""
+    speakers: tuple[int, ...]
+    """See `LanguageModel.speakers`."""
+
+
+def read_learned(folder: Path) -> Learned | None:
+    """What a folder's config.json says of it; None for weights from elsewhere."""
+    try:
+        told = json.loads((folder / NAME).read_text(encoding="utf-8"))[OWN]
+        return Learned(str(told["kind"]), tuple(int(token) for token in told["speakers"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def config_of(spec: CoreSpec, tokenizer: Tokenizer, learned: Learned) -> dict[str, Any]:
     """What `read_config` reads, for transformers to build the same model."""
     model_type, kind = next((name, kind) for name, kind in KINDS.items() if kind.block == spec.block)
     sizes = (tokenizer.vocab_size, spec.context, spec.width, spec.layers, spec.heads)
@@ -103,4 +123,5 @@ def config_of(spec: CoreSpec, tokenizer: Tokenizer) -> dict[str, Any]:
         "pad_token_id": tokenizer.special["<|pad|>"],
         "tie_word_embeddings": True,
         "dtype": "float32",
+        OWN: asdict(learned),
     }

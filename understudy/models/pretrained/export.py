@@ -17,8 +17,10 @@ from understudy.models.pretrained.names import OUTSIDE, to_theirs
 from understudy.models.pretrained.vocabulary import write_tokenizer
 
 
-def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str = "text") -> None:
     """Write config.json, model.safetensors and the tokenizer's files into a new folder, which appears whole.
+
+    `kind` says what the model was trained on, text or chats, for when it is read again.
 
     Raises:
         ConfigError: the folder is there already, or the model is neither GPT-1's kind nor GPT-2's.
@@ -39,7 +41,8 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
         names = without_weights(spec, model.vocab_size).state_dict()  # heads for training alone are left out
         state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
-        write_json(building / config.NAME, config.config_of(spec, tokenizer))
+        learned = config.Learned(kind, model.speakers)
+        write_json(building / config.NAME, config.config_of(spec, tokenizer, learned))
         write_tokenizer(building, tokenizer)
         os.rename(building, folder)
     finally:

@@ -55,6 +55,8 @@ def read_pretrained(folder: Path) -> Pretrained:
     model = without_weights(spec, tokenizer.vocab_size)
     model.load_state_dict(state, assign=True)
     model.requires_grad_(True)
+    learned = config.read_learned(folder)
+    model.speakers = learned.speakers if learned else ()
     return Pretrained(model.eval(), tokenizer)
 
 
