@@ -7,7 +7,7 @@ from understudy.acting import replies
 from understudy.acting.generate import generate_plain
 from understudy.acting.metrics import hit, plain_words
 from understudy.acting.ranking import candidate_scores
-from understudy.acting.replies import CANDIDATES, Turn, distractors, hits, own_replies, turns_of
+from understudy.acting.replies import CANDIDATES, Turn, distractors, hits, own_replies, own_turns, turns_of
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chats import Conversation, Message
 from understudy.data.rendering import render, render_prompt
@@ -115,3 +115,10 @@ def test_the_model_replies_to_what_was_said_before_each_reply(sharp_model, turns
     assert len(steps) == len(turns)
     monkeypatch.setattr(replies, "GENERATED_AT_ONCE", 5)
     assert own_replies(model, BYTES, turns, config, silent) == expected
+
+
+def test_own_turns_are_the_assistants_alone():
+    messages = [Message("system", "be kind"), Message("user", "hi"), Message("assistant", "yo"), Message("user", "so")]
+    assert own_turns(render_prompt(messages, BYTES), BYTES) == [[*b"yo"], []]
+    assert own_turns([BYTES.special["<|bos|>"], *b"some text"], BYTES) == []
+    assert own_turns([*render_prompt(messages, BYTES), *b"an"], BYTES) == [[*b"yo"], [*b"an"]]

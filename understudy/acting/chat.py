@@ -14,7 +14,7 @@ from understudy.acting.generate import (
     reserve_for_reply,
     room_for_reply,
     safe_length,
-    said_before,
+    said_so_far,
     seen_tokens,
 )
 from understudy.acting.sampling import SamplingConfig, make_generator
@@ -119,7 +119,7 @@ class Chat:
         seen_BV = seen_tokens([prompt], self.model, self.tokenizer, self.config)
         fed = 0
         try:
-            spoken = said_before([prompt], self.tokenizer, self.config)
+            spoken = said_so_far([[]], self.tokenizer, self.config)
             for ids_B, drawn_from_BV, before in decode(
                 self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV, said=spoken
             ):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from understudy.acting.repetition import Said, own_turns
+from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig, draw, make_generator
 from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.lab.errors import TooLongError
@@ -95,11 +95,9 @@ def seen_tokens(
     return seen_BV
 
 
-def said_before(prompts: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig) -> Said | None:
-    """What each prompt holds of the model's own replies; None where nothing keeps them from coming again."""
-    if not config.no_repeat_ngram:
-        return None
-    return Said([own_turns(prompt, tokenizer) for prompt in prompts], config.no_repeat_ngram, tokenizer)
+def said_so_far(replies: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig) -> Said | None:
+    """What must not come again in each reply; None where anything may."""
+    return Said(replies, config.no_repeat_ngram, tokenizer) if config.no_repeat_ngram else None
 
 
 def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:
@@ -127,7 +125,7 @@ def generate(
     scores_BV, state = prefill(model, prompts, slots)
     generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, tokenizer, config)
     room = [slots - len(prompt) for prompt in prompts]
-    said = said_before(prompts, tokenizer, config)
+    said = said_so_far([[]] * len(prompts), tokenizer, config)
     for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room, said):
         for draft, token in zip(drafts, ids_B.tolist(), strict=True):
             draft.add(token)
@@ -151,7 +149,7 @@ def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], con
     while not draft.finish:
         hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
         scores_BV = model.scores(hidden_BTD[:, -1])
-        seen_BV, said = seen_tokens([ids], model, tokenizer, config), said_before([ids], tokenizer, config)
+        seen_BV, said = seen_tokens([ids], model, tokenizer, config), said_so_far([draft.ids], tokenizer, config)
         token = int(draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None))
         ids = [*ids, token]
         draft.add(token)

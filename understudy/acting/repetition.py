@@ -1,4 +1,4 @@
-"""What a model has said, so that it need not say it again."""
+"""What was said, so that it need not be said again."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,30 +10,26 @@ from understudy.data.tokenizers import SPECIALS, Tokenizer
 
 
 class Said:
-    """For each row the runs of n tokens that it has said: no token may complete one a second time (Paulus 2018).
+    """For each row's reply the runs of n tokens in it: no token may complete one a second time (Paulus 2018).
 
-    Runs within a turn count, and those of earlier turns (Roller 2021, "Recipes for building an open-domain chatbot").
-    Special tokens belong to no run, so a reply can always end.
+    Special tokens belong to no run, so a reply can always end. Earlier replies do not count: people repeat theirs, and
+    a model that must not cannot answer the same question twice (docs/journal.md).
 
     >>> from understudy.data.tokenizers import ByteTokenizer
-    >>> said = Said([[b"one two", b"to"]], 3, ByteTokenizer())  # the reply begins with "to"
-    >>> said.banned(torch.zeros(1, 262)).nonzero().tolist()
-    []
-    >>> said.add([ord("n")])
-    >>> said.add([ord("e")])
-    >>> said.banned(torch.zeros(1, 262)).nonzero().tolist() == [[0, ord(" ")]]
+    >>> said = Said([b"one two"], 3, ByteTokenizer())
+    >>> for token in b" on":
+    ...     said.add([token])
+    >>> said.banned(torch.zeros(1, 262)).nonzero().tolist() == [[0, ord("e")]]
     True
     """
 
-    def __init__(self, turns_of_each: Sequence[Sequence[Sequence[int]]], n: int, tokenizer: Tokenizer) -> None:
+    def __init__(self, replies: Sequence[Sequence[int]], n: int, tokenizer: Tokenizer) -> None:
         self._n, self._ordinary = n, tokenizer.vocab_size - len(SPECIALS)
-        self._next: list[dict[tuple[int, ...], set[int]]] = [defaultdict(set) for _ in turns_of_each]
-        self._tail: list[tuple[int, ...]] = [() for _ in turns_of_each]
-        for row, turns in enumerate(turns_of_each):
-            for turn in turns:
-                self._tail[row] = ()
-                for token in turn:
-                    self._add(row, token)
+        self._next: list[dict[tuple[int, ...], set[int]]] = [defaultdict(set) for _ in replies]
+        self._tail: list[tuple[int, ...]] = [() for _ in replies]
+        for row, reply in enumerate(replies):
+            for token in reply:
+                self._add(row, token)
 
     def add(self, ids: Sequence[int]) -> None:
         """Each row has said one more token."""
@@ -60,27 +56,3 @@ class Said:
         if len(self._tail[row]) == self._n - 1:
             self._next[row][self._tail[row]].add(token)
         self._tail[row] = (*self._tail[row], token)[max(0, len(self._tail[row]) + 2 - self._n) :]
-
-
-def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """What the assistant said in a prompt, turn by turn; the last turn is the one that goes on, or begins, at its end.
-
-    >>> from understudy.data.tokenizers import ByteTokenizer
-    >>> from understudy.data.chats import Message
-    >>> from understudy.data.rendering import render_prompt
-    >>> prompt = render_prompt([Message("user", "Hi!"), Message("assistant", "Yo")], ByteTokenizer())
-    >>> own_turns(prompt, ByteTokenizer())
-    [[89, 111], []]
-    """
-    begin, end = tokenizer.special["<|assistant|>"], tokenizer.special["<|end|>"]
-    turns: list[list[int]] = []
-    speaks = False
-    for token in ids:
-        if token == begin:
-            turns.append([])
-            speaks = True
-        elif token == end:
-            speaks = False
-        elif speaks:
-            turns[-1].append(token)
-    return turns

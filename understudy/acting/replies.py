@@ -8,7 +8,6 @@ import numpy as np
 from understudy.acting.generate import generate
 from understudy.acting.metrics import hit, plain_words
 from understudy.acting.ranking import candidate_scores
-from understudy.acting.repetition import own_turns
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.rendering import Rendered
 from understudy.data.tokenizers import Tokenizer
@@ -33,6 +32,30 @@ class Turn:
     def earlier(self, tokenizer: Tokenizer) -> list[str]:
         """What the one who replies had said before."""
         return [tokenizer.decode(ids) for ids in own_turns(self.prompt, tokenizer)[:-1]]
+
+
+def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+    """What the assistant said in a prompt, turn by turn; the last turn is the one that goes on, or begins, at its end.
+
+    >>> from understudy.data.tokenizers import ByteTokenizer
+    >>> from understudy.data.chats import Message
+    >>> from understudy.data.rendering import render_prompt
+    >>> prompt = render_prompt([Message("user", "Hi!"), Message("assistant", "Yo")], ByteTokenizer())
+    >>> own_turns(prompt, ByteTokenizer())
+    [[89, 111], []]
+    """
+    begin, end = tokenizer.special["<|assistant|>"], tokenizer.special["<|end|>"]
+    turns: list[list[int]] = []
+    speaks = False
+    for token in ids:
+        if token == begin:
+            turns.append([])
+            speaks = True
+        elif token == end:
+            speaks = False
+        elif speaks:
+            turns[-1].append(token)
+    return turns
 
 
 def turns_of(documents: Iterable[tuple[int, Rendered]], tokenizer: Tokenizer) -> list[Turn]:

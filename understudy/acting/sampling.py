@@ -30,7 +30,7 @@ class SamplingConfig:
     repetition_penalty: float = 1.0
     """Make tokens that were already said less likely: scores divided (or, below 0, multiplied) by this."""
     no_repeat_ngram: int = 0
-    """Never say this many tokens in a row a second time, within a reply or after an earlier own one (0: no limit)."""
+    """Never say this many tokens in a row a second time within a reply (0: no limit)."""
     max_tokens: int = 256
     """Longest reply in tokens."""
     stop: tuple[str, ...] = ()
