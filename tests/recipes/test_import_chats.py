@@ -106,6 +106,7 @@ MISTAKES = [
     (["cut.json"], ["it is no JSON: line 2: the text ends within a string"]),
     (["binary.dat"], ["binary.dat is no export known here", *LOOKED_FOR]),
     (["folder"], ["folder holds no export that is known here, in 1 .txt or .json file", "it begins"]),
+    (["/dev/null"], ["/dev/null is no regular file"]),
     (["void"], ["void holds no export that is known here, in 0 .txt or .json files"]),
     (["none.json"], ["nothing to learn from in none.json", "they hold no messages"]),
     (["notices.txt"], ["nothing to learn from in notices.txt", "1 message notices of the app", "1 message media"]),
@@ -272,6 +273,16 @@ def test_a_slack_day_by_itself_and_a_workspace_with_damage(
     assert "damaged JSON in slack/dms/2024-03-13.json, line 1" in said
     (files / "slack" / "users.json").write_text('[{"id": "U1"')
     assert "slack: the list of users is damaged (line 1:" in complaint("slack", "--bot", "U1", "--out", "x")
+
+
+def test_a_workspace_among_other_exports(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = [{"id": "U1", "name": "Ada"}, {"id": "U2", "name": "Bob"}]
+    work = {"work/users.json": json.dumps(users), "work/general/2024-03-12.json": json.dumps(SLACK_DAY)}
+    zipped(files / "mixed.zip", {"_chat.txt": CHAT, "work/notes.txt": "?", "result.json": json.dumps(TELEGRAM), **work})
+    said = run("mixed.zip", "--bot", "Ada", "--silence", "9999", "--valid-share", "0", capsys=capsys)
+    assert "mixed.zip: 1 other file in mixed.zip left alone" in said.replace("mixed.zip:work", "mixed.zip")
+    assert Path("chats-train.jsonl").read_text().count('"ho"') == 1
+    assert len(Path("chats-train.jsonl").read_text().splitlines()) == 3
 
 
 def test_two_people_of_one_name_are_told_apart(files: Path, complaint: Callable[..., str]) -> None:

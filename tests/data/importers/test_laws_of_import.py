@@ -31,8 +31,8 @@ from .exports import (
     write_whatsapp,
 )
 
-SILENCE = timedelta(hours=4)
-MARGIN = 0.001  # hours; Slack's times are the events' plus some microseconds
+HOURS = 4.001  # no gap is near this, whatever tells times of one moment apart
+SILENCE = timedelta(hours=HOURS)
 MARK = re.compile(r"mark\d+x")
 Talk = list[tuple[str, str]]
 
@@ -42,7 +42,7 @@ def imported(folder: Path, *paths: Path, **options: object) -> tuple[list[Talk],
     with (folder / "said").open("w") as said:
         console = Console(file=said, width=200)
         config = import_chats.Config(
-            tuple(map(str, paths)), (BOT,), out=str(folder / "out"), silence=4 + MARGIN, **options
+            tuple(map(str, paths)), (BOT,), out=str(folder / "out"), silence=HOURS, **options
         )  # type: ignore[arg-type]
         import_chats.main(config, console)
     files = [path for path in config.written if path.exists()]
@@ -167,8 +167,8 @@ def rename(event: Event, number: int) -> Event:
     return Event(event.time, event.speaker, event.kind, f"mark{number}{event.mark[4:]}", event.words, event.secret)
 
 
-def later(event: Event, seconds: int) -> Event:
-    time = event.time + timedelta(seconds=seconds)
+def later(event: Event, milliseconds: int) -> Event:
+    time = event.time + timedelta(milliseconds=milliseconds)
     return Event(time, event.speaker, event.kind, event.mark, event.words, event.secret)
 
 

@@ -77,7 +77,9 @@ def members_of(path: Path) -> list[Member]:
         folder = path.parent
         close = suggestion(path.name, os.listdir(folder)) if folder.is_dir() else f"; there is no folder {folder}"
         raise DataError(f"no such file: {visible(str(path))}{close}")
-    with _damage_named(str(path)):
+    if not path.is_file():
+        raise DataError(f"{visible(str(path))} is no regular file; expected one that can be read twice")
+    with _damage_named(visible(str(path))):
         with path.open("rb") as file:
             magic = file.read(4)
         if magic in (b"PK\x03\x04", b"PK\x05\x06"):  # the second is how an empty one begins

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from understudy.data.importers import discord, slack, telegram, whatsapp
 from understudy.data.importers.cleaning import Cleaner
@@ -57,12 +57,14 @@ def exports_of(path: Path, hints: Hints) -> list[Export]:
         DataError: there is none, with what was looked for; or the file is missing, empty or damaged.
     """
     members = members_of(path)
-    if days := [member for member in members if slack.is_day(member)]:
-        return [_slack(path, members, days)]
-    if members and not path.is_dir() and members[0].path.name == path.name:
+    if len(members) == 1 and members[0].path.name == path.name and not path.is_dir():
         return [_recognised(members[0], hints)]
-    found, refused = [], []
+    workspaces = {day.path.parent.parent for day in members if slack.is_day(day)}
+    found = [_slack(path, root, members) for root in sorted(workspaces)]
+    refused = []
     for member in members:
+        if member.path.suffix.lower() == ".json" and any(map(member.path.is_relative_to, workspaces)):
+            continue  # a part of Slack's
         try:
             found.append(_recognised(member, hints))
         except DataError as error:
@@ -171,12 +173,17 @@ def _json(member: Member, app: str) -> Export:
     return export
 
 
-def _slack(path: Path, members: list[Member], days: list[Member]) -> Export:
+def _slack(path: Path, root: PurePosixPath, members: list[Member]) -> Export:
+    """The export of a workspace, whose channels lie in `root`."""
+    members = [member for member in members if member.path.is_relative_to(root)]
+    days = [member for member in members if slack.is_day(member) and member.path.parent.parent == root]
+    label = visible(str(path)) if root == PurePosixPath() else visible(f"{path}:{root}")
+
     def read(cleaner: Cleaner, progress: Progress) -> Messages:
         try:
             names, bots = slack.read_users(members)
         except BrokenJsonError as error:
-            raise DataError(f"{visible(str(path))}: the list of users is damaged ({error}); export again") from error
+            raise DataError(f"{label}: the list of users is damaged ({error}); export again") from error
         if not names:
             export.notes.append("no users.json: speakers go by their ids")
         for day in days:
@@ -187,7 +194,7 @@ def _slack(path: Path, members: list[Member], days: list[Member]) -> Export:
 
             yield from _to_the_break(day, export, progress, messages)
 
-    export = Export("Slack", visible(str(path)), sum(day.size for day in days), read)
+    export = Export("Slack", label, sum(day.size for day in days), read)
     return export
 
 
