@@ -41,9 +41,7 @@ def imported(folder: Path, *paths: Path, **options: object) -> tuple[list[Talk],
     """The (role, content) pairs of the two files that an import writes, and what it says."""
     with (folder / "said").open("w") as said:
         console = Console(file=said, width=200)
-        config = import_chats.Config(
-            tuple(map(str, paths)), (BOT,), out=str(folder / "out"), silence=HOURS, **options
-        )  # type: ignore[arg-type]
+        config = import_chats.Config(tuple(map(str, paths)), (BOT,), out=str(folder / "out"), silence=HOURS, **options)  # type: ignore[arg-type]
         import_chats.main(config, console)
     files = [path for path in config.written if path.exists()]
     report = Report()
