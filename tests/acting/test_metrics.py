@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.acting.metrics import Distinct, distinct, f1, hit, ngrams, plain_words, repeats, words
+from understudy.acting.metrics import (
+    Distinct,
+    distinct,
+    f1,
+    hit,
+    ngrams,
+    plain_words,
+    repeats_earlier,
+    repeats_itself,
+    words,
+)
 from understudy.lab.statistics import ratio
 
 TEXTS = st.text("ab cAé.,!'", max_size=20) | st.sampled_from(["the cat sat on the mat", "i like the cat", ""])
@@ -93,26 +103,38 @@ def test_distinct_of_some_conversations_is_that_of_their_replies(replies_of_each
 
 
 @pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("i like it i like it", True),
+        ("i like i like", False),  # two in a row are not yet three
+        ("no no no no", True),
+        ("no no no", False),
+        ("", False),
+    ],
+)
+def test_repetition_within_a_reply_by_hand(reply, expected):
+    assert repeats_itself(reply) is expected
+
+
+@pytest.mark.parametrize(
     ("reply", "earlier", "expected"),
     [
-        ("i like it i like it", [], True),
-        ("i like i like", [], False),  # two in a row are not yet three
-        ("no no no no", [], True),
-        ("no no no", [], False),
         ("well I like it.", ["hm", "i like it too"], True),
         ("i like it", ["i like", "it i like"], False),  # no run reaches from one reply into the next
+        ("no no no no", [], False),
         ("", ["i like it"], False),
     ],
 )
-def test_repetition_by_hand(reply, earlier, expected):
-    assert repeats(reply, earlier) is expected
+def test_repetition_of_an_earlier_reply_by_hand(reply, earlier, expected):
+    assert repeats_earlier(reply, earlier) is expected
 
 
 @given(TEXTS, REPLIES)
 def test_what_repeats_goes_on_repeating(reply, earlier):
-    assert repeats(reply + " " + reply, earlier) == (repeats(reply, earlier) or repeats(reply + " " + reply, []))
-    assert not repeats(reply, earlier) or repeats(reply, [*earlier, "x"])
-    assert repeats(reply, [reply]) == (len(words(reply)) >= 3)
+    assert repeats_itself(f"{reply} {reply}") or len(words(reply)) < 3
+    assert not repeats_itself(reply) or repeats_itself(f"{reply} x")
+    assert repeats_earlier(reply, [*earlier, reply]) == (len(words(reply)) >= 3)
+    assert not repeats_earlier(reply, earlier) or repeats_earlier(reply, [*earlier, "x"])
 
 
 def test_hits_of_a_perfect_and_of_a_hopeless_scorer():

@@ -70,7 +70,8 @@ def test_reply_figures_by_hand() -> None:
     figures = Spoken(turns, texts, [[], [], [], ["oh i like dogs"]]).figures()
     assert figures["distinct_1"].value == pytest.approx(4 / 11)
     assert figures["distinct_2"].value == pytest.approx(3 / 11)
-    assert figures["repetition"].value == pytest.approx(2 / 4)
+    assert figures["repetition"].value == pytest.approx(1 / 4)
+    assert figures["repetition_earlier"].value == pytest.approx(1 / 4)
     assert all(0 <= figure.low <= figure.value <= figure.high <= 1 for figure in figures.values())
 
 

@@ -94,17 +94,24 @@ class Distinct:
         return int(seen.sum()) / size if size else 0.0
 
 
-def repeats(reply: str, earlier: Iterable[str], n: int = REPEATED) -> bool:
-    """Whether a reply says n words in a row that stand in it already, or in a reply before it.
+def repeats_itself(reply: str, n: int = REPEATED) -> bool:
+    """Whether a reply says n words in a row twice; See (2019), "What makes a good conversation?", calls it internal.
 
-    See (2019), "What makes a good conversation?", tells the two apart as internal and external repetition.
-
-    >>> repeats("so it is so it is", []), repeats("I like it a lot", ["I like it too"]), repeats("I see", ["I see"])
-    (True, True, False)
+    >>> repeats_itself("so it is so it is"), repeats_itself("no no no")
+    (True, False)
     """
     runs = ngrams(words(reply), n)
+    return len(set(runs)) < len(runs)
+
+
+def repeats_earlier(reply: str, earlier: Iterable[str], n: int = REPEATED) -> bool:
+    """Whether a reply says n words in a row that stand in an earlier one of the same speaker; See's external repetition.
+
+    >>> repeats_earlier("I like it a lot", ["I like it too"]), repeats_earlier("I see", ["I see"])
+    (True, False)
+    """
     before = {run for text in earlier for run in ngrams(words(text), n)}
-    return len(set(runs)) < len(runs) or not before.isdisjoint(runs)
+    return not before.isdisjoint(ngrams(words(reply), n))
 
 
 def hit(scores: Floats | Sequence[float]) -> float:

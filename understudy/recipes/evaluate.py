@@ -184,9 +184,10 @@ NAMES = {
     "f1": "F1",
     "distinct_1": "distinct-1",
     "distinct_2": "distinct-2",
-    "repetition": "replies that repeat",
+    "repetition": "repeat themselves",
+    "repetition_earlier": "repeat earlier replies",
 }
-SHARES = ("hits_at_1", "repetition")
+SHARES = ("hits_at_1", "repetition", "repetition_earlier")
 
 
 def _table(figures: Figures, talked: Figures, title: str) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.acting.metrics import Distinct, f1, repeats, words
+from understudy.acting.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
 from understudy.acting.replies import Turn
 from understudy.data.rendering import Rendered
 from understudy.data.store import TokenStore
@@ -67,10 +67,11 @@ class Spoken:
         """Variety and repetition."""
         of = _renumbered(self.turns)
         texts_of = [[text for text, at in zip(self.texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
-        repeated = [float(repeats(text, earlier)) for text, earlier in zip(self.texts, self.earlier, strict=True)]
+        earlier = [repeats_earlier(text, before) for text, before in zip(self.texts, self.earlier, strict=True)]
         return {
             **{f"distinct_{n}": _share(halved(Distinct(texts_of, n).of, len(texts_of))) for n in (1, 2)},
-            "repetition": mean_over(self.turns, repeated),
+            "repetition": mean_over(self.turns, [repeats_itself(text) for text in self.texts]),
+            "repetition_earlier": mean_over(self.turns, earlier),
         }
 
 
@@ -81,7 +82,7 @@ def overlap(turns: Sequence[Turn], texts: Sequence[str]) -> Estimate:
 
 def mean_over(turns: Sequence[Turn], values: Sequence[float]) -> Estimate:
     """The mean of a figure over all replies, its interval over their conversations."""
-    return _ratio(np.array(values), np.ones(len(turns)), _renumbered(turns))
+    return _ratio(np.array(values, dtype=np.float64), np.ones(len(turns)), _renumbered(turns))
 
 
 def _renumbered(turns: Sequence[Turn]) -> Indices:

@@ -92,6 +92,8 @@ METRICS = [
     ("right_recall", 1),
     ("eval/accuracy", 1),
     ("hits@10", 1),
+    ("f1", 1),
+    ("repetition", 0),
     ("lr", 0),
     ("lossless", 0),
     ("recall_loss", 0),

@@ -15,7 +15,7 @@ from understudy.lab.wording import flat
 NO_METRICS = ("step", "time")
 # Words in the names of metrics that say which way is better.
 LOWER_IS_BETTER = {"loss", "bpb", "perplexity"}
-HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right"}
+HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right", "f1"}
 FAVOURITES = ("val_bpb", "bpb", "val_loss", "loss")
 
 
