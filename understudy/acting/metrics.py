@@ -105,7 +105,7 @@ def repeats_itself(reply: str, n: int = REPEATED) -> bool:
 
 
 def repeats_earlier(reply: str, earlier: Iterable[str], n: int = REPEATED) -> bool:
-    """Whether a reply says n words in a row that stand in an earlier one of the same speaker; See's external repetition.
+    """Whether a reply says n words in a row that stand in an earlier one; See (2019) calls it external.
 
     >>> repeats_earlier("I like it a lot", ["I like it too"]), repeats_earlier("I see", ["I see"])
     (True, False)
