@@ -10,7 +10,7 @@ from understudy.acting.native.pointwise import (
     rotate,
     take_lanes,
 )
-from understudy.acting.native.products import float_1x1, float_4x1
+from understudy.acting.native.products import LEAST, float_1, one_row
 from understudy.acting.native.team import finish, take
 from understudy.acting.native.vectors import (
     LANES,
@@ -102,9 +102,9 @@ def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
     weights = p.weights + thread * p.weights_stride
     none = p.zeros
     for slot in range(0, count - 3, 4):
-        float_4x1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
+        float_1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
     for slot in range(count // 4 * 4, count):
-        float_1x1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
+        one_row(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
     scale = _softmax(weights, count, size**-0.5)
     _mix(values, stride, weights, count, p.mixed + row * p.narrow_stride + F * head * size, size, 1.0 / scale)
 
@@ -115,11 +115,13 @@ def attend(p, layer, thread, control, phase):  # type: ignore[no-untyped-def]
 
     True for the thread that finishes last.
     """
-    pieces, last = p.batch * p.heads, False
+    pieces, done = p.batch * p.heads, 0
+    seen = get_integer(p.lengths) + 1  # by the first row: rows are alike, or nearly
+    least = LEAST // (2 * F * p.head_size * seen) + 1
     while True:
-        first, number = take(control, phase, pieces, p.threads)
+        first, number = take(control, phase, pieces, least, p.threads)
         if number == 0:
-            return last
+            return finish(control, done, pieces)
+        done += number
         for item in range(first, first + number):
             _head(p, layer, thread, item // p.heads, item % p.heads)
-        last = finish(control, number, pieces)

@@ -1,4 +1,4 @@
-"""The step as machine code: compiled once for this source and this processor, by a process of its own; read from then on.
+"""The step as machine code: compiled once for this source and this processor by a process of its own, then read.
 
 numba compiles it, but only the code is kept: to read that takes llvmlite and a few hundredths of a second, where numba
 with its own cache takes half a second.

@@ -6,6 +6,10 @@ Addresses are int64; strides are in bytes from one row of the batch to the next.
 import numpy as np
 
 FORMATS = ("float32", "bfloat16", "int8")
+ROWS = 4
+"""Rows of a matrix that are multiplied together."""
+BLOCK = 64
+"""Bytes of a row that lie together where rows are packed by fours."""
 
 
 def _table(names: str) -> np.dtype:
@@ -16,7 +20,7 @@ PLAN = _table(
     "threads lstm format batch width heads head_size layers slots vocabulary "
     "pre_norm rms_norm qk_norm squared_relu "
     "ids lengths embedding embedding_stride embedding_is_half positions cosine sine taps recent norm_gain norm_bias "
-    "zeros stream normed narrow narrow_stride mixed wide wide_stride weights weights_stride "
+    "zeros spare stream normed narrow narrow_stride mixed wide wide_stride weights weights_stride "
     "bytes more_bytes bytes_stride byte_scales more_byte_scales scores"
 )
 """One row: `narrow_stride` goes for stream, normed, narrow and mixed; `weights` has room for each thread."""
@@ -27,12 +31,12 @@ LAYER = _table(
 """A row a layer; 0 where a block has no such thing."""
 
 MATRIX = _table("address stride rows columns bias scales offsets")
-"""A row a matrix: four a Transformer's layer (qkv, out, up, out), two an LSTM's (of inputs, of hidden), then the head."""
+"""A row a matrix: a Transformer's layer has four (qkv, out, up, out), an LSTM's two (of inputs, of hidden); a head."""
 
 CACHE_LINE = 64
 # Where the words that threads say to each other stand in `control`, in bytes; each on a cache line of its own.
-TAKEN, FINISHED, STEP, JOB = (CACHE_LINE * line for line in range(4))
-CONTROL_BYTES = 4 * CACHE_LINE
+PHASE, TAKEN, FINISHED, STEP, JOB = (CACHE_LINE * line for line in range(5))
+CONTROL_BYTES = 5 * CACHE_LINE
 PIECES = 1 << 20
 """The word TAKEN is the present phase times this, plus how many of its pieces are taken."""
 PHASES = 1 << 12

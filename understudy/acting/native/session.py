@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.acting.native.plan import PLAN
-from understudy.acting.native.weights import BYTES, Weights, format_number
+from understudy.acting.native.plan import BLOCK, PLAN, ROWS
+from understudy.acting.native.weights import Weights, format_number
 from understudy.acting.native.workers import Job, Team
 from understudy.lab.errors import TooLongError
 from understudy.models.cache import Cache
@@ -105,21 +105,19 @@ class Session:
         self._ids = self._hold(torch.zeros(batch, dtype=torch.long))
         embedding = model.embedding.weight
         self._set(ids=self._ids.data_ptr(), embedding=self._weights.address(embedding, None))
-        self._set(
-            embedding_stride=width * embedding.element_size(), embedding_is_half=embedding.dtype == torch.bfloat16
-        )
-        stream, normed, narrow, mixed = (self._floats(batch, width) for _ in range(4))
-        self._set(
-            stream=stream, normed=normed if lstm or self._plan["pre_norm"] else stream, narrow=narrow, mixed=mixed
-        )
-        wide = 8 * width if lstm else 4 * width
-        self._set(
-            narrow_stride=4 * width, wide=self._floats(batch, wide), wide_stride=4 * wide, zeros=self._floats(1, 16)
-        )
+        self._set(embedding_stride=width * embedding.element_size())
+        self._set(embedding_is_half=embedding.dtype == torch.bfloat16)
+        narrow, wide = _padded(width), _padded(8 * width if lstm else 4 * width)
+        for name in ("stream", "normed", "narrow", "mixed"):
+            self._set(**{name: self._floats(batch, narrow)})
+        if not (lstm or self._plan["pre_norm"]):
+            self._set(normed=int(self._plan["stream"][0]))
+        self._set(narrow_stride=4 * narrow, wide=self._floats(batch, wide), wide_stride=4 * wide)
+        self._set(zeros=self._floats(1, ROWS), spare=self._floats(batch, ROWS))
         if not lstm:
-            room = -(-self._slots // 16) * 16
+            room = _padded(self._slots)
             self._set(weights=self._floats(self._team.threads, room), weights_stride=4 * room)
-        columns = -(-4 * width // BYTES) * BYTES
+        columns = _padded(4 * width)
         high_and_low = [self._hold(torch.full((batch, 2 * columns), 128, dtype=torch.uint8)) for _ in range(2)]
         self._set(bytes=high_and_low[0].data_ptr(), more_bytes=high_and_low[1].data_ptr(), bytes_stride=2 * columns)
         self._set(byte_scales=self._floats(1, batch), more_byte_scales=self._floats(1, batch))
@@ -134,3 +132,8 @@ class Session:
     def _set(self, **fields: int) -> None:
         for name, value in fields.items():
             self._plan[name] = value
+
+
+def _padded(count: int) -> int:
+    """Room for so many numbers, and for zeros up to a whole block in any format."""
+    return -(-count // BLOCK) * BLOCK

@@ -129,7 +129,9 @@ def _transformer(thread, p, layers, matrices, control, phase):  # type: ignore[n
 
 @native
 def _prepare_hidden(p, layer):  # type: ignore[no-untyped-def]
-    prepare(p, layer.hidden, F * p.width, p.width, p.more_bytes, p.more_byte_scales)
+    for b in range(p.batch):
+        copy(layer.hidden + b * F * p.width, p.mixed + b * p.narrow_stride, p.width)
+    prepare(p, p.mixed, p.narrow_stride, p.width, p.more_bytes, p.more_byte_scales)
 
 
 @native
@@ -157,11 +159,11 @@ def _lstm(p, layers, matrices, control, phase):  # type: ignore[no-untyped-def]
         if _from_narrow(p, inputs, control, phase, p.normed, p.wide, p.wide_stride, 0, 0, 0):
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
-        more, stride = p.wide + 4 * F * p.width, F * p.width
+        more = p.wide + 4 * F * p.width
+        bytes_, scales = p.more_bytes, p.more_byte_scales
         if product(
-            p, hidden, control, phase + 1, layer.hidden, stride, p.more_bytes, p.more_byte_scales, more, p.wide_stride,
-            0, 0, 0,
-        ):  # fmt: skip
+            p, hidden, control, phase + 1, p.mixed, p.narrow_stride, bytes_, scales, more, p.wide_stride, 0, 0, 0
+        ):
             _cells(p, layer, index + 1 == p.layers)
             if index + 1 < p.layers:
                 _prepare_hidden(p, layer_at(layers, index + 1))

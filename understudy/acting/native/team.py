@@ -9,7 +9,7 @@ import sys
 
 from numba import types
 
-from understudy.acting.native.plan import FINISHED, PIECES, STEP, TAKEN
+from understudy.acting.native.plan import FINISHED, PHASE, PIECES, STEP, TAKEN
 from understudy.acting.native.pointwise import native
 from understudy.acting.native.vectors import add_to, breathe, look, swap_if, tell
 
@@ -32,22 +32,29 @@ else:
 
 
 @native
-def take(control, phase, pieces, threads):  # type: ignore[no-untyped-def]
-    """(first, how many) of the phase's next pieces, larger helpings first; none once all are taken."""
+def take(control, phase, pieces, least, threads):  # type: ignore[no-untyped-def]
+    """(first, how many) of the phase's next pieces; none once all are taken.
+
+    At first nearly a whole share, then smaller and smaller helpings, so that all are done at about the same time; but
+    no less than `least`, below which asking costs more than it wins.
+    """
     while True:
         taken = look(control + TAKEN)
         first = taken - phase * PIECES
-        if first >= pieces:  # far more where the phase is over
+        rest = pieces - first
+        if rest <= 0:  # far below 0 where the phase is over
             return first, 0
-        number = max(1, (pieces - first) // (2 * threads)) if threads > 1 else pieces - first
+        share = pieces * 7 // (8 * threads)
+        number = share if rest - share >= pieces // 8 else rest // (2 * threads)
+        number = min(rest, max(number, least)) if threads > 1 else rest
         if swap_if(control + TAKEN, taken, taken + number):
             return first, number
 
 
 @native
 def finish(control, number, pieces):  # type: ignore[no-untyped-def]
-    """So many pieces are done; whether these were the phase's last. Then this thread must call `begin_phase`."""
-    return add_to(control + FINISHED, number) + number == pieces
+    """All that this thread took is done. True for one thread, the last: it must call `begin_phase` for the next."""
+    return number > 0 and add_to(control + FINISHED, number) + number == pieces
 
 
 @native
@@ -55,13 +62,14 @@ def begin_phase(control, phase):  # type: ignore[no-untyped-def]
     """Let the phase's pieces be taken."""
     tell(control + FINISHED, 0)
     tell(control + TAKEN, phase * PIECES)
+    tell(control + PHASE, phase)
 
 
 @native
 def await_phase(control, phase):  # type: ignore[no-untyped-def]
     """Wait until the phase has begun."""
     looks = 0
-    while look(control + TAKEN) < phase * PIECES:
+    while look(control + PHASE) < phase:
         breathe()
         looks += 1
         if looks == PATIENCE:

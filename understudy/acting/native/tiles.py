@@ -1,10 +1,17 @@
-"""Products of a few rows of a matrix with a few vectors: what nearly all of a decode step's time goes into.
+"""Products of four rows of a matrix with a few vectors: what nearly all of a decode step's time goes into.
 
-A tile reads its rows of the matrix once, for all its vectors. Formats of the matrix: float32, bfloat16 (widened in
-registers, so that nothing but the weights is rounded), and int8 with a scale for each row. For int8 the vectors come
-in two bytes a number, high and low, so that they lose next to nothing; sums of bytes are exact in any order.
+A tile reads its rows once, for all its vectors, and asks for what the next ones need while it computes. Formats:
+
+- float32: the matrix as torch has it, row after row.
+- bfloat16: widened in registers, so that nothing but the weights is rounded.
+- int8, with a scale for each row. The vectors come in two bytes a number, high and low, so that they lose next to
+  nothing. Sums of bytes are exact in any order.
+
+Of bfloat16 and int8 four rows lie together, 64 bytes of each in turn, so that memory is read in one stream: of rows
+side by side the processor guesses less well what comes next (docs/journal.md). `weights.py` packs them.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding
@@ -13,11 +20,11 @@ from numba import types
 from numba.core import cgutils
 from numba.core.extending import intrinsic
 
+from understudy.acting.native.plan import BLOCK, ROWS
 from understudy.acting.native.vectors import (
     F32,
     F32X16,
     I8,
-    I16X16,
     I32,
     I32X16,
     I64,
@@ -27,129 +34,171 @@ from understudy.acting.native.vectors import (
     read,
     read_part,
     summed,
-    widened,
     write,
 )
 
-BYTES = 64
-"""Int8 rows are padded with zeros to a multiple of this."""
-I8X64 = ir.VectorType(I8, BYTES)
+AHEAD = 8192
+"""How far ahead of a stream memory is asked for, in bytes."""
+I8X64 = ir.VectorType(I8, BLOCK)
 FEATURES = llvmlite.binding.get_host_cpu_features()
 
 
 class _Tile:
-    """Builds one tile; see `make_tile`."""
+    """What tiles of all formats share: the arguments, the running sums and the results."""
 
-    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, sums: ir.Type, number: int):
+    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, given: list[ir.Value]):
         self.builder, self.rows, self.vectors = builder, rows, vectors
-        self.cells = [(row, one) for row in range(rows) for one in range(vectors)]
-        self.sums = {
-            (*cell, part): cgutils.alloca_once_value(builder, ir.Constant(sums, None))
-            for cell in self.cells
-            for part in range(number)
-        }
+        self.matrix, self.stride, x, x_stride, self.columns, self.y, self.y_stride, self.bias = given[:8]
+        self.xs = [self.at(x, (x_stride, one)) for one in range(vectors)]
+        self.sums: dict[tuple[int, int, int], ir.Value] = {}
 
-    def starts(self, address: ir.Value, stride: ir.Value, count: int) -> list[ir.Value]:
-        """Addresses of the first `count` rows."""
-        return [self.builder.add(address, self.builder.mul(stride, I64(number))) for number in range(count)]
+    def at(self, address: ir.Value, *steps: tuple[ir.Value, int]) -> ir.Value:
+        """The address, so many steps of that size further on."""
+        for size, number in steps:
+            address = self.builder.add(address, self.builder.mul(size, I64(number)))
+        return address
 
-    def sum(self, key: tuple[int, int, int]) -> ir.Value:
-        """A cell's sum over all lanes."""
-        return summed(self.builder, self.builder.load(self.sums[key]))
+    def make_sums(self, kind: ir.Type, parts: int) -> None:
+        """Sums of zero for each cell, in several parts."""
+        for row, one in self.cells():
+            for part in range(parts):
+                self.sums[row, one, part] = cgutils.alloca_once_value(self.builder, ir.Constant(kind, None))
+
+    def cells(self) -> Iterator[tuple[int, int]]:
+        """Every (row, vector)."""
+        return ((row, one) for row in range(self.rows) for one in range(self.vectors))
+
+    def add_product(self, key: tuple[int, int, int], a: ir.Value, b: ir.Value) -> None:
+        """Add a · b to a sum."""
+        sums = call(self.builder, "llvm.fmuladd.v16f32", F32X16, a, b, self.builder.load(self.sums[key]))
+        self.builder.store(sums, self.sums[key])
+
+    def ask_for(self, address: ir.Value) -> None:
+        """Begin to fetch the cache line at the address."""
+        place = self.builder.inttoptr(address, I8.as_pointer())
+        call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
+
+    def finish(self, results: dict[tuple[int, int], ir.Value]) -> None:
+        """Write the results, each with its row's bias."""
+        biases = [read(self.builder, self.at(self.bias, (I64(4), row)), F32) for row in range(self.rows)]
+        for (row, one), value in results.items():
+            place = self.at(self.y, (self.y_stride, one), (I64(4), row))
+            write(self.builder, place, self.builder.fadd(value, biases[row]))
 
 
-def _float_tile(builder: ir.IRBuilder, half: bool, rows: int, vectors: int, given: list[ir.Value]) -> None:
-    matrix, matrix_stride, x, x_stride, columns, y, y_stride, bias = given
-    tile = _Tile(builder, rows, vectors, F32X16, 1)
-    row_starts, x_starts = tile.starts(matrix, matrix_stride, rows), tile.starts(x, x_stride, vectors)
-    size = 2 if half else 4
-    kind = I16X16 if half else F32X16
+def _float_tile(tile: _Tile) -> None:
+    builder = tile.builder
+    tile.make_sums(F32X16, 1)
+    starts = [tile.at(tile.matrix, (tile.stride, row)) for row in range(tile.rows)]
 
     def accumulate(column: ir.Value, mask: ir.Value | None) -> None:
-        def lanes(start: ir.Value, size: int, kind: ir.VectorType) -> ir.Value:
-            at = builder.add(start, builder.mul(column, I64(size)))
-            return read(builder, at, kind, size) if mask is None else read_part(builder, at, kind, mask)
+        def lanes(start: ir.Value) -> ir.Value:
+            at = tile.at(start, (column, 4))
+            return read(builder, at, F32X16) if mask is None else read_part(builder, at, F32X16, mask)
 
-        xs = [lanes(start, 4, F32X16) for start in x_starts]
-        for row, start in enumerate(row_starts):
-            weights = lanes(start, size, kind)
-            if half:
-                weights = widened(builder, weights)
-            for one, values in enumerate(xs):
-                place = tile.sums[row, one, 0]
-                sums = call(builder, "llvm.fmuladd.v16f32", F32X16, weights, values, builder.load(place))
-                builder.store(sums, place)
+        xs = [lanes(start) for start in tile.xs]
+        for row, start in enumerate(starts):
+            weights = lanes(start)
+            for one, x in enumerate(xs):
+                tile.add_product((row, one, 0), weights, x)
 
-    whole = builder.and_(columns, I64(-LANES))
+    whole = builder.and_(tile.columns, I64(-LANES))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES), I64) as (column, _):
         accumulate(column, None)
-    rest = builder.sub(columns, whole)
+    rest = builder.sub(tile.columns, whole)
     with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
         accumulate(whole, first_lanes(builder, rest))
-    biases = [read(builder, builder.add(bias, I64(4 * row)), F32) for row in range(rows)]
-    for row, one in tile.cells:
-        at = builder.add(builder.add(y, builder.mul(y_stride, I64(one))), I64(4 * row))
-        write(builder, at, builder.fadd(tile.sum((row, one, 0)), biases[row]))
+    tile.finish({cell: summed(builder, builder.load(tile.sums[*cell, 0])) for cell in tile.cells()})
+
+
+def _half_tile(tile: _Tile) -> None:
+    """A block of 64 bytes is 32 columns: the first 16 are lower halves of its words, the others upper halves."""
+    builder = tile.builder
+    tile.make_sums(F32X16, 2)
+    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK // 2), I64) as (column, _):
+        xs = [
+            [read(builder, tile.at(start, (column, 4), (I64(BLOCK), part)), F32X16) for part in (0, 1)]
+            for start in tile.xs
+        ]
+        for row in range(tile.rows):
+            at = tile.at(tile.matrix, (column, 2 * tile.rows), (I64(BLOCK), row))
+            tile.ask_for(builder.add(at, I64(AHEAD)))
+            words = read(builder, at, I32X16)
+            lower = builder.shl(words, ir.Constant(I32X16, [16] * LANES))
+            upper = builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES))
+            for part, half in enumerate((lower, upper)):
+                weights = builder.bitcast(half, F32X16)
+                for one in range(tile.vectors):
+                    tile.add_product((row, one, part), weights, xs[one][part])
+    tile.finish(
+        {
+            cell: summed(builder, builder.fadd(*(builder.load(tile.sums[*cell, part]) for part in (0, 1))))
+            for cell in tile.cells()
+        }
+    )
 
 
 def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
-    """Sums of 16 lanes, each plus the products of four bytes 0…255 with four bytes −128…127."""
+    """16 sums, each plus the products of four bytes 0…255 with four bytes −128…127."""
     if FEATURES.get("avx512vnni"):
         return call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16, sums, positive, signed)
     for part in range(4):
-        lanes = ir.Constant(I32X16, list(range(part, BYTES, 4)))
+        lanes = ir.Constant(I32X16, list(range(part, BLOCK, 4)))
         a, b = (builder.shuffle_vector(x, ir.Constant(I8X64, ir.Undefined), lanes) for x in (positive, signed))
         sums = builder.add(sums, builder.mul(builder.zext(a, I32X16), builder.sext(b, I32X16)))
     return sums
 
 
-def _byte_tile(builder: ir.IRBuilder, rows: int, vectors: int, given: list[ir.Value]) -> None:
-    matrix, matrix_stride, x, x_stride, columns, y, y_stride, bias, scales, offsets, x_scales = given
-    tile = _Tile(builder, rows, vectors, I32X16, 2)
-    row_starts, x_starts = tile.starts(matrix, matrix_stride, rows), tile.starts(x, x_stride, vectors)
-    with cgutils.for_range_slice(builder, I64(0), columns, I64(BYTES), I64) as (column, _):
-        xs = []
-        for start in x_starts:
-            high = builder.add(start, column)
-            xs.append([read(builder, at, I8X64, 1) for at in (high, builder.add(high, columns))])
-        for row, start in enumerate(row_starts):
-            weights = read(builder, builder.add(start, column), I8X64, 1)
-            for one, parts in enumerate(xs):
-                for part, values in enumerate(parts):
+def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Value) -> None:
+    builder = tile.builder
+    tile.make_sums(I32X16, 2)
+    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK), I64) as (column, _):
+        xs = [
+            [read(builder, tile.at(builder.add(start, column), (tile.columns, part)), I8X64, 1) for part in (0, 1)]
+            for start in tile.xs
+        ]
+        for row in range(tile.rows):
+            at = tile.at(tile.matrix, (column, tile.rows), (I64(BLOCK), row))
+            tile.ask_for(builder.add(at, I64(AHEAD)))
+            weights = read(builder, at, I8X64, 1)
+            for one in range(tile.vectors):
+                for part in (0, 1):
                     place = tile.sums[row, one, part]
-                    builder.store(dot_bytes(builder, builder.load(place), values, weights), place)
-    of_rows = (bias, F32), (scales, F32), (offsets, I32)
-    known = [[read(builder, builder.add(at, I64(4 * row)), kind) for at, kind in of_rows] for row in range(rows)]
-    x_known = [read(builder, builder.add(x_scales, I64(4 * one)), F32) for one in range(vectors)]
-    for row, one in tile.cells:
-        row_bias, row_scale, offset = known[row]
-        high, low = (builder.sitofp(builder.sub(tile.sum((row, one, part)), offset), F32) for part in (0, 1))
-        value = builder.fadd(builder.fmul(high, F32(128.0)), low)
-        value = builder.fadd(builder.fmul(builder.fmul(value, row_scale), x_known[one]), row_bias)
-        write(builder, builder.add(builder.add(y, builder.mul(y_stride, I64(one))), I64(4 * row)), value)
+                    builder.store(dot_bytes(builder, builder.load(place), xs[one][part], weights), place)
+    results = {}
+    for row, one in tile.cells():
+        offset = read(builder, tile.at(offsets, (I64(4), row)), I32)
+        high, low = (
+            builder.sitofp(builder.sub(summed(builder, builder.load(tile.sums[row, one, part])), offset), F32)
+            for part in (0, 1)
+        )
+        scale = builder.fmul(
+            read(builder, tile.at(scales, (I64(4), row)), F32), read(builder, tile.at(x_scales, (I64(4), one)), F32)
+        )
+        results[row, one] = builder.fmul(builder.fadd(builder.fmul(high, F32(128.0)), low), scale)
+    tile.finish(results)
 
 
-def make_tile(kind: str, rows: int, vectors: int) -> Any:
+def make_tile(kind: str, vectors: int, rows: int = ROWS) -> Any:
     """A tile for matrices in this format, which writes y[one][row] = matrix[row] · x[one] + bias[row].
 
-    Its arguments are addresses and strides in bytes: matrix, matrix_stride, x, x_stride, columns, y, y_stride, bias;
-    for int8 then the rows' scales, 128 times the sum of each row's weights, and the vectors' scales.
+    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias; for int8
+    then the rows' scales, 128 times the sum of each row's weights, and the vectors' scales.
     """
+    number = 11 if kind == "int8" else 8
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        given = list(values)
+        tile = _Tile(builder, rows, vectors, given)
         if kind == "int8":
-            _byte_tile(builder, rows, vectors, list(values))
+            _byte_tile(tile, *given[8:])
         else:
-            _float_tile(builder, kind == "bfloat16", rows, vectors, list(values))
+            {"float32": _float_tile, "bfloat16": _half_tile}[kind](tile)
         return context.get_dummy_value()
 
+    typed = types.void(*[types.int64] * number), generate
     if kind == "int8":
-
-        def typed(context, matrix, matrix_stride, x, x_stride, columns, y, y_stride, bias, scales, offsets, x_scales):  # type: ignore[no-untyped-def]
-            return types.void(*[types.int64] * 11), generate
-    else:
-
-        def typed(context, matrix, matrix_stride, x, x_stride, columns, y, y_stride, bias):  # type: ignore[no-untyped-def]
-            return types.void(*[types.int64] * 8), generate
-
-    return intrinsic(typed)
+        return intrinsic(
+            lambda context, w, stride, x, x_stride, columns, y, y_stride, bias, scales, offsets, x_scales: typed
+        )
+    return intrinsic(lambda context, w, stride, x, x_stride, columns, y, y_stride, bias: typed)

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.acting.native.plan import FORMATS, LAYER, MATRIX
+from understudy.acting.native.plan import BLOCK, FORMATS, LAYER, MATRIX, ROWS
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTM
 from understudy.models.transformer import Block, Transformer
-
-BYTES = 64
-"""Int8 rows are padded with zeros to a multiple of this."""
 
 
 class Weights:
@@ -58,16 +56,22 @@ class Weights:
                 row[f"{name}_taps"] = self.address(convolution.taps_RD)
 
     def _fill_matrix(self, row: np.void, weight: Tensor, bias: Tensor | None) -> None:
-        row["rows"], row["columns"] = weight.shape
-        row["bias"] = self.address(torch.zeros(len(weight)) if bias is None else bias)
-        if self.format == "int8":
-            packed, scales, offsets = to_int8(weight.detach())
-            row["columns"] = packed.shape[1]
-            row["scales"], row["offsets"] = self.address(scales), self.address(offsets, torch.int32)
-            row["address"], row["stride"] = self.address(packed, torch.int8), packed.shape[1]
+        row["rows"], columns = weight.shape
+        weight = weight.detach()
+        if self.format == "float32":
+            row["address"], row["stride"] = self.address(weight), 4 * columns
+        elif self.format == "bfloat16":
+            packed = by_fours(pair_halves(weight))
+            columns = packed.shape[1] * BLOCK // 2
+            row["address"], row["stride"] = self.address(packed, None), 2 * columns
         else:
-            dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.format]
-            row["address"], row["stride"] = self.address(weight, dtype), weight.shape[1] * dtype.itemsize
+            whole, scales, offsets = to_int8(weight)
+            packed = by_fours(whole)
+            columns = row["stride"] = packed.shape[1] * BLOCK
+            row["address"] = self.address(packed, None)
+            row["scales"], row["offsets"] = self.address(_more(scales)), self.address(_more(offsets), None)
+        row["columns"] = columns
+        row["bias"] = self.address(_more(torch.zeros(len(weight)) if bias is None else bias))
 
 
 def _gates(rnn: nn.LSTM) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -77,18 +81,42 @@ def _gates(rnn: nn.LSTM) -> Iterator[tuple[Tensor, Tensor | None]]:
 
 
 def to_int8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A matrix in int8 with a scale for each row, columns padded with zeros; and 128 times each row's sum.
+    """A matrix in int8, the scale of each row, and 128 times each row's sum.
 
-    >>> packed, scales, offsets = to_int8(torch.tensor([[1.0, -0.5]]))
-    >>> packed[0, :3].tolist(), offsets.tolist()
-    ([127, -64, 0], [8064])
+    >>> whole, scales, offsets = to_int8(torch.tensor([[1.0, -0.5]]))
+    >>> whole.tolist(), offsets.tolist()
+    ([[127, -64]], [8064])
     """
     weight = weight.float()
     scales = weight.abs().amax(dim=1).clamp_min(1e-30) / 127
-    columns = -(-weight.shape[1] // BYTES) * BYTES
-    packed = torch.zeros(len(weight), columns, dtype=torch.int8)
-    packed[:, : weight.shape[1]] = (weight / scales[:, None]).round()
-    return packed, scales, 128 * packed.sum(dim=1, dtype=torch.int32)
+    whole = (weight / scales[:, None]).round().to(torch.int8)
+    return whole, scales, 128 * whole.sum(dim=1, dtype=torch.int32)
+
+
+def pair_halves(weight: Tensor) -> Tensor:
+    """A matrix in bfloat16, of each 32 columns the first half in turn with the second.
+
+    >>> pair_halves(torch.arange(32.0)[None])[0, :4].tolist()
+    [0.0, 16.0, 1.0, 17.0]
+    """
+    weight = F.pad(weight, (0, -weight.shape[1] % 32)).bfloat16()
+    return weight.view(len(weight), -1, 2, 16).transpose(2, 3).reshape(len(weight), -1)
+
+
+def by_fours(matrix: Tensor) -> Tensor:
+    """The matrix four rows at a time, 64 bytes of each in turn, filled up with zeros: (groups, blocks, 4, 64 bytes).
+
+    >>> by_fours(torch.zeros(5, 100, dtype=torch.int8)).shape
+    torch.Size([2, 2, 4, 64])
+    """
+    block = BLOCK // matrix.element_size()
+    matrix = F.pad(matrix, (0, -matrix.shape[1] % block, 0, -matrix.shape[0] % ROWS))
+    return matrix.view(len(matrix) // ROWS, ROWS, -1, block).transpose(1, 2).contiguous()
+
+
+def _more(numbers: Tensor) -> Tensor:
+    """Filled up with zeros to whole groups of rows."""
+    return F.pad(numbers.detach(), (0, -len(numbers) % ROWS))
 
 
 def format_number(format: str) -> int:
