@@ -11,7 +11,7 @@ GELU, SQUARED_RELU = 1, 2
 
 float_1, float_2, float_4 = (make_tile("float32", vectors) for vectors in (1, 2, 4))
 half_1, half_2, half_4 = (make_tile("bfloat16", vectors) for vectors in (1, 2, 4))
-byte_1, byte_2, byte_4 = (make_tile("int8", vectors) for vectors in (1, 2, 4))
+byte_1, byte_2 = (make_tile("int8", vectors) for vectors in (1, 2))
 one_row = make_tile("float32", vectors=1, rows=1)
 
 
@@ -54,11 +54,7 @@ def _byte_rows(m, row, batch, x, x_stride, x_scales, y, y_stride):  # type: igno
     w, n, columns, bias = m.address + row * m.stride, m.stride, m.columns, m.bias + F * row
     scales, offsets = m.scales + F * row, m.offsets + F * row
     b = 0
-    while b + 4 <= batch:
-        to, steps = y + b * y_stride, x_scales + F * b
-        byte_4(w, n, x + b * x_stride, x_stride, columns, to, y_stride, bias, scales, offsets, steps)
-        b += 4
-    if b + 2 <= batch:
+    while b + 2 <= batch:  # four would take more sums than there are registers
         to, steps = y + b * y_stride, x_scales + F * b
         byte_2(w, n, x + b * x_stride, x_stride, columns, to, y_stride, bias, scales, offsets, steps)
         b += 2

@@ -98,6 +98,8 @@ def _float_tile(tile: _Tile) -> None:
 
         xs = [lanes(start) for start in tile.xs]
         for row, start in enumerate(starts):
+            if tile.vectors > 1:  # for one vector the processor's own guesses are better
+                tile.ask_for(tile.at(start, (column, 4), (tile.stride, tile.rows)))
             weights = lanes(start)
             for one, x in enumerate(xs):
                 tile.add_product((row, one, 0), weights, x)
@@ -114,7 +116,7 @@ def _float_tile(tile: _Tile) -> None:
 def _half_tile(tile: _Tile) -> None:
     """A block of 64 bytes is 32 columns: the first 16 are lower halves of its words, the others upper halves."""
     builder = tile.builder
-    tile.make_sums(F32X16, 2)
+    tile.make_sums(F32X16, 1)
     with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK // 2), I64) as (column, _):
         xs = [
             [read(builder, tile.at(start, (column, 4), (I64(BLOCK), part)), F32X16) for part in (0, 1)]
@@ -129,13 +131,8 @@ def _half_tile(tile: _Tile) -> None:
             for part, half in enumerate((lower, upper)):
                 weights = builder.bitcast(half, F32X16)
                 for one in range(tile.vectors):
-                    tile.add_product((row, one, part), weights, xs[one][part])
-    tile.finish(
-        {
-            cell: summed(builder, builder.fadd(*(builder.load(tile.sums[*cell, part]) for part in (0, 1))))
-            for cell in tile.cells()
-        }
-    )
+                    tile.add_product((row, one, 0), weights, xs[one][part])
+    tile.finish({cell: summed(builder, builder.load(tile.sums[*cell, 0])) for cell in tile.cells()})
 
 
 def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
