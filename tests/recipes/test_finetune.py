@@ -202,3 +202,26 @@ def test_conversations_of_the_hub(here: Path, base: Path, understudy: Understudy
     assert [Path(entry["path"]).parent.name for entry in record["data"]] == ["hub"]
     by_name = weights_of(last_run())
     assert weights_of(tuned(understudy, "--base", base.name)) == by_name
+
+
+@pytest.mark.parametrize("options", [[], ["--lora", 2]])
+def test_published_weights_take_transfertransfos_way_and_learn_the_tokens_they_lack(
+    options: list[Any], here: Path, understudy: Understudy
+) -> None:
+    for package in ("transformers", "spacy", "ftfy"):
+        pytest.importorskip(package, reason="the extra gpt1 and transformers are needed")
+    from published.checkpoints import write_checkpoint
+
+    write_checkpoint("gpt1", here / "small-gpt1")
+    command = ["finetune", "--base", "./small-gpt1", "--data", "talk.jsonl", "--sample-every", 0]
+    assert understudy(*command, *options) == 0
+    run = last_run()
+    config = record_of(run)["config"]
+    rate = 6.25e-4 if options else 6.25e-5
+    assert (config["learner"]["lr"], config["epochs"], config["dropout"]) == (pytest.approx(rate), 1.0, 0.1)
+    loaded = load_model(run)
+    assert len(loaded.model.speakers) == 3
+    met = [loaded.tokenizer.special[name] for name in ("<|bos|>", "<|user|>", "<|assistant|>", "<|end|>")]
+    assert len(loaded.model.embedding.weight[met].unique(dim=0)) == 4  # alike at first: the mean of all others
+    assert understudy("finetune", "--data", "talk.jsonl", "--steps", 1, "--sample-every", 0) == 0
+    assert record_of(last_run())["config"]["learner"]["lr"] == 6.25e-5

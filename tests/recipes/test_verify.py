@@ -30,5 +30,13 @@ def test_fresh_processes_give_the_same_floats(model: list[str], tmp_path: Path) 
     assert "identical, bit for bit: 1 line" in verified(tmp_path)
 
 
+@pytest.mark.slow
+def test_factors_and_candidates_too(tmp_path: Path) -> None:
+    understudy(tmp_path, "pretrain", *TINY, "--block", "gpt1", *SHORT)
+    learning = ["--lora", "2", "--candidates", "3", "--token-types", "--dropout", "0.1"]
+    understudy(tmp_path, "finetune", "--base", "last", *learning, *SHORT)
+    assert "identical, bit for bit: 14 lines of metrics and the weights of 3 checkpoints" in verified(tmp_path)
+
+
 def verified(folder: Path) -> str:
     return understudy(folder, "runs", "verify", "last")
