@@ -40,7 +40,8 @@ def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
             try:
                 recipe(from_dict(type(config), run.config), run, world)
             except KeyboardInterrupt:
-                run.say(f"interrupted; go on with: understudy {verb} --resume {run.id}", style="yellow")
+                go_on = f"go on with: understudy {verb} --resume {run.id}"
+                run.say(f"interrupted; {go_on if hasattr(config, 'options') else 'start it again'}", style="yellow")
                 raise
     return run.folder
 
