@@ -94,20 +94,25 @@ def test_bfloat16_weights_with_a_float32_cache_say_about_the_same(block):
 
 
 @pytest.mark.parametrize(
-    ("asked", "trained", "core", "fast", "expected"),
+    ("asked", "where", "trained", "core", "expected"),
     [
-        ("auto", "bfloat16", "transformer", True, torch.bfloat16),
-        ("auto", "bfloat16", "transformer", False, torch.float32),
-        ("auto", "float32", "transformer", True, torch.float32),
-        ("auto", "bfloat16", "lstm", True, torch.float32),
-        ("bfloat16", "float32", "lstm", False, torch.bfloat16),
-        ("float32", "bfloat16", "transformer", True, torch.float32),
+        ("auto", "cpu", "bfloat16", "transformer", torch.float32),
+        ("auto", "cuda", "bfloat16", "transformer", torch.bfloat16),
+        ("auto", "cuda", "float32", "transformer", torch.float32),
+        ("auto", "cuda", "bfloat16", "lstm", torch.float32),
+        ("bfloat16", "cpu", "float32", "lstm", torch.bfloat16),
+        ("float32", "cuda", "bfloat16", "transformer", torch.float32),
+        ("int8", "cpu", "bfloat16", "transformer", torch.float32),
     ],
 )
-def test_the_number_format_to_sample_with(asked, trained, core, fast, expected, monkeypatch):
-    monkeypatch.setattr(device, "cpu_multiplies_bfloat16", lambda: fast)  # stands for other hardware
+def test_the_number_format_to_sample_with(asked, where, trained, core, expected):
     spec = CoreConfig(core=core).resolved()
-    assert device.pick_serving_dtype(asked, torch.device("cpu"), spec, trained) == expected
+    assert device.pick_serving_dtype(asked, torch.device(where), spec, trained) == expected
+
+
+def test_int8_is_for_cpus():
+    with pytest.raises(ConfigError, match="--dtype int8 is for CPUs, not cuda; try --dtype bfloat16"):
+        device.pick_serving_dtype("int8", torch.device("cuda"), CoreConfig().resolved(), "float32")
 
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])

@@ -3,7 +3,7 @@
 Shape suffixes: B rows, T prompt tokens, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from understudy.acting.native.choice import native_step
 from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig, draw, make_generator
 from understudy.data.tokenizers import SPECIALS, Tokenizer
@@ -18,6 +19,8 @@ from understudy.lab.errors import TooLongError
 from understudy.models.language_model import LanguageModel
 
 Finish = Literal["end", "stop", "length"]
+Step = Callable[[Tensor, Any, Tensor | None], tuple[Tensor, Any]]
+"""From ids_B, the state and which rows are full (or None) to scores_BV and the next state."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,10 @@ def decode(
 
     `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here, and `said` is told of them
     too. `room` says how many more tokens each row's state can hold; a full row is emptied, and what comes from it then
-    means nothing.
+    means nothing. The state given stays good; each one yielded does until the next.
     """
     ordinary = model.vocab_size - len(SPECIALS)
+    step: Step = native_step(model, state) or _plain_step(model)
     for fed in count():
         ids_B = draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None)
         yield ids_B, scores_BV, state
@@ -74,8 +78,17 @@ def decode(
         if seen_BV is not None:
             seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
         full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
+        scores_BV, state = step(ids_B, state, full_B1)
+
+
+def _plain_step(model: LanguageModel) -> Step:
+    """One more token a row by the model itself."""
+
+    def step(ids_B: Tensor, state: Any, full_B1: Tensor | None) -> tuple[Tensor, Any]:
         hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
-        scores_BV = model.scores(hidden_B1D[:, 0])
+        return model.scores(hidden_B1D[:, 0]), state
+
+    return step
 
 
 def seen_tokens(

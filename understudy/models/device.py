@@ -11,6 +11,7 @@ from understudy.lab.errors import ConfigError
 from understudy.models.cores import CoreSpec
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+ServingDtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 # Below this width the matrices are too small for bfloat16 to win back the cost of converting them (docs/journal.md).
 BFLOAT16_FROM_WIDTH = {"transformer": 64, "lstm": 224}
@@ -49,15 +50,20 @@ def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtyp
     return torch.bfloat16 if faster else torch.float32
 
 
-def pick_serving_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec, trained: str) -> torch.dtype:
-    """The number format of the weights when sampling; "auto" is that of the training, where it is fast here.
+def pick_serving_dtype(dtype: ServingDtype, device: torch.device, spec: CoreSpec, trained: str) -> torch.dtype:
+    """The number format of the weights when sampling; of a model in int8, that of the plain path beside it.
 
-    An LSTM's state adds up over the whole conversation, so it stays in float32.
+    "auto" is float32 on a CPU, so that the scores are the model's own; on a GPU that of the training. An LSTM's state
+    adds up over the whole conversation, so it stays in float32.
     """
+    if dtype == "int8":
+        if device.type != "cpu":
+            raise ConfigError(f"--dtype int8 is for CPUs, not {device.type}; try --dtype bfloat16, or --device cpu")
+        return torch.float32
     if dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    fast = device.type == "cuda" or cpu_multiplies_bfloat16()
-    return torch.bfloat16 if trained == "bfloat16" and fast and spec.core == "transformer" else torch.float32
+    half = trained == "bfloat16" and device.type == "cuda" and spec.core == "transformer"
+    return torch.bfloat16 if half else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

@@ -42,6 +42,9 @@ class LanguageModel(nn.Module):
         self.speakers: tuple[int, ...] = ()
         """The tokens that say who speaks. Where there are any, each token's type is the last of them so far."""
 
+        self.int8 = False
+        """Whether decoding reads the weights rounded to int8, where a native step does it."""
+
     def set_choice_head(self, wanted: bool) -> None:
         """A fresh next-reply head, or none."""
         # Without a bias, which would shift the scores of all candidates alike.

@@ -126,21 +126,19 @@ class Transformer(Core):
         if self.positions is not None:
             learned = self.positions[:time] if position_BT is None else self.positions[position_BT]
             return x_BTD + learned
-        cosine_SK, sine_SK = self._rotary_table(x_BTD)
+        # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
+        cosine_SK, sine_SK = self.rotary_table(x_BTD.device, compute_dtype(x_BTD))
         if position_BT is None:
             layout.cosine, layout.sine = cosine_SK[:time], sine_SK[:time]
         else:
             layout.cosine, layout.sine = cosine_SK[position_BT][:, None], sine_SK[position_BT][:, None]
         return x_BTD
 
-    def _rotary_table(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def rotary_table(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype.
 
         Half of each head is turned; the other half finds like content at any distance (Black 2022, "GPT-NeoX").
         """
-        device = x_BTD.device
-        # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
-        dtype = compute_dtype(x_BTD)
         table = self._rotations
         if table is None or table[0].dtype != dtype or table[0].device != device:
             with torch.inference_mode(False):  # a table first made while sampling must serve training too

@@ -10,8 +10,8 @@ from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
 from understudy.lab.errors import ConfigError
 from understudy.lab.options import RunName
-from understudy.models.device import Dtype, pick_device
-from understudy.serving.terminal import visible
+from understudy.models.device import ServingDtype, pick_device
+from understudy.serving.terminal import announce, visible
 from understudy.training.checkpoint import load_to_serve, locate, text_prompt
 
 
@@ -27,8 +27,9 @@ class Config:
     """How many replies to draw."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or cuda:0."""
-    dtype: Dtype = "auto"
-    """Number format of the weights: auto is that of the training where it is fast here, else float32."""
+    dtype: ServingDtype = "auto"
+    """Number format of the weights: auto is float32 on a CPU and that of the training on a GPU; bfloat16 and int8 (CPU)
+    are faster and less exact."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 
@@ -43,6 +44,7 @@ def main(config: Config, console: Console) -> None:
     else:
         said = [Message("user", config.prompt)] if config.prompt else []
         prompt = render_prompt(said, loaded.tokenizer)
+    announce(loaded.model)
     for reply in generate(loaded.model, loaded.tokenizer, [prompt] * config.count, sampling):
         console.print(visible(reply.text), soft_wrap=True)
         if config.count > 1:

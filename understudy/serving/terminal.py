@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.acting.chat import Chat
+from understudy.acting.native.choice import announcement
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chats import Conversation, conversation_to_json
 from understudy.data.smalltalk import DEMO_LINES
 from understudy.lab.errors import ConfigError, UserError, suggestion
 from understudy.lab.files import write_atomically
 from understudy.lab.options import RunName
-from understudy.models.device import Dtype, pick_device
+from understudy.models.device import ServingDtype, pick_device
+from understudy.models.language_model import LanguageModel
 from understudy.training.checkpoint import load_to_serve
 
 HELP = {
@@ -47,8 +49,9 @@ class Config:
     """A first message that sets the scene, for models trained with one."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or cuda:0."""
-    dtype: Dtype = "auto"
-    """Number format of the weights: auto is that of the training where it is fast here, else float32."""
+    dtype: ServingDtype = "auto"
+    """Number format of the weights: auto is float32 on a CPU and that of the training on a GPU; bfloat16 and int8 (CPU)
+    are faster and less exact."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.5))
 
 
@@ -60,6 +63,7 @@ def main(config: Config, folder: Path, console: Console) -> None:
             f"{config.run} was trained on plain text and has not learned to take turns; fine-tune it on conversations, "
             f"or try: understudy sample {config.run} --prompt ..."
         )
+    announce(loaded.model)
     chat = Chat(loaded.model, loaded.tokenizer, config.sampling, config.system)
     if sys.stdin and sys.stdin.isatty():
         name = loaded.folder.parent.parent.name if loaded.folder.parent.name == "checkpoints" else loaded.folder.name
@@ -152,6 +156,13 @@ def _stream(chat: Chat, pieces: Generator[str], console: Console) -> None:
         console.print(
             f"(the oldest {chat.last.dropped} messages no longer fit the context and were dropped)", style="dim"
         )
+
+
+def announce(model: LanguageModel) -> None:
+    """Say on standard error why replies come more slowly than they could; what passes soon, only to a terminal."""
+    line, lasting = announcement(model) or ("", False)
+    if lasting or (line and sys.stderr.isatty()):
+        Console(stderr=True).print(Text(line), style="dim")
 
 
 def visible(text: str) -> Text:

@@ -26,7 +26,7 @@ from understudy.lab.config import from_dict
 from understudy.lab.errors import CheckpointError, ConfigError, RunNotFoundError, suggestion
 from understudy.lab.store import find_run
 from understudy.models.cores import CoreSpec
-from understudy.models.device import Dtype, pick_serving_dtype
+from understudy.models.device import ServingDtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import plain_state, unmerged_state
 from understudy.models.pretrained import folder as pretrained
@@ -158,10 +158,11 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     return Loaded(model.eval(), tokenizer, folder, state)
 
 
-def load_to_serve(path: Path, device: torch.device, dtype: Dtype) -> Loaded:
+def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Loaded:
     """What `load_model` gives, with its weights in the number format to sample with (see `pick_serving_dtype`)."""
     loaded = load_model(path, device)
     loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
+    loaded.model.int8 = dtype == "int8"
     return loaded
 
 

@@ -16,7 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llvmlite import binding
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+from llvmlite import binding  # type: ignore[import-untyped]
 
 from understudy.lab.files import write_atomically
 
@@ -28,31 +33,37 @@ TakePart = Callable[..., int]
 def code_file() -> Path:
     """Where the code of this source for this processor is kept: below XDG_CACHE_HOME, by default ~/.cache.
 
-    Where that is read-only, in a folder of the user's own among the temporary ones.
+    Without a home that can be written, in a folder of the user's own among the temporary ones.
     """
     parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     parts += [text.encode() for text in (version("numba"), version("llvmlite"), *_processor())]
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24] + ".o"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "understudy" / "native"
+    kept = os.environ.get("XDG_CACHE_HOME")
+    home = Path(kept) if kept else Path("~/.cache").expanduser()
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        if (home / name).exists() or os.access(home, os.W_OK):
-            return home / name
+        if kept or home.parent.exists():  # whoever has no home gets none made
+            (home / "understudy" / "native").mkdir(parents=True, exist_ok=True)
+        if (home / "understudy" / "native" / name).exists() or os.access(home / "understudy" / "native", os.W_OK):
+            return home / "understudy" / "native" / name
     except OSError:
         pass
-    user = os.getuid() if hasattr(os, "getuid") else ""
-    folder = Path(tempfile.gettempdir()) / f"understudy-native-{user}"
+    return _own_temporary_folder() / name
+
+
+def _own_temporary_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else None
+    folder = Path(tempfile.gettempdir()) / f"understudy-native-{user or 0}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if user != "" and folder.stat().st_uid != user:
-        raise PermissionError(f"{folder} belongs to someone else")
-    return folder / name
+    if user is not None and (folder.stat().st_uid != user or folder.stat().st_mode & 0o022):
+        raise PermissionError(f"others can write {folder}, so no code is run from there; remove it")
+    return folder
 
 
 @cache
 def load(file: Path) -> TakePart:
     """`steps.take_part`, from its machine code; other threads run while it does."""
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine())
-    engine.add_object_file(binding.ObjectFileRef.from_data(file.read_bytes()))
+    engine.add_object_file(binding.ObjectFileRef.from_path(str(file)))
     engine.finalize_object()
     integers = [ctypes.c_int64] * ARGUMENTS
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *integers)(
@@ -81,7 +92,7 @@ def compile_code() -> bytes:
     from numba.core import config
 
     # At level 3 LLVM 22 turns the rest of an unswitched and unrolled loop into one without an end (docs/journal.md).
-    config.OPT = type(config.OPT)(2)
+    setattr(config, "OPT", type(vars(config)["OPT"])(2))  # noqa: B010 - numba's stubs know no settings
     from understudy.acting.native.steps import take_part
 
     signature = (types.int64,) * ARGUMENTS
@@ -107,5 +118,15 @@ def _machine() -> Any:
     )
 
 
+def main() -> None:
+    """Put the code into its file, unless another process is just about it: then wait until it is there."""
+    file = code_file()
+    with (file.parent / "lock").open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            write_atomically(file, compile_code())
+
+
 if __name__ == "__main__":
-    write_atomically(code_file(), compile_code())
+    main()

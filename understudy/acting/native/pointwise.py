@@ -39,8 +39,9 @@ EPS = 1e-5
 
 
 def native(function: Any) -> Any:
-    """Compiled with what calls it."""
-    return njit(function, error_model="numpy", boundscheck=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    """Compiled with what calls it, for no use from Python."""
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(function)
 
 
 @native

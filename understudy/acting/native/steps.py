@@ -16,23 +16,34 @@ from understudy.acting.native.pointwise import (
 )
 from understudy.acting.native.products import GELU, SQUARED_RELU, prepare, product
 from understudy.acting.native.team import await_phase, await_step, begin_phase
-from understudy.acting.native.vectors import LANES, get_integer, load_halves, look, table, tell
+from understudy.acting.native.vectors import LANES, add, get_integer, load_halves, look, splat, table, tell
 
 plan_at, layer_at, matrix_at = table(PLAN), table(LAYER), table(MATRIX)
 
 
 @native
+def _add_token(p, token, stream):  # type: ignore[no-untyped-def]
+    """Add a token's vector to the stream."""
+    vector = p.embedding + token * p.embedding_stride
+    for at in range(0, p.width, LANES):
+        rest, to = p.width - at, stream + F * at
+        if p.embedding_is_half:
+            x = load_halves(vector + 2 * at, min(LANES, rest))
+        else:
+            x = take_lanes(vector + F * at, rest)
+        put_lanes(to, add(take_lanes(to, rest), x), rest)
+
+
+@native
 def _embed(p):  # type: ignore[no-untyped-def]
-    """Every row's token, with its position where positions are learned, into the stream."""
+    """Every row's token into the stream, with its type and its position where there are such."""
     for b in range(p.batch):
-        token = p.embedding + get_integer(p.ids + 8 * b) * p.embedding_stride
         stream = p.stream + b * p.narrow_stride
         for at in range(0, p.width, LANES):
-            rest = p.width - at
-            if p.embedding_is_half:
-                put_lanes(stream + F * at, load_halves(token + 2 * at, min(LANES, rest)), rest)
-            else:
-                put_lanes(stream + F * at, take_lanes(token + F * at, rest), rest)
+            put_lanes(stream + F * at, splat(0.0), p.width - at)
+        _add_token(p, get_integer(p.ids + 8 * b), stream)
+        if p.types != 0 and get_integer(p.types + 8 * b) >= 0:
+            _add_token(p, get_integer(p.types + 8 * b), stream)
         if p.positions != 0:
             accumulate(stream, p.positions + F * p.width * get_integer(p.lengths + 8 * b), p.width)
 

@@ -14,7 +14,7 @@ side by side the processor guesses less well what comes next (docs/journal.md). 
 from collections.abc import Iterator
 from typing import Any
 
-import llvmlite.binding
+import llvmlite.binding  # type: ignore[import-untyped]
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils

@@ -10,7 +10,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core.datamodel import models, register_default
 from numba.core.extending import intrinsic
@@ -21,7 +21,7 @@ F32X16, I32X16, I16X16 = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES), i
 MASK = ir.VectorType(I1, LANES)
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Numba's name for 16 float32."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_default(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, F32X16)
 

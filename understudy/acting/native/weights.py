@@ -7,26 +7,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.acting.native.plan import BLOCK, FORMATS, LAYER, MATRIX, ROWS
+from understudy.acting.native.plan import BLOCK, FORMATS, LAYER, MATRIX, PLAN, ROWS
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTM
 from understudy.models.transformer import Block, Transformer
 
 
 class Weights:
-    """The tables of a model's matrices and of each layer's other weights; they hold what the tables point to."""
+    """A model's part in the tables, the same for all that decode with it; it holds what the tables point to."""
 
     def __init__(self, model: LanguageModel, format: str):
         self.format = format
         self._held: list[Tensor] = []
-        core = model.core
-        self.layers = np.zeros(model.spec.layers, LAYER)
+        core, spec = model.core, model.spec
+        self.plan = np.zeros(1, PLAN)
+        self.layers = np.zeros(spec.layers, LAYER)
+        fill(self.plan, format=FORMATS.index(format), vocabulary=model.vocab_size, width=spec.width)
+        fill(self.plan, layers=spec.layers, heads=spec.heads, head_size=spec.width // spec.heads)
+        self._fill_embedding(model.embedding.weight)
         if isinstance(core, Transformer):
-            matrices = [linear for block in core.blocks for linear in self._block(block)]
-            for row, block in zip(self.layers, core.blocks, strict=True):
-                self._fill_layer(row, block)
+            self._fill_transformer(core)
+            matrices = [linear for block in core.blocks for linear in _linears(block)]
         else:
             assert isinstance(core, LSTM)
+            fill(self.plan, lstm=True, rms_norm=True)
             matrices = list(_gates(core.rnn))
         self.matrices = np.zeros(len(matrices) + 1, MATRIX)
         for row, (weight, bias) in zip(self.matrices, [*matrices, (model.embedding.weight, None)], strict=True):
@@ -40,11 +44,25 @@ class Weights:
         self._held.append(tensor)
         return tensor.data_ptr()
 
-    @staticmethod
-    def _block(block: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
-        assert isinstance(block, Block)
-        linears = block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.out
-        return [(linear.weight, linear.bias) for linear in linears]
+    def _fill_embedding(self, weight: Tensor) -> None:
+        fill(self.plan, embedding=self.address(weight, None), embedding_is_half=weight.dtype == torch.bfloat16)
+        fill(self.plan, embedding_stride=weight.shape[1] * weight.element_size())
+
+    def _fill_transformer(self, core: Transformer) -> None:
+        style = core.style
+        fill(self.plan, pre_norm=style.pre_norm, rms_norm=style.rms_norm, qk_norm=style.qk_norm)
+        fill(self.plan, squared_relu=style.squared_relu)
+        if core.positions is not None:
+            fill(self.plan, positions=self.address(core.positions))
+        else:
+            cosine_SK, sine_SK = core.rotary_table(torch.device("cpu"), torch.float32)
+            fill(self.plan, cosine=self.address(cosine_SK), sine=self.address(sine_SK))
+        if isinstance(core.norm_out, nn.LayerNorm):
+            fill(self.plan, norm_gain=self.address(core.norm_out.weight), norm_bias=self.address(core.norm_out.bias))
+        if core.convolution is not None:
+            fill(self.plan, taps=self.address(core.convolution.taps_RD))
+        for row, block in zip(self.layers, core.blocks, strict=True):
+            self._fill_layer(row, block)
 
     def _fill_layer(self, row: np.void, block: nn.Module) -> None:
         assert isinstance(block, Block)
@@ -72,6 +90,18 @@ class Weights:
             row["scales"], row["offsets"] = self.address(_more(scales)), self.address(_more(offsets), None)
         row["columns"] = columns
         row["bias"] = self.address(_more(torch.zeros(len(weight)) if bias is None else bias))
+
+
+def fill(table: np.ndarray, **fields: int) -> None:
+    """Set fields of a table of one row."""
+    for name, value in fields.items():
+        table[name] = value
+
+
+def _linears(block: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
+    assert isinstance(block, Block)
+    linears = block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.out
+    return [(linear.weight, linear.bias) for linear in linears]
 
 
 def _gates(rnn: nn.LSTM) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -117,8 +147,3 @@ def by_fours(matrix: Tensor) -> Tensor:
 def _more(numbers: Tensor) -> Tensor:
     """Filled up with zeros to whole groups of rows."""
     return F.pad(numbers.detach(), (0, -len(numbers) % ROWS))
-
-
-def format_number(format: str) -> int:
-    """The format as the step knows it."""
-    return FORMATS.index(format)

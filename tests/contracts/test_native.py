@@ -1,0 +1,403 @@
+"""What the native decode step promises: it says what the plain path says, for every core, batch, length and thread."""
+
+import copy
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from understudy.acting.chat import Chat
+from understudy.acting.generate import generate, generate_plain, prefill
+from understudy.acting.native import choice
+from understudy.acting.native.session import Session
+from understudy.acting.native.weights import Weights, to_int8
+from understudy.acting.native.workers import Team, team
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.chats import Message
+from understudy.data.rendering import render_prompt
+from understudy.data.tokenizers import ByteTokenizer
+from understudy.lab.errors import TooLongError
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
+from understudy.models.lora import adapt
+
+BYTES = ByteTokenizer()
+KINDS = ("lstm", "modern", "gpt1", "gpt2")
+SHAPES = {  # what stands at the edges of vectors, blocks and groups of rows
+    "plain": dict(layers=2, width=128, heads=4),
+    "odd": dict(layers=1, width=90, heads=3),
+    "one small head": dict(layers=3, width=10, heads=1),
+    "wide heads": dict(layers=1, width=296, heads=2),
+}
+TOLERANCE = {"float32": 2e-5, "bfloat16": 2e-5, "int8": 3e-3}
+"""Of scores whose standard deviation is 1, against the plain path in float32 on weights rounded alike."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _code():
+    if not choice.compiled(wait=True):
+        pytest.fail(f"the native step is not compiled: {choice._failure}")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def build(kind: str, vocabulary: int = 263, context: int = 64, **shape: int) -> LanguageModel:
+    """A model in float32 with weights large enough that every part of it matters."""
+    torch.manual_seed(0)
+    where = {"core": "lstm"} if kind == "lstm" else {"block": kind}
+    shape = shape or SHAPES["plain"]
+    model = LanguageModel(CoreConfig(context=context, **shape, **where).resolved(), vocabulary).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=1.5 * parameter.shape[1] ** -0.5)
+            else:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        model.embedding.weight.normal_(std=model.spec.width**-0.5)
+    return model
+
+
+def round_like(weight: torch.Tensor, format: str) -> torch.Tensor:
+    if format == "int8":
+        whole, scales, _ = to_int8(weight)
+        return whole * scales[:, None]
+    return weight.bfloat16().float() if format == "bfloat16" else weight
+
+
+def rounded(model: LanguageModel, format: str) -> tuple[LanguageModel, torch.Tensor]:
+    """The model with its matrices rounded, but not the vectors of its tokens, and the head: those vectors, rounded."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in other.core.named_parameters():
+            if parameter.dim() == 2 and not name.startswith("positions") and not name.endswith("taps_RD"):
+                parameter.copy_(round_like(parameter, format))
+    return other, round_like(model.embedding.weight.detach(), format)
+
+
+def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
+    """Scores of the plain path on weights rounded alike and of the native step, token after token, and their states.
+
+    The plain path's likeliest token is fed to both.
+    """
+    plain_model, head_VD = rounded(model, format)
+    with torch.inference_mode():
+        scores_BV, plain = prefill(plain_model, prompts, room)
+        _, given = prefill(plain_model, prompts, room)
+        native = Session(model, Weights(model, format), given, team(threads))
+        for step in range(steps):
+            ids_B = scores_BV.argmax(dim=-1)
+            full_B1 = emptied if step == 4 else None
+            hidden_B1D, plain = plain_model.hidden(ids_B[:, None], plain, full_B1)
+            scores_BV = hidden_B1D[:, 0] @ head_VD.T
+            native_BV, given = native.step(ids_B, given, full_B1)
+            yield scores_BV, native_BV, plain, given
+
+
+def lengths(*numbers: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(256, (number,), generator=generator).tolist() for number in numbers]
+
+
+def assert_close(native_BV, plain_BV, format):
+    worst = (native_BV - plain_BV).abs().max() / plain_BV.std()
+    assert worst < TOLERANCE[format], worst
+
+
+@pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("prompts", [(5,), (7, 7), (3, 9, 1), (6, 6, 6, 6, 2, 6, 6)], ids=str)
+def test_scores_are_those_of_the_plain_path(kind, shape, prompts, format):
+    model = build(kind, **SHAPES[shape])
+    for plain_BV, native_BV, _, _ in both(model, lengths(*prompts), format):
+        assert_close(native_BV, plain_BV, format)
+
+
+@pytest.mark.parametrize(("format", "most"), [("bfloat16", 0.006), ("int8", 0.025)])
+def test_what_rounding_the_weights_costs(kind, format, most):
+    model = build(kind, **SHAPES["wide heads"])
+    with torch.inference_mode():
+        _, plain = prefill(model, lengths(7, 7))
+        _, state = prefill(model, lengths(7, 7))
+        native = Session(model, Weights(model, format), state, team(1))
+        for token in range(6):
+            ids_B = torch.tensor([token, 2 * token])
+            hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
+            native_BV, state = native.step(ids_B, state)
+            error = (native_BV - model.scores(hidden_B1D[:, 0])).square().mean().sqrt() / native_BV.std()
+            assert 1e-4 < error < most
+
+
+@pytest.mark.parametrize("vocabulary", [262, 263, 264, 1025])
+@pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
+def test_any_number_of_rows_in_a_matrix(vocabulary, format):
+    model = build("gpt1", vocabulary, layers=1, width=256, heads=2)
+    for plain_BV, native_BV, _, _ in both(model, lengths(4), format, steps=2):
+        assert_close(native_BV, plain_BV, format)
+
+
+def test_float32_is_as_close_to_float64_as_pytorch_is(kind):
+    model = build(kind)
+    prompts, exact = lengths(12, 5), build(kind).double()
+    with torch.inference_mode():
+        ids_B = prefill(model, prompts)[0].argmax(dim=-1)
+        _, state = prefill(exact, prompts)
+        for plain_BV, native_BV, *_ in both(model, prompts, "float32"):
+            hidden_B1D, state = exact.hidden(ids_B[:, None], state)
+            exact_BV = exact.scores(hidden_B1D[:, 0])
+            ids_B = plain_BV.argmax(dim=-1)
+            plain_error, native_error = ((x - exact_BV).abs().max() for x in (plain_BV, native_BV))
+            assert native_error < 4 * plain_error + 1e-6
+
+
+@pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
+def test_threads_change_no_number(kind, format):
+    model = build(kind)
+    alone = [native_BV for _, native_BV, _, _ in both(model, lengths(5, 8, 2), format, threads=1)]
+    for threads in (2, 3):
+        together = [native_BV for _, native_BV, _, _ in both(model, lengths(5, 8, 2), format, threads=threads)]
+        assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_row_knows_nothing_of_its_neighbours(kind):
+    model = build(kind)
+    alone = [native_BV[0] for _, native_BV, _, _ in both(model, lengths(6), "float32")]
+    among = [native_BV[0] for _, native_BV, _, _ in both(model, lengths(6, 9, 3), "float32")]
+    for a, b in zip(alone, among, strict=True):  # up to rounding: several rows are multiplied in other tiles
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+
+def test_rows_that_are_emptied_start_anew(kind):
+    emptied_B1 = torch.tensor([[False], [True], [False]])
+    for plain_BV, native_BV, _, _ in both(build(kind), lengths(9, 4, 6), "float32", emptied=emptied_B1):
+        assert_close(native_BV, plain_BV, "float32")
+
+
+def test_the_plain_path_goes_on_from_a_native_state(kind):
+    model = build(kind)
+    *_, (_, _, plain, native) = both(model, lengths(9, 4), "float32")
+    ids_BT = torch.tensor(lengths(5, 5))
+    with torch.inference_mode():
+        expected_BTD, expected = model.hidden(ids_BT, plain)
+        found_BTD, found = model.hidden(ids_BT, native)
+    torch.testing.assert_close(found_BTD, expected_BTD, rtol=0, atol=1e-4)
+    if kind != "lstm":
+        assert found.length_B.tolist() == expected.length_B.tolist()
+        assert (found.longest, found.ragged) == (expected.longest, expected.ragged)
+
+
+def test_the_state_given_stays_good(kind):
+    model = build(kind)
+    prompts = lengths(9)
+    with torch.inference_mode():
+        _, state = prefill(model, prompts)
+        ids_B = torch.tensor([3])
+        first_BV, _ = model.hidden(ids_B[:, None], prefill(model, prompts)[1])
+        native = Session(model, Weights(model, "float32"), state, team(1))
+        after = state
+        for _ in range(4):
+            _, after = native.step(torch.tensor([5]), after)
+        again_BV, _ = model.hidden(ids_B[:, None], state)
+    torch.testing.assert_close(again_BV, first_BV, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["modern", "gpt1", "gpt2"], indirect=True)
+def test_the_cache_is_filled_to_its_end_and_no_further(kind):
+    model = build(kind, context=16)
+    steps = list(both(model, lengths(9, 4), "float32", steps=7, room=16))
+    for plain_BV, native_BV, _, _ in steps:
+        assert_close(native_BV, plain_BV, "float32")
+    with torch.inference_mode():
+        _, state = prefill(model, lengths(16), 16)
+        native = Session(model, Weights(model, "float32"), state, team(1))
+        with pytest.raises(TooLongError, match="an episode of 17 tokens does not fit the cache of 16"):
+            native.step(torch.tensor([1]), state)
+
+
+@pytest.mark.parametrize("kind", ["modern", "gpt1"], indirect=True)
+def test_token_types_go_on(kind):
+    model = build(kind)
+    model.speakers = (7, 8)
+    prompts = [[1, 7, 2, 3], [4, 5, 6]]
+    with torch.inference_mode():
+        _, plain = prefill(model, prompts)
+        _, state = prefill(model, prompts)
+        native = Session(model, Weights(model, "float32"), state, team(1))
+        for ids in ([3, 4], [8, 7], [1, 2], [9, 8], [2, 2]):
+            ids_B = torch.tensor(ids)
+            hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
+            native_BV, state = native.step(ids_B, state)
+            assert_close(native_BV, model.scores(hidden_B1D[:, 0]), "float32")
+            assert torch.equal(state.type_B, plain.type_B)
+
+
+def natively(monkeypatch, used: list[str]) -> None:
+    """Let `used` note each session that is made."""
+    make = Session.__init__
+
+    def noted(self, model, weights, state, team):
+        used.append(weights.format)
+        make(self, model, weights, state, team)
+
+    monkeypatch.setattr(Session, "__init__", noted)
+
+
+def sharp(kind, sharp_model, context=96) -> LanguageModel:
+    return sharp_model(kind, context=context).float()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SamplingConfig(temperature=0.0, max_tokens=60),
+        SamplingConfig(temperature=0.0, max_tokens=30, repetition_penalty=1.4, stop=("ab",)),
+        SamplingConfig(temperature=0.0, max_tokens=200, no_repeat_ngram=3),
+    ],
+)
+def test_generate_says_natively_what_it_says_plainly(kind, config, sharp_model, monkeypatch):
+    used: list[str] = []
+    natively(monkeypatch, used)
+    model = sharp(kind, sharp_model)
+    prompts = [render_prompt([Message("user", text)], BYTES) for text in ("hi", "a long thing to say", "ho", "", "x")]
+    assert generate(model, BYTES, prompts, config) == generate_plain(model, BYTES, prompts, config)
+    assert used == ["float32"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_seed_draws_the_same_natively(kind, seed, sharp_model):
+    config = SamplingConfig(temperature=1.3, max_tokens=40, top_k=30, top_p=0.95, sampling_seed=seed)
+    model, prompt = sharp(kind, sharp_model), render_prompt([Message("user", "well")], BYTES)
+    assert generate(model, BYTES, [prompt], config) == generate_plain(model, BYTES, [prompt], config)
+
+
+def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
+    model = sharp(kind, sharp_model, context=512)
+    with torch.no_grad():
+        model.embedding.weight[BYTES.special["<|end|>"]] *= 0  # it goes on
+    # The penalty keeps it from saying one letter for ever.
+    config = SamplingConfig(temperature=0.0, max_tokens=480, repetition_penalty=1.5, no_repeat_ngram=4)
+    (native,) = generate(model, BYTES, [[*b"hello there"]], config)
+    plainly(monkeypatch)
+    assert generate(model, BYTES, [[*b"hello there"]], config) == [native]
+    assert len(native.ids) == 480
+    assert len(set(native.ids)) > 5
+
+
+def plainly(monkeypatch) -> None:
+    """From now on no native step."""
+    monkeypatch.setattr("understudy.acting.generate.native_step", lambda model, state: None)
+
+
+def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):
+    said = {}
+    for way in ("native", "plain"):
+        if way == "plain":
+            plainly(monkeypatch)
+        chat = Chat(sharp(kind, sharp_model, 160), BYTES, SamplingConfig(temperature=0.0, max_tokens=12))
+        said[way] = ["".join(chat.say(text)) for text in ("hi", "what is it")]
+        said[way].append("".join(chat.regenerate()))
+        said[way] += ["".join(chat.say(text)) for text in ("ho", "on and on", "a rather long thing to say")]
+    assert said["native"] == said["plain"]
+
+
+def test_bfloat16_and_int8_are_chosen_by_the_model(kind, monkeypatch):
+    used: list[str] = []
+    natively(monkeypatch, used)
+    config = SamplingConfig(temperature=0.0, max_tokens=4)
+    model = build(kind, BYTES.vocab_size)
+    model.int8 = True
+    generate(model, BYTES, [[*b"hi"]], config)
+    generate(build(kind, BYTES.vocab_size).bfloat16(), BYTES, [[*b"hi"]], config)
+    generate(build(kind, BYTES.vocab_size).double(), BYTES, [[*b"hi"]], config)
+    assert used == ["int8", "bfloat16"]
+
+
+def test_weights_that_were_trained_on_are_read_anew(kind):
+    model = build(kind, BYTES.vocab_size)
+    model.int8 = True
+    config = SamplingConfig(temperature=0.0, max_tokens=8)
+    generate(model, BYTES, [[*b"hi"]], config)
+    changed = build(kind, BYTES.vocab_size)
+    with torch.no_grad():
+        for parameter, other in zip(model.parameters(), changed.parameters(), strict=True):
+            parameter.mul_(-1.1)
+            other.mul_(-1.1)
+    changed.int8 = True
+    assert generate(model, BYTES, [[*b"hi"]], config) == generate(changed, BYTES, [[*b"hi"]], config)
+
+
+def test_adapted_models_and_dropout_take_the_plain_path(kind):
+    model = build(kind)
+    assert choice.native_format(model) == "float32"
+    model.set_dropout(0.1)
+    assert choice.native_format(model.train()) is None
+    assert choice.native_format(model.eval()) == "float32"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert choice.native_format(model) is None
+    if kind != "lstm":
+        adapt(model, rank=2)
+        assert choice.native_format(model) is None
+
+
+def test_int8_rounds_to_the_nearest_of_255_steps():
+    weight = torch.randn(6, 50)
+    whole, scales, offsets = to_int8(weight)
+    assert ((whole * scales[:, None] - weight).abs() <= scales[:, None] / 2 + 1e-7).all()
+    assert whole.abs().amax(dim=1).tolist() == [127] * 6
+    assert torch.equal(offsets, 128 * whole.int().sum(dim=1))
+
+
+def test_sleeping_threads_are_called_and_several_models_take_turns(kind):
+    crew = Team(3)
+    models = [build(kind), build("modern")]
+    with torch.inference_mode():
+        states = [prefill(model, lengths(5))[1] for model in models]
+        expected = [prefill(model, [[*lengths(5)[0], 1, 2, 3]])[0] for model in models]
+        sessions = [Session(m, Weights(m, "float32"), s, crew) for m, s in zip(models, states, strict=True)]
+        for token in (1, 2, 3):
+            for index, session in enumerate(sessions):
+                scores_BV, states[index] = session.step(torch.tensor([token]), states[index])
+                torch.testing.assert_close(scores_BV, expected[index], rtol=0, atol=1e-3) if token == 3 else None
+            time.sleep(0.05)  # longer than they wait awake
+
+
+def test_without_numba_the_plain_path_is_taken_and_said():
+    script = """
+import sys, torch
+sys.modules["llvmlite"] = None
+from understudy.acting.generate import generate
+from understudy.acting.native.choice import announcement
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.tokenizers import ByteTokenizer
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
+model = LanguageModel(CoreConfig(layers=1, width=16, heads=2).resolved(), ByteTokenizer().vocab_size).eval()
+print(len(generate(model, ByteTokenizer(), [[1, 2]], SamplingConfig(temperature=0, max_tokens=3))))
+print(announcement(model))
+model.int8 = True
+print(announcement(model))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, plain, rounded = done.stdout.splitlines()
+    assert first == "1"
+    assert "The native decode step is not at hand (import of llvmlite halted" in plain
+    assert plain.endswith("): going on with PyTorch's slower steps.\", True)")
+    assert "going on with float32, not int8." in rounded
+
+
+def test_code_is_kept_where_the_home_can_be_written_else_among_temporary_files(tmp_path):
+    script = "from understudy.acting.native.compilation import code_file; print(code_file().parent)"
+    places = {}
+    for name, cache in (("home", tmp_path), ("none", "/proc/nowhere")):
+        environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        places[name] = done.stdout.strip()
+    assert places["home"] == str(tmp_path / "understudy" / "native")
+    assert "understudy-native-" in places["none"]
