@@ -8,6 +8,7 @@ import json
 import math
 import os
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,6 +36,7 @@ class Journal:
         self.path = Path(path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o666)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
         self._torn = False  # whether the last line lacks its end, because the disk was full
         self._end_torn_line()
 
@@ -58,8 +60,8 @@ class Journal:
             self._torn = bool(line)
 
     def close(self) -> None:
-        """Closes the file. Not needed for safety."""
-        os.close(self._descriptor)
+        """Closes the file, as letting go of the journal does too. Not needed for safety."""
+        self._close()
 
     def _end_torn_line(self) -> None:
         """Keeps a line torn by a crash from swallowing the next one."""

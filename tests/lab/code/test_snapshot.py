@@ -14,6 +14,7 @@ import understudy
 from understudy.lab.code import base, changes, snapshot
 from understudy.lab.code.changes import choose, edits
 from understudy.lab.code.git import Change
+from understudy.lab.code.secrets import is_secret_file
 
 Git = Callable[..., str]
 
@@ -195,7 +196,7 @@ def test_huge_committed_files_are_named(
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20).filter(
-    lambda name: name not in (".", "..") and not name.lower().startswith((".git", "git~"))
+    lambda name: name not in (".", "..") and not name.lower().startswith((".git", "git~")) and not is_secret_file(name)
 )
 
 

@@ -108,7 +108,7 @@ def test_the_week(week: Week, git: Git) -> None:
     assert b in held
     assert again in held
     assert a not in held
-    of_a = week.ask("containing", f"SCALE@{a}")
+    of_a = week.ask("containing", f"helper.SCALE@{a}")
     assert "1 of 3 runs" in of_a
     assert a in of_a
     assert "0 of 3 runs" in week.ask("containing", "HEAD")

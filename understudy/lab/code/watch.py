@@ -123,7 +123,8 @@ class Watch:
             identity = "not recorded" if secrets.is_secret_file(name) else blob_id(content, held)
             entry |= {"id": identity, **self._copy(name, content)}
         self._noted += 1
-        Journal(self._folder / READ_FILES).append(entry)
+        with contextlib.closing(Journal(self._folder / READ_FILES)) as journal:
+            journal.append(entry)
 
     def _copy(self, name: str, content: bytes) -> dict[str, Any]:
         if secrets.is_secret_file(name):
