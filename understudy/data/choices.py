@@ -69,10 +69,9 @@ class ChoiceBatches(PackedBatches):
     def _documents(self, step: int) -> Iterator[tuple[int, int]]:
         """The row and the document of each piece in the batch."""
         plan, first, end = self._rows_of(step)
-        docs = np.searchsorted(self.store.starts, plan.source, side="right") - 1
-        for row in range(first, end):
-            for piece in range(plan.row_starts[row], plan.row_starts[row + 1]):
-                yield row - first, int(docs[piece])
+        starts = plan.row_starts[first : end + 1]
+        docs = np.searchsorted(self.store.starts, plan.source[starts[0] : starts[-1]], side="right") - 1
+        yield from zip(np.repeat(np.arange(end - first), np.diff(starts)).tolist(), docs.tolist(), strict=True)
 
     def _others(
         self, random: np.random.Generator, doc: int, right: npt.NDArray[np.int32]
