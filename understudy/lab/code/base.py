@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ NONE_FOUND = "exit code 1"
 
 @dataclass(frozen=True)
 class Suspects:
-    """Files of a commit to look at more closely: path to (mode, size in bytes)."""
+    """Files of a commit that hold secrets, or are huge: path to (mode, size in bytes)."""
 
     secret: dict[str, tuple[str, int]] = field(default_factory=dict)
     large: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -62,7 +63,7 @@ def _remembered(top: Path, commit: str, path: Path) -> Suspects:
 
 def _suspects(top: Path, commit: str) -> Suspects:
     suspicious = _with_suspicious_content(top, commit)
-    found = Suspects()
+    found, unsure = Suspects(), dict[str, tuple[str, int]]()
     for entry in os.fsdecode(git(top, "ls-tree", "-r", "-l", "-z", commit)).split("\0")[:-1]:
         about, path = entry.split("\t", 1)
         mode, kind, _, size = about.split()
@@ -70,9 +71,27 @@ def _suspects(top: Path, commit: str) -> Suspects:
             continue
         if int(size) > LARGEST_FILE:
             found.large[path] = mode, int(size)
-        elif path in suspicious or secrets.is_secret_file(path):
+        elif secrets.is_secret_file(path):
             found.secret[path] = mode, int(size)
+        elif path in suspicious:
+            unsure[path] = mode, int(size)
+    contents = _contents(top, commit, list(unsure))
+    found.secret.update({path: unsure[path] for path, content in contents if secrets.find(content)})
     return found
+
+
+def _contents(top: Path, commit: str, paths: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The contents of many files of a commit, asked of one git process."""
+    paths = [path for path in paths if "\n" not in path]  # which its questions, a line each, cannot name
+    with tempfile.TemporaryFile() as questions:
+        questions.writelines(os.fsencode(f"{commit}:{path}\n") for path in paths)
+        questions.seek(0)
+        answer, at = git(top, "cat-file", "--batch", stdin=questions), 0
+    for path in paths:
+        start = answer.index(b"\n", at) + 1
+        size = int(answer[at:start].split()[-1])
+        yield path, answer[start : start + size]
+        at = start + size + 1
 
 
 def _with_suspicious_content(top: Path, commit: str) -> set[str]:
