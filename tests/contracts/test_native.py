@@ -12,7 +12,7 @@ import torch
 from understudy.acting.chat import Chat
 from understudy.acting.generate import generate, generate_plain, prefill
 from understudy.acting.native import choice
-from understudy.acting.native.session import Session
+from understudy.acting.native.session import NEARLY_LEVEL, Session
 from understudy.acting.native.weights import Weights, to_int8
 from understudy.acting.native.workers import Team, team
 from understudy.acting.sampling import SamplingConfig
@@ -240,9 +240,9 @@ def natively(monkeypatch, used: list[str]) -> None:
     """Let `used` note each session that is made."""
     make = Session.__init__
 
-    def noted(self, model, weights, state, team):
+    def noted(self, model, weights, state, team, exact=None):
         used.append(weights.format)
-        make(self, model, weights, state, team)
+        make(self, model, weights, state, team, exact)
 
     monkeypatch.setattr(Session, "__init__", noted)
 
@@ -290,7 +290,7 @@ def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
 
 def plainly(monkeypatch) -> None:
     """From now on no native step."""
-    monkeypatch.setattr("understudy.acting.generate.native_step", lambda model, state: None)
+    monkeypatch.setattr("understudy.acting.generate.native_step", lambda model, state, greedy: None)
 
 
 def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):
@@ -401,3 +401,43 @@ def test_code_is_kept_where_the_home_can_be_written_else_among_temporary_files(t
         places[name] = done.stdout.strip()
     assert places["home"] == str(tmp_path / "understudy" / "native")
     assert "understudy-native-" in places["none"]
+
+
+@pytest.mark.parametrize("vocabulary", [262, 263, 272, 17])
+def test_margins_are_those_of_the_two_likeliest(kind, vocabulary):
+    model = build(kind, vocabulary, **SHAPES["odd"])
+    with torch.no_grad():
+        model.embedding.weight[vocabulary - 1] = model.embedding.weight[3]  # an exact tie, where they lead
+        model.embedding.weight[16 % vocabulary] *= 2
+    prompts = [[1, 2], [3, 4], [5, 6]]
+    with torch.inference_mode():
+        _, state = prefill(model, prompts)
+        native = Session(model, Weights(model, "int8"), state, team(1), Weights(model, "float32"))
+        native._exact_job = native._job  # never taken again with other weights
+        for token in range(12):
+            scores_BV, state = native.step(torch.tensor([token, token + 1, 3]), state)
+            best_B2 = scores_BV.topk(2).values
+            torch.testing.assert_close(native._margins, best_B2[:, 0] - best_B2[:, 1], rtol=0, atol=0)
+
+
+def test_near_ties_are_left_to_float32(kind):
+    model, prompts = build(kind), lengths(5, 8)
+    redone = 0
+    with torch.inference_mode():
+        states = {format: prefill(model, prompts)[1] for format in ("float32", "int8", "alone")}
+        exact = Weights(model, "float32")
+        sessions = {
+            "float32": Session(model, exact, states["float32"], team(1)),
+            "alone": Session(model, Weights(model, "int8"), states["alone"], team(1)),
+            "int8": Session(model, Weights(model, "int8"), states["int8"], team(1), exact),
+        }
+        for token in range(40):
+            scores = {}
+            for name, session in sessions.items():
+                scores[name], states[name] = session.step(torch.tensor([token, 2 * token]), states[name])
+            best_B2 = scores["alone"].topk(2).values
+            if (best_B2[:, 0] - best_B2[:, 1]).min() < NEARLY_LEVEL / 2:
+                off = {name: (scores[name] - scores["float32"]).abs().mean() for name in ("int8", "alone")}
+                assert off["int8"] < 0.9 * off["alone"]
+                redone += 1
+    assert redone

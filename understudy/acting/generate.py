@@ -69,7 +69,7 @@ def decode(
     means nothing. The state given stays good; each one yielded does until the next.
     """
     ordinary = model.vocab_size - len(SPECIALS)
-    step: Step = native_step(model, state) or _plain_step(model)
+    step: Step = native_step(model, state, greedy=config.temperature == 0) or _plain_step(model)
     for fed in count():
         ids_B = draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None)
         yield ids_B, scores_BV, state

@@ -14,11 +14,13 @@ from understudy.models.transformer import Transformer
 
 _compiling: "subprocess.Popen[bytes] | None" = None
 _failure: str | None = None
-_weights: "WeakKeyDictionary[LanguageModel, tuple[Any, Any]]" = WeakKeyDictionary()
+_weights: "WeakKeyDictionary[LanguageModel, dict[str, tuple[Any, Any]]]" = WeakKeyDictionary()
 
 
-def native_step(model: LanguageModel, state: Any) -> Any:
+def native_step(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
     """`Session.step` for rows in this state, or None where the plain path must do.
+
+    Where the likeliest token is taken (`greedy`), int8 leaves near ties to float32.
 
     Where the code is not there yet it is compiled beside, and the plain path does until then; but a model in int8,
     which the plain path does not know, waits for it.
@@ -27,14 +29,20 @@ def native_step(model: LanguageModel, state: Any) -> Any:
     if format is None or not _fits(state) or not compiled(wait=format == "int8"):
         return None
     from understudy.acting.native.session import Session
-    from understudy.acting.native.weights import Weights
     from understudy.acting.native.workers import team
 
-    stamp = format, *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
-    known = _weights.get(model)
-    if known is None or known[0] != stamp:  # new, trained on, or moved
-        known = _weights[model] = stamp, Weights(model, format)
-    return Session(model, known[1], state, team(torch.get_num_threads())).step
+    exact = _weights_of(model, "float32") if greedy and format == "int8" else None
+    return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact).step
+
+
+def _weights_of(model: LanguageModel, format: str) -> Any:
+    from understudy.acting.native.weights import Weights
+
+    stamp = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
+    known = _weights.setdefault(model, {})
+    if format not in known or known[format][0] != stamp:  # new, trained on, or moved
+        known[format] = stamp, Weights(model, format)
+    return known[format][1]
 
 
 def native_format(model: LanguageModel) -> str | None:

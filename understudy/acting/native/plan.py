@@ -22,10 +22,10 @@ PLAN = _table(
     "ids types lengths embedding embedding_stride embedding_is_half positions cosine sine "
     "taps recent norm_gain norm_bias "
     "zeros spare stream normed narrow narrow_stride mixed wide wide_stride weights weights_stride "
-    "bytes more_bytes bytes_stride byte_scales more_byte_scales scores"
+    "bytes more_bytes bytes_stride byte_scales more_byte_scales scores margins"
 )
-"""One row. `types` is 0 where tokens have none; `narrow_stride` goes for stream, normed, narrow and mixed; `weights`
-has room for each thread."""
+"""One row. `types` is 0 where tokens have none, `margins` where nobody asks; `narrow_stride` goes for stream, normed,
+narrow and mixed; `weights` has room for each thread."""
 
 LAYER = _table(
     "norm_1_gain norm_1_bias norm_2_gain norm_2_bias keys values qkv_taps qkv_recent mlp_taps mlp_recent hidden cell"

@@ -10,6 +10,7 @@ from numba import njit
 from understudy.acting.native.vectors import (
     LANES,
     add,
+    choose_equal,
     div,
     get,
     larger,
@@ -22,6 +23,7 @@ from understudy.acting.native.vectors import (
     put,
     rounded,
     smaller,
+    smaller_than,
     splat,
     store,
     store_bytes,
@@ -190,6 +192,30 @@ def short_convolution(address, taps, recent, width, first, count):  # type: igno
         put_lanes(before + row, last, rest)
         put_lanes(before + 2 * row, x, rest)
         put_lanes(here, y, rest)
+
+
+@native
+def margin(address, count):  # type: ignore[no-untyped-def]
+    """By how much the largest of the numbers exceeds the second largest."""
+    first = second = splat(-3e38)  # of each lane
+    whole = count // LANES * LANES
+    for at in range(0, whole, LANES):
+        x = load(address + F * at)
+        second = larger(second, smaller(first, x))
+        first = larger(first, x)
+    best, next_best = largest(first), largest(second)
+    same = total(choose_equal(first, splat(best)))  # how many lanes hold the largest
+    if same > 1.5:
+        next_best = best
+    else:
+        next_best = max(next_best, largest(smaller_than(first, splat(best))))
+    for at in range(whole, count):
+        x = get(address + F * at)
+        if x > best:
+            best, next_best = x, best
+        elif x > next_best:
+            next_best = x
+    return best - next_best
 
 
 @native

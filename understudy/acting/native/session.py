@@ -19,6 +19,8 @@ from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 
 _numbers = count(1)
+NEARLY_LEVEL = 0.05
+"""Scores of int8 weights are off by a hundredth or two (docs/journal.md)."""
 
 
 class Session:
@@ -26,9 +28,19 @@ class Session:
 
     The state given stays good. Those returned are overwritten by the next step: the cache is the given one's own, and
     what else rows remember lies in buffers of the session.
+
+    With `exact` weights beside rounded ones a step is taken again with those where it leaves some row's two likeliest
+    tokens nearly level, since which of them leads is then a matter of the rounding.
     """
 
-    def __init__(self, model: LanguageModel, weights: Weights, state: Cache | LSTMState, team: Team):
+    def __init__(
+        self,
+        model: LanguageModel,
+        weights: Weights,
+        state: Cache | LSTMState,
+        team: Team,
+        exact: Weights | None = None,
+    ):
         self._team, self._weights, self._vocabulary = team, weights, model.vocab_size
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()
         self._job = Job(next(_numbers), self._plan, self._layers, weights.matrices)
@@ -43,6 +55,14 @@ class Session:
             self._take_lstm(state)
         fill(self._plan, threads=team.threads, batch=batch)
         self._make_buffers(batch, model.spec.width)
+        self._margins: Tensor | None = None
+        if exact:
+            self._margins = self._hold(torch.zeros(batch))
+            fill(self._plan, margins=self._margins.data_ptr())
+            self._exact_plan, self._exact = self._plan.copy(), exact
+            fill(self._exact_plan, format=int(exact.plan["format"][0]), margins=0)
+            self._exact_job = Job(next(_numbers), self._exact_plan, self._layers, exact.matrices)
+            self._before = [part.clone() for part in self._remembered()]
 
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None = None) -> tuple[Tensor, Any]:
         """scores_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
@@ -52,15 +72,32 @@ class Session:
         if emptied_B1 is not None:
             self._empty(emptied_B1[:, 0])
         if self._cache is None:
-            self._team.step(self._job)
+            self._take_step()
             return scores_BV, self._lstm_state
         if (needed := self._cache.longest + 1) > self._slots:
             raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {self._slots}")
         self._note_speakers()
-        self._team.step(self._job)
+        self._take_step()
         self._lengths += 1
         self._cache = replace(self._cache, length_B=self._lengths.clone(), longest=needed)
         return scores_BV, replace(self._cache, type_B=None if self._types is None else self._types.clone())
+
+    def _take_step(self) -> None:
+        if self._margins is None:
+            self._team.step(self._job)
+            return
+        for copied, part in zip(self._before, self._remembered(), strict=True):
+            copied.copy_(part)
+        self._team.step(self._job)
+        if self._margins.min() < NEARLY_LEVEL:
+            for copied, part in zip(self._before, self._remembered(), strict=True):
+                part.copy_(copied)
+            fill(self._exact_plan, scores=int(self._plan["scores"][0]))
+            self._team.step(self._exact_job)
+
+    def _remembered(self) -> list[Tensor]:
+        """What a step changes in place; keys and values only come to be written twice."""
+        return list(self._lstm_state if self._cache is None else self._cache.recent)
 
     def _empty(self, rows_B: Tensor) -> None:
         if self._cache is None:

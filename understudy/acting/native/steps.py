@@ -8,6 +8,7 @@ from understudy.acting.native.pointwise import (
     copy,
     layer_norm,
     lstm_cell,
+    margin,
     native,
     put_lanes,
     rms_norm,
@@ -16,7 +17,7 @@ from understudy.acting.native.pointwise import (
 )
 from understudy.acting.native.products import GELU, SQUARED_RELU, prepare, product
 from understudy.acting.native.team import await_phase, await_step, begin_phase
-from understudy.acting.native.vectors import LANES, add, get_integer, load_halves, look, splat, table, tell
+from understudy.acting.native.vectors import LANES, add, get_integer, load_halves, look, put, splat, table, tell
 
 plan_at, layer_at, matrix_at = table(PLAN), table(LAYER), table(MATRIX)
 
@@ -213,6 +214,9 @@ def _share(thread, step, plan, layers, matrices, control):  # type: ignore[no-un
         phase = _transformer(thread, p, layers, matrices, control, phase)
     head = matrix_at(matrices, (2 if p.lstm else 4) * p.layers)
     if _from_narrow(p, head, control, phase, p.normed, p.scores, F * p.vocabulary, 0, 0, 0):
+        if p.margins != 0:
+            for b in range(p.batch):
+                put(p.margins + F * b, margin(p.scores + F * p.vocabulary * b, p.vocabulary))
         begin_phase(control, phase + 1)
     await_phase(control, phase + 1)
 

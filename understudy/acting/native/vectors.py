@@ -221,6 +221,18 @@ def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
+@instruction(vector, vector, vector)
+def choose_equal(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """1 where a is b, else 0."""
+    return builder.uitofp(builder.fcmp_ordered("==", a, b), F32X16)
+
+
+@instruction(vector, vector, vector)
+def smaller_than(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """A where it is smaller than b, else the smallest number there is."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, ir.Constant(F32X16, [-3e38] * LANES))
+
+
 @instruction(vector, vector)
 def rounded(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
     """The nearest whole numbers, of two equally near the even one."""
