@@ -1,0 +1,85 @@
+"""What rounding the weights costs: a small GPT-1 is trained, then predicts and continues the same text in each format.
+
+Random weights would not tell: their scores have no margins.
+"""
+
+import copy
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from understudy.acting.generate import decode, prefill
+from understudy.acting.native.choice import native_step
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.rendering import render
+from understudy.data.smalltalk import generate
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
+from understudy.recipes import pretrain
+from understudy.recipes.launch import launch
+from understudy.training.checkpoint import Loaded, load_model
+from understudy.training.evaluation import scored_bytes
+
+PROMPTS, PROMPT, NEW = 20, 32, 64
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How a format does."""
+
+    bits_a_byte: float
+    like_float32: int
+    """Of `PROMPTS` prompts, how many it continues greedily over `NEW` tokens as float32 does."""
+
+
+def train(steps: int) -> Loaded:
+    """A GPT-1 of 3 layers, trained on the built-in conversations, every token alike."""
+    config = pretrain.Config(model=CoreConfig(size="small", block="gpt1"), other_weight=1.0)
+    config = replace(config, data=replace(config.data, smalltalk_conversations=5000))
+    config = replace(config, learner=replace(config.learner, steps=steps, lr=0.002))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["UNDERSTUDY_RUNS"] = folder
+        return load_model(launch("pretrain", pretrain.main, config, []))
+
+
+def bits_a_byte(model: LanguageModel, documents: Sequence[list[int]], loaded: Loaded) -> float:
+    """Of the documents after their first token, predicted token by token as in decoding."""
+    nats, size, bytes_of = 0.0, 0, scored_bytes(loaded.tokenizer)
+    for ids in documents:
+        scores_BV, state = prefill(model, [ids[:1]])
+        step = native_step(model, state)
+        assert step, "the native step is not compiled"
+        for token in ids[1:]:
+            nats -= float(scores_BV[0].log_softmax(dim=-1)[token])
+            size += int(bytes_of[token])
+            scores_BV, state = step(torch.tensor([token]), state, None)
+    return nats / math.log(2) / size
+
+
+def continued(model: LanguageModel, prompt: list[int]) -> list[int]:
+    """The next tokens, the likeliest each time, whatever they are."""
+    scores_BV, state = prefill(model, [prompt])
+    steps = decode(model, scores_BV, state, SamplingConfig(temperature=0.0))
+    return [int(ids_B) for (ids_B, _, _), _ in zip(steps, range(NEW), strict=False)]
+
+
+def quality(quick: bool) -> dict[str, Quality]:
+    """float32, bfloat16 and int8, each as `--dtype` would have it."""
+    loaded = train(60 if quick else 1500)
+    talks = generate(4 * PROMPTS, 1, "test")
+    documents = [render(talk.conversation, loaded.tokenizer).ids[:256].tolist() for talk in talks]
+    documents = [ids for ids in documents if len(ids) >= PROMPT][:PROMPTS]
+    models = {name: copy.deepcopy(loaded.model) for name in ("float32", "bfloat16", "int8")}
+    models["bfloat16"].bfloat16()
+    models["int8"].int8 = True
+    exact = [continued(models["float32"], ids[:PROMPT]) for ids in documents]
+    found = {}
+    with torch.inference_mode():
+        for name, model in models.items():
+            same = sum(continued(model, ids[:PROMPT]) == said for ids, said in zip(documents, exact, strict=True))
+            found[name] = Quality(bits_a_byte(model, documents[: 2 if quick else PROMPTS], loaded), same)
+    return found
