@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from understudy.data.chats import Message
 from understudy.data.rendering import render_prompt
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.lab.errors import TooLongError
+from understudy.models import attention
 from understudy.models.cores import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import adapt
@@ -32,8 +34,8 @@ SHAPES = {  # what stands at the edges of vectors, blocks and groups of rows
     "one small head": dict(layers=3, width=10, heads=1),
     "wide heads": dict(layers=1, width=296, heads=2),
 }
-TOLERANCE = {"float32": 2e-5, "bfloat16": 2e-5, "int8": 3e-3}
-"""Of scores whose standard deviation is 1, against the plain path in float32 on weights rounded alike."""
+TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-3, "int8": 2e-2}
+"""Of scores whose standard deviation is 1, against the plain path in float32 on weights and cache rounded alike."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,8 +82,20 @@ def rounded(model: LanguageModel, format: str) -> tuple[LanguageModel, torch.Ten
     return other, round_like(model.embedding.weight.detach(), format)
 
 
+@contextmanager
+def read_in_bfloat16(really: bool):
+    """The plain path reads keys and values rounded to bfloat16, as steps with rounded weights do."""
+    exact = attention.attend
+    if really:
+        attention.attend = lambda q, k, v, *rest: exact(q, k.bfloat16().float(), v.bfloat16().float(), *rest)
+    try:
+        yield
+    finally:
+        attention.attend = exact
+
+
 def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
-    """Scores of the plain path on weights rounded alike and of the native step, token after token, and their states.
+    """Scores of the plain path with all rounded alike and of the native step, token after token, and their states.
 
     The plain path's likeliest token is fed to both.
     """
@@ -93,7 +107,8 @@ def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
         for step in range(steps):
             ids_B = scores_BV.argmax(dim=-1)
             full_B1 = emptied if step == 4 else None
-            hidden_B1D, plain = plain_model.hidden(ids_B[:, None], plain, full_B1)
+            with read_in_bfloat16(format != "float32"):
+                hidden_B1D, plain = plain_model.hidden(ids_B[:, None], plain, full_B1)
             scores_BV = hidden_B1D[:, 0] @ head_VD.T
             native_BV, given = native.step(ids_B, given, full_B1)
             yield scores_BV, native_BV, plain, given
@@ -118,7 +133,7 @@ def test_scores_are_those_of_the_plain_path(kind, shape, prompts, format):
         assert_close(native_BV, plain_BV, format)
 
 
-@pytest.mark.parametrize(("format", "most"), [("bfloat16", 0.006), ("int8", 0.025)])
+@pytest.mark.parametrize(("format", "most"), [("bfloat16", 0.008), ("int8", 0.025)])
 def test_what_rounding_the_weights_costs(kind, format, most):
     model = build(kind, **SHAPES["wide heads"])
     with torch.inference_mode():

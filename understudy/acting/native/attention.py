@@ -1,5 +1,6 @@
 """Attention of one new token a row to its cache, one head of one row at a time."""
 
+from understudy.acting.native.plan import BLOCK, ROWS
 from understudy.acting.native.pointwise import (
     F,
     copy,
@@ -10,7 +11,7 @@ from understudy.acting.native.pointwise import (
     rotate,
     take_lanes,
 )
-from understudy.acting.native.products import LEAST, float_1, one_row
+from understudy.acting.native.products import LEAST, float_1, half_1, one_row
 from understudy.acting.native.team import finish, take
 from understudy.acting.native.vectors import (
     LANES,
@@ -20,11 +21,14 @@ from understudy.acting.native.vectors import (
     larger,
     largest,
     load,
+    load_lower,
+    load_upper,
     mul,
     muladd,
     put,
     splat,
     store,
+    store_halves,
     sub,
     total,
 )
@@ -81,6 +85,58 @@ def splat_at(address, index):  # type: ignore[no-untyped-def]
 
 
 @native
+def _mix_near(values, stride, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
+    """The same of values in bfloat16, two in a word."""
+    for column in range(0, size, 2 * LANES):
+        a = b = c = d = splat(0.0)
+        at = values + 2 * column
+        whole = count // 2 * 2
+        for slot in range(0, whole, 2):
+            here, weight, next_weight = at + slot * stride, splat_at(weights, slot), splat_at(weights, slot + 1)
+            a = muladd(load_lower(here), weight, a)
+            b = muladd(load_upper(here), weight, b)
+            c = muladd(load_lower(here + stride), next_weight, c)
+            d = muladd(load_upper(here + stride), next_weight, d)
+        if whole < count:
+            here, weight = at + whole * stride, splat_at(weights, whole)
+            a = muladd(load_lower(here), weight, a)
+            b = muladd(load_upper(here), weight, b)
+        to, rest = target + F * column, size - column
+        put_lanes(to, mul(add(a, c), splat(scale)), rest)
+        if rest > LANES:
+            put_lanes(to + F * LANES, mul(add(b, d), splat(scale)), rest - LANES)
+
+
+@native
+def _keep_near(source, target, step, size):  # type: ignore[no-untyped-def]
+    """A vector in bfloat16, two numbers in a word; blocks of 32 numbers lie `step` bytes apart."""
+    for block in range((size + 2 * LANES - 1) // (2 * LANES)):
+        at, rest = source + 2 * F * LANES * block, size - 2 * LANES * block
+        upper = splat(0.0)
+        if rest > LANES:
+            upper = take_lanes(at + F * LANES, rest - LANES)
+        store_halves(target + step * block, take_lanes(at, rest), upper)
+
+
+@native
+def _score(p, q, keys, count, weights):  # type: ignore[no-untyped-def]
+    """The query's products with the keys."""
+    stride = F * p.head_size
+    for slot in range(0, count - 3, 4):
+        float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+    for slot in range(count // 4 * 4, count):
+        one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+
+
+@native
+def _score_near(p, q, keys, count, weights, padded, query):  # type: ignore[no-untyped-def]
+    """The same of keys in bfloat16, packed by fours; `query` is room for q and the zeros after it."""
+    copy(q, query, p.head_size)
+    for slot in range(0, count, ROWS):
+        half_1(keys + slot * 2 * padded, 0, query, 0, padded, weights + F * slot, 0, p.zeros)
+
+
+@native
 def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
     size, slots = p.head_size, p.slots
     q = p.wide + row * p.wide_stride + F * head * size
@@ -93,20 +149,28 @@ def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
         turn = F * size * position
         rotate(q, p.cosine + turn, p.sine + turn, size)
         rotate(k, p.cosine + turn, p.sine + turn, size)
-    stride = F * size
-    start = (row * p.heads + head) * slots * stride
-    keys, values = layer.keys + start, layer.values + start
+    stride, place = F * size, row * p.heads + head
+    keys, values = layer.keys + place * slots * stride, layer.values + place * slots * stride
     copy(k, keys + position * stride, size)
     copy(v, values + position * stride, size)
-    count = position + 1
-    weights = p.weights + thread * p.weights_stride
-    none = p.zeros
-    for slot in range(0, count - 3, 4):
-        float_1(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
-    for slot in range(count // 4 * 4, count):
-        one_row(keys + slot * stride, stride, q, 0, size, weights + F * slot, 0, none)
-    scale = _softmax(weights, count, size**-0.5)
-    _mix(values, stride, weights, count, p.mixed + row * p.narrow_stride + F * head * size, size, 1.0 / scale)
+    padded = (size + 2 * LANES - 1) // (2 * LANES) * 2 * LANES
+    room = (slots + ROWS - 1) // ROWS * ROWS
+    near_keys = layer.near_keys + place * room * 2 * padded
+    near_values = layer.near_values + place * room * 2 * padded
+    if layer.near_keys != 0:
+        group, member = position // ROWS, position % ROWS
+        _keep_near(k, near_keys + group * ROWS * 2 * padded + member * BLOCK, ROWS * BLOCK, size)
+        _keep_near(v, near_values + position * 2 * padded, BLOCK, size)
+    count, weights = position + 1, p.weights + thread * p.weights_stride
+    out = p.mixed + row * p.narrow_stride + F * head * size
+    if layer.near_keys != 0 and p.format != 0:
+        _score_near(p, q, near_keys, count, weights, padded, p.queries + thread * F * padded)
+        scale = 1.0 / _softmax(weights, count, size**-0.5)
+        _mix_near(near_values, 2 * padded, weights, count, out, size, scale)
+    else:
+        _score(p, q, keys, count, weights)
+        scale = 1.0 / _softmax(weights, count, size**-0.5)
+        _mix(values, stride, weights, count, out, size, scale)
 
 
 @native

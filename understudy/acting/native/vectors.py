@@ -132,6 +132,34 @@ def load_halves(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir
     return widened(builder, read_part(builder, address, I16X16, first_lanes(builder, count)))
 
 
+@instruction(vector, types.int64)
+def load_lower(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """16 float32 of which bfloat16s are the lower halves of 16 words."""
+    words = read(builder, address, I32X16)
+    return builder.bitcast(builder.shl(words, ir.Constant(I32X16, [16] * LANES)), F32X16)
+
+
+@instruction(vector, types.int64)
+def load_upper(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """16 float32 of which bfloat16s are the upper halves of 16 words."""
+    words = read(builder, address, I32X16)
+    return builder.bitcast(builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES)), F32X16)
+
+
+@instruction(types.void, types.int64, vector, vector)
+def store_halves(builder: ir.IRBuilder, address: ir.Value, lower: ir.Value, upper: ir.Value) -> None:
+    """16 words of two bfloat16s, rounded to the nearest, of two equally near to the even one."""
+    sixteen, one = (ir.Constant(I32X16, [number] * LANES) for number in (16, 1))
+
+    def rounded_up(value: ir.Value) -> ir.Value:
+        bits = builder.bitcast(value, I32X16)
+        odd = builder.and_(builder.lshr(bits, sixteen), one)
+        return builder.add(builder.add(bits, ir.Constant(I32X16, [(1 << 15) - 1] * LANES)), odd)
+
+    above = builder.and_(rounded_up(upper), ir.Constant(I32X16, [-(1 << 16)] * LANES))
+    write(builder, address, builder.or_(builder.lshr(rounded_up(lower), sixteen), above))
+
+
 @instruction(types.void, types.int64, vector)
 def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """16 float32 to the address."""

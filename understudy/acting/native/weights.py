@@ -123,25 +123,25 @@ def to_int8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return whole, scales, 128 * whole.sum(dim=1, dtype=torch.int32)
 
 
-def pair_halves(weight: Tensor) -> Tensor:
-    """A matrix in bfloat16, of each 32 columns the first half in turn with the second.
+def pair_halves(rows: Tensor) -> Tensor:
+    """Rows in bfloat16, filled up with zeros, of each 32 numbers the first half in turn with the second.
 
     >>> pair_halves(torch.arange(32.0)[None])[0, :4].tolist()
     [0.0, 16.0, 1.0, 17.0]
     """
-    weight = F.pad(weight, (0, -weight.shape[1] % 32)).bfloat16()
-    return weight.view(len(weight), -1, 2, 16).transpose(2, 3).reshape(len(weight), -1)
+    rows = F.pad(rows, (0, -rows.shape[-1] % 32)).bfloat16()
+    return rows.unflatten(-1, (-1, 2, 16)).transpose(-1, -2).flatten(-3)
 
 
-def by_fours(matrix: Tensor) -> Tensor:
-    """The matrix four rows at a time, 64 bytes of each in turn, filled up with zeros: (groups, blocks, 4, 64 bytes).
+def by_fours(rows: Tensor) -> Tensor:
+    """Rows four at a time, 64 bytes of each in turn, filled up with zeros: (…, groups, blocks, 4, 64 bytes).
 
     >>> by_fours(torch.zeros(5, 100, dtype=torch.int8)).shape
     torch.Size([2, 2, 4, 64])
     """
-    block = BLOCK // matrix.element_size()
-    matrix = F.pad(matrix, (0, -matrix.shape[1] % block, 0, -matrix.shape[0] % ROWS))
-    return matrix.view(len(matrix) // ROWS, ROWS, -1, block).transpose(1, 2).contiguous()
+    block = BLOCK // rows.element_size()
+    rows = F.pad(rows, (0, -rows.shape[-1] % block, 0, -rows.shape[-2] % ROWS))
+    return rows.unflatten(-1, (-1, block)).unflatten(-3, (-1, ROWS)).transpose(-3, -2).contiguous()
 
 
 def _more(numbers: Tensor) -> Tensor:
