@@ -172,10 +172,11 @@ def test_float32_is_as_close_to_float64_as_pytorch_is(kind):
 
 @pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
 def test_threads_change_no_number(kind, format):
-    model = build(kind)
-    alone = [native_BV for _, native_BV, _, _ in both(model, lengths(5, 8, 2), format, threads=1)]
+    model = build(kind, 1025, layers=2, width=512, heads=8)  # large enough that there is work to share
+    prompts = lengths(50, 48, 52)
+    alone = [native_BV for _, native_BV, _, _ in both(model, prompts, format, threads=1)]
     for threads in (2, 3):
-        together = [native_BV for _, native_BV, _, _ in both(model, lengths(5, 8, 2), format, threads=threads)]
+        together = [native_BV for _, native_BV, _, _ in both(model, prompts, format, threads=threads)]
         assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
