@@ -457,3 +457,19 @@ def test_near_ties_are_left_to_float32(kind):
                 assert off["int8"] < 0.9 * off["alone"]
                 redone += 1
     assert redone
+
+
+@pytest.mark.parametrize(("rows", "temperature", "exact"), [(1, 0.0, True), (2, 0.0, False), (1, 0.7, False)])
+def test_who_gets_near_ties_from_float32(kind, rows, temperature, exact, monkeypatch):
+    given = []
+    make = Session.__init__
+
+    def noted(self, model, weights, state, team, exact=None):
+        given.append(exact is not None)
+        make(self, model, weights, state, team, exact)
+
+    monkeypatch.setattr(Session, "__init__", noted)
+    model = build(kind, BYTES.vocab_size)
+    model.int8 = True
+    generate(model, BYTES, [[*b"hi"]] * rows, SamplingConfig(temperature=temperature, max_tokens=3))
+    assert given == [exact]

@@ -20,7 +20,8 @@ _weights: "WeakKeyDictionary[LanguageModel, dict[str, tuple[Any, Any]]]" = WeakK
 def native_step(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
     """`Session.step` for rows in this state, or None where the plain path must do.
 
-    Where the likeliest token is taken (`greedy`), int8 leaves near ties to float32.
+    Where the likeliest token is taken (`greedy`), int8 leaves near ties to float32; not for a batch, in which some row
+    is nearly level most of the time.
 
     Where the code is not there yet it is compiled beside, and the plain path does until then; but a model in int8,
     which the plain path does not know, waits for it.
@@ -31,7 +32,8 @@ def native_step(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
     from understudy.acting.native.session import Session
     from understudy.acting.native.workers import team
 
-    exact = _weights_of(model, "float32") if greedy and format == "int8" else None
+    ties = greedy and format == "int8" and _rows(state) == 1
+    exact = _weights_of(model, "float32") if ties else None
     return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact).step
 
 
@@ -57,6 +59,10 @@ def native_format(model: LanguageModel) -> str | None:
     if weight.dtype == torch.float32:
         return "int8" if model.int8 else "float32"
     return "bfloat16" if weight.dtype == torch.bfloat16 else None
+
+
+def _rows(state: Any) -> int:
+    return len(state.length_B) if isinstance(state, Cache) else int(state.h_LBD.shape[1])
 
 
 def _fits(state: Any) -> bool:
