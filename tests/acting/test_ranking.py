@@ -19,16 +19,25 @@ def model(request, sharp_model):
 
 
 @torch.no_grad()
+def log_p(model, prompt: list[int], reply: list[int]) -> float:
+    """The log-probability by the whole sequence at once."""
+    log_p_TV = model(torch.tensor([[*prompt, *reply[:-1]]]))[0][0].log_softmax(-1)
+    return sum(log_p_TV[len(prompt) - 1 + i, token].item() for i, token in enumerate(reply))
+
+
 def plain_score(model, reply: list[int]) -> float:
-    """The mean log-probability by the whole sequence at once."""
-    log_p = model(torch.tensor([[*PROMPT, *reply[:-1]]]))[0][0].log_softmax(-1)
-    return sum(log_p[len(PROMPT) - 1 + i, token].item() for i, token in enumerate(reply)) / len(reply)
+    """What the prompt adds to the log-probability that the reply has as first words."""
+    return log_p(model, PROMPT, reply) - log_p(model, [PROMPT[0], PROMPT[-1]], reply)
 
 
-def test_scores_are_mean_log_probabilities(model):
+def test_scores_are_what_the_prompt_adds_to_the_log_probability(model):
     expected = [plain_score(model, reply) for reply in REPLIES]
     assert len({round(score, 6) for score in expected}) == 4
     assert candidate_scores(model, PROMPT, REPLIES).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_a_prompt_nothing_fits_better(model):
+    assert candidate_scores(model, [PROMPT[0], PROMPT[-1]], REPLIES).tolist() == [0.0] * len(REPLIES)
 
 
 def test_neither_order_nor_company_changes_a_score(model):
