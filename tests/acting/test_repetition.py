@@ -1,11 +1,17 @@
 """What was said is remembered run by run; checked against a plain search of all that was said."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from understudy.acting.generate import generate, generate_plain
 from understudy.acting.repetition import Said
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.gpt1_tokenizer import GPT1Tokenizer
 from understudy.data.tokenizers import ByteTokenizer
+from understudy.models.cores import CoreConfig
+from understudy.models.language_model import LanguageModel
 
 BYTES = ByteTokenizer()
 TOKENS = st.sampled_from([97, 98, 99, BYTES.special["<|user|>"]])
@@ -31,3 +37,19 @@ def test_what_would_be_said_again_is_banned_and_nothing_else(replies, n):
     for token in replies[0]:
         told.add([token])
     assert torch.equal(told.banned(scores_BV[:1]), masks_BV[:1]), "a reply told token by token"
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gpt1"])
+def test_the_unknown_token_is_never_said(kind):
+    tokenizer = GPT1Tokenizer(["<unk>", "a", "a</w>"], [])
+    config = CoreConfig(
+        layers=1, width=8, heads=2, context=64, **({"core": kind} if kind == "lstm" else {"block": kind})
+    )
+    torch.manual_seed(0)
+    model = LanguageModel(config.resolved(), tokenizer.vocab_size).eval()
+    drawing = SamplingConfig(max_tokens=60, sampling_seed=0)
+    replies = generate(model, tokenizer, [[1, 2]] * 8, drawing)
+    assert sum(len(reply.ids) for reply in replies) > 40
+    assert all(0 not in reply.ids for reply in replies)
+    assert generate_plain(model, tokenizer, [[1, 2]], drawing)[0].ids
+    assert 0 not in generate_plain(model, tokenizer, [[1, 2]], drawing)[0].ids

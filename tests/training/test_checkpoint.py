@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -211,6 +212,19 @@ def test_another_shape_is_named_with_the_tensor(options: Any, saved: Path) -> No
 def test_both_shapes_are_said(saved: Path) -> None:
     with pytest.raises(CheckpointError, match=r"embedding.weight is \(262, 16\), this model's is \(300, 16\)"):
         load_weights(LanguageModel(CoreConfig(layers=2, width=16, heads=2, context=24).resolved(), 300), saved)
+
+
+def test_a_write_that_fails_leaves_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    learner = make_learner()
+    restore(learner, saved)
+    learner.steps_done += 1
+    monkeypatch.setattr(type(BYTES), "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(saved.parent.parent, learner, BYTES)
+    assert os.listdir(saved.parent) == [saved.name]
 
 
 def test_what_is_left_of_a_checkpoint_is_replaced(saved: Path) -> None:

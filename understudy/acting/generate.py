@@ -109,8 +109,9 @@ def seen_tokens(
 
 
 def said_so_far(replies: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig) -> Said | None:
-    """What must not come again in each reply; None where anything may."""
-    return Said(replies, config.no_repeat_ngram, tokenizer) if config.no_repeat_ngram else None
+    """What must not come in each reply, or not again; None where anything may."""
+    needed = config.no_repeat_ngram or tokenizer.unknown is not None
+    return Said(replies, config.no_repeat_ngram, tokenizer) if needed else None
 
 
 def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:

@@ -55,6 +55,7 @@ class GPT1Tokenizer(Tokenizer):
 
     kind = "gpt1"
     lossless: ClassVar[bool] = False
+    unknown: ClassVar[int | None] = 0
 
     def __init__(self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], rules: Rules = "spacy") -> None:
         super().__init__([_bytes_of(token) for token in vocabulary])

@@ -70,6 +70,20 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
         shutil.rmtree(torn, ignore_errors=True)
     building = folder.with_name(f".{folder.name}")
     building.mkdir(parents=True)
+    try:
+        _write(building, learner, training, tokenizer, progress)
+        os.rename(building, folder)
+    except BaseException:  # a full disk, Ctrl-C
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    for old in list_checkpoints(run_folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _write(
+    building: Path, learner: Learner, training: dict[str, Tensor], tokenizer: Tokenizer, progress: dict[str, Any]
+) -> None:
     save_file(
         {name: tensor.contiguous() for name, tensor in plain_state(learner.model).items()},
         building / "model.safetensors",
@@ -88,10 +102,6 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
     }
     (building / "state.json").write_text(json.dumps(state, indent=2))
     _sync(building)
-    os.rename(building, folder)
-    for old in list_checkpoints(run_folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return folder
 
 
 def find_checkpoint(path: Path) -> Path:
