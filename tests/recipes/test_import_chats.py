@@ -181,7 +181,7 @@ def test_what_is_said_and_written(capsys: pytest.CaptureFixture[str], monkeypatc
     assert re.search(r"5 │ to learn from: 2 conversations, 2024-03-12 to 2024-03-13", said)
     assert re.search(r"2 │ to validate on: 1 conversation, 2024-03-14 to 2024-03-14", said)
     assert "[email] in place of 1 e-mail" in said
-    assert "next: understudy finetune --data chats-train.jsonl --valid chats-valid.jsonl" in said
+    assert "next: understudy finetune --base gpt1 --data chats-train.jsonl --valid chats-valid.jsonl" in said
     assert Path("chats-train.jsonl").read_text().splitlines()[0] == json.dumps(
         {
             "messages": [

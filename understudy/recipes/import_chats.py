@@ -117,7 +117,7 @@ def main(config: Config, console: Console) -> None:
     written = [str(part.path) for part in parts if part.conversations]
     console.print(text(f"written: {', '.join(written)}"), soft_wrap=True)
     held_out = ["--valid", str(valid.path)] if valid.conversations else []
-    command = shlex.join(["understudy", "finetune", "--data", str(train.path), *held_out])
+    command = shlex.join(["understudy", "finetune", "--base", "gpt1", "--data", str(train.path), *held_out])
     console.print(text(f"next: {command}"), soft_wrap=True)
 
 
