@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from understudy.acting.graphs import graph_step
 from understudy.acting.native.choice import native_step
 from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig, draw, make_generator
@@ -69,7 +70,8 @@ def decode(
     means nothing. The state given stays good; each one yielded does until the next.
     """
     ordinary = model.vocab_size - len(SPECIALS)
-    step: Step = native_step(model, state, greedy=config.temperature == 0) or _plain_step(model)
+    greedy = config.temperature == 0
+    step: Step = native_step(model, state, greedy) or graph_step(model, state) or _plain_step(model)
     for fed in count():
         ids_B = draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None)
         yield ids_B, scores_BV, state
