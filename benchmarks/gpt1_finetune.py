@@ -125,11 +125,10 @@ def outcome(run: str) -> dict[str, Any]:
 
 
 def tell(base: str, runs: dict[str, list[str]], measured: dict[str, list[dict[str, Any]]], seconds: float) -> None:
-    rows = [
-        [way, *(spread([one[name] for one in found]) for name in FIGURES), " ".join(runs[way])]
-        for way, found in measured.items()
-    ]
-    table(f"from {base}, {seconds / 60:.0f} minutes", ["", *FIGURES.values(), "runs"], rows)
+    rows = [[way, *(spread([one[name] for one in found]) for name in FIGURES)] for way, found in measured.items()]
+    table(f"from {base}, {seconds / 60:.0f} minutes", ["", *FIGURES.values()], rows)
+    for way, made in runs.items():
+        print(f"{way}: {' '.join(made)}")
     hits = {way: fmean(one["hits_at_1"] for one in found) for way, found in measured.items()}
     before = {"before": hits.pop("before")}
     for way, share in hits.items():
