@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.acting.generate import generate, generate_plain
+from understudy.acting.chat import Chat
+from understudy.acting.generate import generate
 from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.gpt1_tokenizer import GPT1Tokenizer
@@ -40,16 +41,20 @@ def test_what_would_be_said_again_is_banned_and_nothing_else(replies, n):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gpt1"])
-def test_the_unknown_token_is_never_said(kind):
+def test_a_chat_never_says_the_unknown_token(kind):
     tokenizer = GPT1Tokenizer(["<unk>", "a", "a</w>"], [])
     config = CoreConfig(
         layers=1, width=8, heads=2, context=64, **({"core": kind} if kind == "lstm" else {"block": kind})
     )
     torch.manual_seed(0)
     model = LanguageModel(config.resolved(), tokenizer.vocab_size).eval()
-    drawing = SamplingConfig(max_tokens=60, sampling_seed=0)
-    replies = generate(model, tokenizer, [[1, 2]] * 8, drawing)
-    assert sum(len(reply.ids) for reply in replies) > 40
-    assert all(0 not in reply.ids for reply in replies)
-    assert generate_plain(model, tokenizer, [[1, 2]], drawing)[0].ids
-    assert 0 not in generate_plain(model, tokenizer, [[1, 2]], drawing)[0].ids
+    drawn = []
+    for seed in range(8):
+        chat = Chat(model, tokenizer, SamplingConfig(max_tokens=12, sampling_seed=seed))
+        "".join(chat.say("a"))
+        assert chat.last
+        drawn += chat.last.ids
+    assert len(drawn) > 20
+    assert 0 not in drawn
+    replies = generate(model, tokenizer, [[1, 2]] * 8, SamplingConfig(max_tokens=12, sampling_seed=0))
+    assert any(0 in reply.ids for reply in replies), "sampling says what the model says"

@@ -119,7 +119,7 @@ class Chat:
         seen_BV = seen_tokens([prompt], self.model, self.tokenizer, self.config)
         fed = 0
         try:
-            spoken = said_so_far([[]], self.tokenizer, self.config)
+            spoken = said_so_far([[]], self.tokenizer, self.config, never=self.tokenizer.unknown)
             for ids_B, drawn_from_BV, before in decode(
                 self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV, said=spoken
             ):

@@ -110,10 +110,12 @@ def seen_tokens(
     return seen_BV
 
 
-def said_so_far(replies: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig) -> Said | None:
-    """What must not come in each reply, or not again; None where anything may."""
-    needed = config.no_repeat_ngram or tokenizer.unknown is not None
-    return Said(replies, config.no_repeat_ngram, tokenizer) if needed else None
+def said_so_far(
+    replies: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig, never: int | None = None
+) -> Said | None:
+    """What must not come again in each reply, and the token that must `never` come; None where anything may."""
+    needed = config.no_repeat_ngram or never is not None
+    return Said(replies, config.no_repeat_ngram, tokenizer, never) if needed else None
 
 
 def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:

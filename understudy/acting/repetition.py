@@ -12,7 +12,7 @@ from understudy.data.tokenizers import SPECIALS, Tokenizer
 class Said:
     """For each row's reply the runs of n tokens in it: no token may complete one a second time (Paulus 2018).
 
-    Nor may the tokenizer's unknown token come, which is no text; with n = 0 that is all.
+    Nor may the token `never` come; with n = 0 that is all.
 
     Special tokens belong to no run, so a reply can always end. Earlier replies do not count: people repeat theirs, and
     a model that must not cannot answer the same question twice (docs/journal.md).
@@ -25,8 +25,10 @@ class Said:
     True
     """
 
-    def __init__(self, replies: Sequence[Sequence[int]], n: int, tokenizer: Tokenizer) -> None:
-        self._n, self._ordinary, self._unknown = n, tokenizer.vocab_size - len(SPECIALS), tokenizer.unknown
+    def __init__(
+        self, replies: Sequence[Sequence[int]], n: int, tokenizer: Tokenizer, never: int | None = None
+    ) -> None:
+        self._n, self._ordinary, self._never = n, tokenizer.vocab_size - len(SPECIALS), never
         self._next: list[dict[tuple[int, ...], set[int]]] = [defaultdict(set) for _ in replies]
         self._tail: list[tuple[int, ...]] = [() for _ in replies]
         for row, reply in enumerate(replies):
@@ -39,7 +41,7 @@ class Said:
             self._add(row, token)
 
     def banned(self, scores_BV: Tensor) -> Tensor:
-        """The tokens that would complete a run said already, and the unknown one, as a mask over these scores."""
+        """The tokens that would complete a run said already, and the one that never comes, as a mask over these."""
         found = [
             (row, token)
             for row, (follows, tail) in enumerate(zip(self._next, self._tail, strict=True))
@@ -49,8 +51,8 @@ class Said:
         if found:
             rows, tokens = torch.tensor(found, device=scores_BV.device).unbind(1)
             banned_BV[rows, tokens] = True
-        if self._unknown is not None:
-            banned_BV[:, self._unknown] = True
+        if self._never is not None:
+            banned_BV[:, self._never] = True
         return banned_BV
 
     def _add(self, row: int, token: int) -> None:

@@ -33,7 +33,7 @@ class Tokenizer(ABC):
         vocab_size: number of ids, special tokens included.
         special: the id of each of SPECIALS; they follow the ordinary vocabulary.
         token_bytes: int32 [vocab_size], the bytes of text that each token stands for; 0 for special tokens.
-        unknown: the id, if any, of whatever the vocabulary lacks. It stands for no text and is never said.
+        unknown: the id, if any, of whatever the vocabulary lacks. It stands for no text, and a chat never says it.
         lossless: whether any text comes back as it was. Where not, `token_bytes` cannot tell how long a text was.
     """
 
