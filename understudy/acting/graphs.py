@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from understudy.lab.errors import TooLongError
-from understudy.models.cache import Cache
+from understudy.models.cache import Cache, check_room, empty_rows
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 
@@ -48,7 +47,7 @@ class GraphSession:
         self._told: Cache | None = None
         self._held: Cache | LSTMState
         if isinstance(state, Cache):
-            self._told, self._slots = state, state.keys_LBHSK.shape[3]
+            self._told = state
             batch = len(state.length_B)
             self._held = self._fixed(state)
         else:
@@ -64,8 +63,8 @@ class GraphSession:
         self._ids_B.copy_(ids_B)
         if emptied_B1 is not None:
             self._empty(emptied_B1[:, 0])
-        if self._told and self._told.longest == self._slots:
-            raise TooLongError(f"an episode of {self._slots + 1} tokens does not fit the cache of {self._slots}")
+        if self._told:
+            check_room(self._told, self._told.longest + 1)
         if self._replay:
             self._replay()
         else:
@@ -96,7 +95,7 @@ class GraphSession:
             length_B=cache.length_B.clone(),
             recent=tuple(recent_BRD.clone() for recent_BRD in cache.recent),
             type_B=None if types_B is None else types_B.clone(),
-            longest=self._slots - 1,
+            longest=cache.keys_LBHSK.shape[3] - 1,
             ragged=True,
         )
 
@@ -120,13 +119,8 @@ class GraphSession:
             for part_LBD in self._held:
                 part_LBD[:, rows_B] = 0
             return
-        self._held.length_B[rows_B] = 0
-        for recent_BRD in self._held.recent:
-            recent_BRD[rows_B] = 0
-        if self._held.type_B is not None:
-            self._held.type_B[rows_B] = -1
         assert self._told
-        self._told = replace(self._told, longest=int(self._held.length_B.max()), ragged=True)
+        self._told = replace(self._told, longest=empty_rows(self._held, rows_B).longest, ragged=True)
 
 
 def _parts(state: Any) -> list[Tensor]:

@@ -27,15 +27,14 @@ def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Se
     """
     if model.choice is None:
         return _log_p(model, prompt, candidates) - _log_p(model, [prompt[0], prompt[-1]], candidates)
-    _, hidden_KTD, length_K = _after(model, prompt, candidates)
+    _, _, hidden_KTD, length_K = _after(model, prompt, candidates)
     last_KD = hidden_KTD[torch.arange(len(candidates), device=hidden_KTD.device), length_K - 1]
     return model.choice(last_KD)[:, 0]
 
 
 def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
     """The log-probability of all tokens of each candidate after the prompt, K."""
-    scores_1V, hidden_KTD, length_K = _after(model, prompt, candidates)
-    ids_KT = _padded(candidates, hidden_KTD.device)
+    scores_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
     log_p_KT = torch.zeros(ids_KT.shape, dtype=scores_1V.dtype, device=ids_KT.device)
     log_p_KT[:, 0] = scores_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
     later_KT = torch.arange(1, ids_KT.shape[1], device=ids_KT.device) < length_K[:, None]  # the others are padding
@@ -46,14 +45,11 @@ def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Seq
 
 def _after(
     model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores after the prompt, the core's output over each candidate after it, and the candidates' lengths."""
-    scores_1V, state = prefill(model, [prompt], len(prompt) + max(map(len, candidates)))
-    ids_KT = _padded(candidates, scores_1V.device)
-    hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
-    return scores_1V, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=scores_1V.device)
-
-
-def _padded(candidates: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scores after the prompt, the candidates' ids padded at the end, the core's output over them, their lengths."""
     longest = max(map(len, candidates))
-    return torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
+    scores_1V, state = prefill(model, [prompt], len(prompt) + longest)
+    device = scores_1V.device
+    ids_KT = torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
+    hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
+    return scores_1V, ids_KT, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=device)

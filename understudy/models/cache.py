@@ -84,7 +84,7 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
             cache = replace(cache, length_B=length_B, longest=longest, ragged=shortest < longest)
         if time > 1 and bool(reset_BT[:, 1:].any()):
             return _layout_with_resets(cache, reset_BT)
-    _check_room(cache, cache.longest + time)
+    check_room(cache, cache.longest + time)
     step_T = torch.arange(time, device=cache.length_B.device)
     grown = replace(cache, length_B=cache.length_B + time, longest=cache.longest + time)
     if cache.ragged:
@@ -105,7 +105,7 @@ def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Layout, 
     since_reset_BT, last_reset_BT = positions(reset_BT)
     continues_BT = last_reset_BT < 0
     position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
-    _check_room(cache, int(position_BT.max()) + 1)
+    check_room(cache, int(position_BT.max()) + 1)
     slot_S = torch.arange(cache.longest, device=reset_BT.device)
     old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
     mask_B1TS = torch.cat([old_BTS, same_episode(reset_BT)], dim=2)[:, None]
@@ -116,7 +116,18 @@ def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Layout, 
     return grown, Layout(position_BT, mask_B1TS, causal=False), write
 
 
-def _check_room(cache: Cache, needed: int) -> None:
+def empty_rows(cache: Cache, rows_B: Tensor) -> Cache:
+    """The cache with these rows at a fresh start; its tensors are changed in place."""
+    cache.length_B[rows_B] = 0
+    for recent_BRD in cache.recent:
+        recent_BRD[rows_B] = 0
+    if cache.type_B is not None:
+        cache.type_B[rows_B] = -1
+    return replace(cache, longest=int(cache.length_B.max()), ragged=True)
+
+
+def check_room(cache: Cache, needed: int) -> None:
+    """TooLongError where so many tokens do not fit the cache."""
     slots = cache.keys_LBHSK.shape[3]
     if needed > slots:
         raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")

@@ -14,8 +14,7 @@ from torch import Tensor
 from understudy.acting.native.plan import BLOCK, ROWS
 from understudy.acting.native.weights import Weights, by_fours, fill, pair_halves
 from understudy.acting.native.workers import Job, Team
-from understudy.lab.errors import TooLongError
-from understudy.models.cache import Cache
+from understudy.models.cache import Cache, check_room, empty_rows
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 
@@ -76,8 +75,8 @@ class Session:
         if self._cache is None:
             self._take_step()
             return scores_BV, self._lstm_state
-        if (needed := self._cache.longest + 1) > self._slots:
-            raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {self._slots}")
+        needed = self._cache.longest + 1
+        check_room(self._cache, needed)
         self._note_speakers()
         self._take_step()
         self._lengths += 1
@@ -106,12 +105,8 @@ class Session:
             for part_LBD in self._lstm_state:
                 part_LBD[:, rows_B] = 0
             return
-        self._lengths[rows_B] = 0
-        for recent_BRD in self._cache.recent:
-            recent_BRD[rows_B] = 0
-        if self._types is not None:
-            self._types[rows_B] = -1
-        self._cache = replace(self._cache, longest=int(self._lengths.max()), ragged=True)
+        emptied = empty_rows(replace(self._cache, length_B=self._lengths, type_B=self._types), rows_B)
+        self._cache = replace(self._cache, longest=emptied.longest, ragged=True)
 
     def _note_speakers(self) -> None:
         """Each row's type: the token that said last who speaks."""
