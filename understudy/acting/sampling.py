@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from understudy.lab.errors import ConfigError
+from understudy.lab.options import Texts
 
 COLDEST = 1e-6
 """Temperatures above 0 and below this count as this: scores divided by less would not be finite."""
@@ -33,7 +34,7 @@ class SamplingConfig:
     """Never say this many tokens in a row a second time within a reply (0: no limit)."""
     max_tokens: int = 256
     """Longest reply in tokens."""
-    stop: tuple[str, ...] = ()
+    stop: Texts = ()
     """Texts at which a reply ends; they are not part of it."""
     sampling_seed: int | None = None
     """Seed of the draws; by default each call draws anew."""

@@ -22,6 +22,7 @@ Files = Annotated[
     tuple[str, ...],
     tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint=lambda names: f"(default: {names or 'none'})"),
 ]
+Texts = Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT [TEXT ...]", help_behavior_hint="(default: none)")]
 RunName = Annotated[str, tyro.conf.arg(metavar="RUN")]
 # What tyro says, and how a newcomer would put it.
 PLAINLY = (
