@@ -18,7 +18,7 @@ from understudy.acting.sampling import (
     penalise_repetition,
     shape_scores,
 )
-from understudy.lab.errors import ConfigError
+from understudy.lab.errors import ConfigError, DivergedError
 
 DRAWS = 20_000
 SCORES = [1.3, -0.4, 2.1, 0.2, -1.7, 0.9, 1.9, -0.9, 0.0, 1.1]
@@ -272,3 +272,34 @@ def test_banned_tokens_never_come_and_the_others_share_their_place(temperature):
     left = [-math.inf if token in (2, 6) else score for token, score in enumerate(SCORES)]
     assert counts[2] == counts[6] == 0
     assert chi_squared_p(counts, exact(config, left, [False] * len(SCORES))) > 1e-3
+
+
+@pytest.mark.parametrize("vocabulary", [100, 1000, 5000])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 6.0])
+def test_top_p_of_a_large_vocabulary_looks_at_as_many_tokens_as_it_needs(vocabulary, spread):
+    torch.manual_seed(vocabulary)
+    scores_BV = spread * torch.randn(3, vocabulary, dtype=torch.float64)
+    for p in (0.05, 0.5, 0.9, 0.999999):
+        kept_BV = keep_top_p(scores_BV, p) > -math.inf
+        for kept_V, probability_V in zip(kept_BV, scores_BV.softmax(dim=-1), strict=True):
+            number = int(kept_V.sum())
+            assert sorted(probability_V[kept_V]) == sorted(probability_V)[-number:]
+            assert probability_V[kept_V].sum() >= p - 1e-12
+            assert sum(sorted(probability_V[kept_V])[1:]) < p + 1e-12
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_likeliest_is_torchs_own(kind):
+    scores_BV = torch.randperm(250, dtype=torch.float32).repeat(7, 1).to(kind)
+    assert draw(scores_BV, replace(PLAIN, temperature=0)).tolist() == [int(scores_BV[0].argmax())] * 7
+
+
+def test_a_token_without_probability_is_never_drawn():
+    scores_BV = torch.full((50_000, 4), -math.inf)
+    scores_BV[:, 1] = scores_BV[:, 2] = 0.0
+    assert set(draw(scores_BV, PLAIN, torch.Generator().manual_seed(0)).tolist()) == {1, 2}
+
+
+def test_scores_that_are_no_numbers_are_an_error():
+    with pytest.raises(DivergedError, match="scores are not numbers"):
+        draw(torch.tensor([[0.0, math.nan], [0.0, 1.0]]), PLAIN)

@@ -34,7 +34,7 @@ SHAPES = {  # what stands at the edges of vectors, blocks and groups of rows
     "one small head": dict(layers=3, width=10, heads=1),
     "wide heads": dict(layers=1, width=296, heads=2),
 }
-TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-3, "int8": 2e-2}
+TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-3, "int8": 4e-2}
 """Of scores whose standard deviation is 1, against the plain path in float32 on weights and cache rounded alike."""
 
 
@@ -68,7 +68,7 @@ def build(kind: str, vocabulary: int = 263, context: int = 64, **shape: int) -> 
 def round_like(weight: torch.Tensor, format: str) -> torch.Tensor:
     if format == "int8":
         whole, scales, _ = to_int8(weight)
-        return whole * scales[:, None]
+        return whole * scales[..., None]
     return weight.bfloat16().float() if format == "bfloat16" else weight
 
 
@@ -83,11 +83,10 @@ def rounded(model: LanguageModel, format: str) -> tuple[LanguageModel, torch.Ten
 
 
 @contextmanager
-def read_in_bfloat16(really: bool):
-    """The plain path reads keys and values rounded to bfloat16, as steps with rounded weights do."""
+def read_rounded(format: str):
+    """The plain path reads keys and values rounded, as steps with rounded weights do."""
     exact = attention.attend
-    if really:
-        attention.attend = lambda q, k, v, *rest: exact(q, k.bfloat16().float(), v.bfloat16().float(), *rest)
+    attention.attend = lambda q, k, v, *rest: exact(q, round_like(k, format), round_like(v, format), *rest)
     try:
         yield
     finally:
@@ -107,7 +106,7 @@ def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
         for step in range(steps):
             ids_B = scores_BV.argmax(dim=-1)
             full_B1 = emptied if step == 4 else None
-            with read_in_bfloat16(format != "float32"):
+            with read_rounded(format):
                 hidden_B1D, plain = plain_model.hidden(ids_B[:, None], plain, full_B1)
             scores_BV = hidden_B1D[:, 0] @ head_VD.T
             native_BV, given = native.step(ids_B, given, full_B1)
@@ -433,7 +432,7 @@ def test_margins_are_those_of_the_two_likeliest(kind, vocabulary):
         for token in range(12):
             scores_BV, state = native.step(torch.tensor([token, token + 1, 3]), state)
             best_B2 = scores_BV.topk(2).values
-            torch.testing.assert_close(native._margins, best_B2[:, 0] - best_B2[:, 1], rtol=0, atol=0)
+            torch.testing.assert_close(torch.tensor(native._margins), best_B2[:, 0] - best_B2[:, 1], rtol=0, atol=0)
 
 
 def test_near_ties_are_left_to_float32(kind):

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from understudy.lab.errors import ConfigError
+from understudy.lab.errors import ConfigError, DivergedError
 from understudy.lab.options import Texts
 
+FEW = 128, 2048
+"""How many likeliest tokens are looked at for top-p before all are: to sort a large vocabulary takes milliseconds."""
 COLDEST = 1e-6
 """Temperatures above 0 and below this count as this: scores divided by less would not be finite."""
 
@@ -86,11 +88,15 @@ def keep_top_p(scores_BV: Tensor, p: float) -> Tensor:
     >>> keep_top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
     tensor([[0.5000, 0.3000, 0.0000]])
     """
-    sorted_BV, order_BV = scores_BV.sort(descending=True, dim=-1)
-    probability_BV = sorted_BV.softmax(dim=-1)
-    before_BV = probability_BV.cumsum(dim=-1) - probability_BV  # a token stays if those before it do not reach p
-    drop_BV = torch.zeros_like(before_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV >= p)
-    return scores_BV.masked_fill(drop_BV, float("-inf"))
+    whole_B1 = scores_BV.logsumexp(dim=-1, keepdim=True)
+    for count in (*FEW, scores_BV.shape[-1]):
+        few_BV, order_BV = scores_BV.topk(min(count, scores_BV.shape[-1]))
+        probability_BV = (few_BV - whole_B1).exp()
+        before_BV = probability_BV.cumsum(dim=-1) - probability_BV  # a token stays if those before it do not reach p
+        if bool((before_BV[..., -1] >= p).all()):  # what comes after these falls too
+            break
+    keep_BV = torch.zeros_like(scores_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV < p)
+    return scores_BV.masked_fill(~keep_BV, float("-inf"))
 
 
 def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:
@@ -132,8 +138,25 @@ def draw(
     """One token a row, ids_B; at temperature 0 the likeliest. `banned_BV` never comes (see `Said`)."""
     scores_BV = shape_scores(scores_BV, config, seen_BV, banned_BV)
     if config.temperature == 0:
-        return scores_BV.argmax(dim=-1)
-    return torch.multinomial(scores_BV.softmax(dim=-1), 1, generator=generator).squeeze(-1)
+        return likeliest(scores_BV)
+    upto_BV = scores_BV.softmax(dim=-1, dtype=torch.float32).cumsum(dim=-1, dtype=torch.float64)
+    shape, device = (len(upto_BV), 1), upto_BV.device
+    drawn_B1 = torch.rand(shape, generator=generator, dtype=torch.float64, device=device) * upto_BV[:, -1:]
+    ids_B = torch.searchsorted(upto_BV, drawn_B1, right=True).squeeze(-1)
+    if bool((ids_B == scores_BV.shape[-1]).any()):
+        raise DivergedError("the model's scores are not numbers (NaN): take an earlier checkpoint")
+    return ids_B
+
+
+def likeliest(scores_BV: Tensor) -> Tensor:
+    """The likeliest token of each row, ids_B; of equals one. On a CPU numpy finds it in a tenth of torch's time.
+
+    >>> likeliest(torch.tensor([[1.0, 3.0, 2.0]]))
+    tensor([1])
+    """
+    if scores_BV.device.type == "cpu" and scores_BV.dtype == torch.float32:
+        return torch.from_numpy(scores_BV.detach().numpy().argmax(axis=-1))
+    return scores_BV.argmax(dim=-1)
 
 
 def make_generator(config: SamplingConfig, device: torch.device) -> torch.Generator | None:

@@ -1,5 +1,6 @@
 """Attention of one new token a row to its cache, one head of one row at a time."""
 
+from understudy.acting.native.near import keep_bytes, keep_halves, mix_bytes, mix_halves, score_bytes, score_halves
 from understudy.acting.native.plan import BLOCK, ROWS
 from understudy.acting.native.pointwise import (
     F,
@@ -9,26 +10,23 @@ from understudy.acting.native.pointwise import (
     put_lanes,
     rms_norm,
     rotate,
+    splat_at,
     take_lanes,
 )
-from understudy.acting.native.products import LEAST, float_1, half_1, one_row
+from understudy.acting.native.products import LEAST, float_1, one_row
 from understudy.acting.native.team import finish, take
 from understudy.acting.native.vectors import (
     LANES,
     add,
-    get,
     get_integer,
     larger,
     largest,
     load,
-    load_lower,
-    load_upper,
     mul,
     muladd,
     put,
     splat,
     store,
-    store_halves,
     sub,
     total,
 )
@@ -79,46 +77,6 @@ def _mix(values, stride, weights, count, target, size, scale):  # type: ignore[n
 
 
 @native
-def splat_at(address, index):  # type: ignore[no-untyped-def]
-    """16 times one float32."""
-    return splat(get(address + F * index))
-
-
-@native
-def _mix_near(values, stride, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
-    """The same of values in bfloat16, two in a word."""
-    for column in range(0, size, 2 * LANES):
-        a = b = c = d = splat(0.0)
-        at = values + 2 * column
-        whole = count // 2 * 2
-        for slot in range(0, whole, 2):
-            here, weight, next_weight = at + slot * stride, splat_at(weights, slot), splat_at(weights, slot + 1)
-            a = muladd(load_lower(here), weight, a)
-            b = muladd(load_upper(here), weight, b)
-            c = muladd(load_lower(here + stride), next_weight, c)
-            d = muladd(load_upper(here + stride), next_weight, d)
-        if whole < count:
-            here, weight = at + whole * stride, splat_at(weights, whole)
-            a = muladd(load_lower(here), weight, a)
-            b = muladd(load_upper(here), weight, b)
-        to, rest = target + F * column, size - column
-        put_lanes(to, mul(add(a, c), splat(scale)), rest)
-        if rest > LANES:
-            put_lanes(to + F * LANES, mul(add(b, d), splat(scale)), rest - LANES)
-
-
-@native
-def _keep_near(source, target, step, size):  # type: ignore[no-untyped-def]
-    """A vector in bfloat16, two numbers in a word; blocks of 32 numbers lie `step` bytes apart."""
-    for block in range((size + 2 * LANES - 1) // (2 * LANES)):
-        at, rest = source + 2 * F * LANES * block, size - 2 * LANES * block
-        upper = splat(0.0)
-        if rest > LANES:
-            upper = take_lanes(at + F * LANES, rest - LANES)
-        store_halves(target + step * block, take_lanes(at, rest), upper)
-
-
-@native
 def _score(p, q, keys, count, weights):  # type: ignore[no-untyped-def]
     """The query's products with the keys."""
     stride = F * p.head_size
@@ -129,16 +87,49 @@ def _score(p, q, keys, count, weights):  # type: ignore[no-untyped-def]
 
 
 @native
-def _score_near(p, q, keys, count, weights, padded, query):  # type: ignore[no-untyped-def]
-    """The same of keys in bfloat16, packed by fours; `query` is room for q and the zeros after it."""
-    copy(q, query, p.head_size)
-    for slot in range(0, count, ROWS):
-        half_1(keys + slot * 2 * padded, 0, query, 0, padded, weights + F * slot, 0, p.zeros)
+def _keep(p, layer, place, position, k, v):  # type: ignore[no-untyped-def]
+    """The new key and value into the cache, and into the copy of it that steps with rounded weights read."""
+    stride, room = F * p.head_size, (p.slots + ROWS - 1) // ROWS * ROWS
+    copy(k, layer.keys + (place * p.slots + position) * stride, p.head_size)
+    copy(v, layer.values + (place * p.slots + position) * stride, p.head_size)
+    if p.near_format == 0:
+        return
+    first, slot = place * room + position // ROWS * ROWS, place * room + position
+    key = layer.near_keys + first * p.near_stride + position % ROWS * BLOCK
+    value = layer.near_values + slot * p.near_stride
+    if p.near_format == 1:
+        keep_halves(k, key, ROWS * BLOCK, p.head_size)
+        keep_halves(v, value, BLOCK, p.head_size)
+    else:
+        keep_bytes(k, key, ROWS * BLOCK, p.head_size, layer.key_scales + F * slot, layer.key_offsets + F * slot)
+        keep_bytes(v, value, BLOCK, p.head_size, layer.value_scales + F * slot, 0)
+
+
+@native
+def _look(p, layer, place, count, q, query, weights, out):  # type: ignore[no-untyped-def]
+    """What the query takes from the values of the first `count` slots; `query` and `weights` are room to work in."""
+    size, softness = p.head_size, p.head_size**-0.5
+    if p.format == 0:
+        first = place * p.slots * F * size
+        _score(p, q, layer.keys + first, count, weights)
+        scale = 1.0 / _softmax(weights, count, softness)
+        _mix(layer.values + first, F * size, weights, count, out, size, scale)
+        return
+    first = place * ((p.slots + ROWS - 1) // ROWS * ROWS)
+    keys, values = layer.near_keys + first * p.near_stride, layer.near_values + first * p.near_stride
+    if p.near_format == 1:
+        score_halves(p, q, keys, count, weights, query)
+        scale = 1.0 / _softmax(weights, count, softness)
+        mix_halves(values, p.near_stride, weights, count, out, size, scale)
+    else:
+        score_bytes(p, q, keys, layer.key_scales + F * first, layer.key_offsets + F * first, count, weights, query)
+        scale = 1.0 / _softmax(weights, count, softness)
+        mix_bytes(values, p.near_stride, layer.value_scales + F * first, weights, count, out, size, scale)
 
 
 @native
 def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
-    size, slots = p.head_size, p.slots
+    size = p.head_size
     q = p.wide + row * p.wide_stride + F * head * size
     k, v = q + F * p.width, q + 2 * F * p.width
     position = get_integer(p.lengths + 8 * row)
@@ -149,28 +140,10 @@ def _head(p, layer, thread, row, head):  # type: ignore[no-untyped-def]
         turn = F * size * position
         rotate(q, p.cosine + turn, p.sine + turn, size)
         rotate(k, p.cosine + turn, p.sine + turn, size)
-    stride, place = F * size, row * p.heads + head
-    keys, values = layer.keys + place * slots * stride, layer.values + place * slots * stride
-    copy(k, keys + position * stride, size)
-    copy(v, values + position * stride, size)
-    padded = (size + 2 * LANES - 1) // (2 * LANES) * 2 * LANES
-    room = (slots + ROWS - 1) // ROWS * ROWS
-    near_keys = layer.near_keys + place * room * 2 * padded
-    near_values = layer.near_values + place * room * 2 * padded
-    if layer.near_keys != 0:
-        group, member = position // ROWS, position % ROWS
-        _keep_near(k, near_keys + group * ROWS * 2 * padded + member * BLOCK, ROWS * BLOCK, size)
-        _keep_near(v, near_values + position * 2 * padded, BLOCK, size)
-    count, weights = position + 1, p.weights + thread * p.weights_stride
-    out = p.mixed + row * p.narrow_stride + F * head * size
-    if layer.near_keys != 0 and p.format != 0:
-        _score_near(p, q, near_keys, count, weights, padded, p.queries + thread * F * padded)
-        scale = 1.0 / _softmax(weights, count, size**-0.5)
-        _mix_near(near_values, 2 * padded, weights, count, out, size, scale)
-    else:
-        _score(p, q, keys, count, weights)
-        scale = 1.0 / _softmax(weights, count, size**-0.5)
-        _mix(values, stride, weights, count, out, size, scale)
+    place = row * p.heads + head
+    _keep(p, layer, place, position, k, v)
+    query, weights = p.queries + thread * p.queries_stride, p.weights + thread * p.weights_stride
+    _look(p, layer, place, position + 1, q, query, weights, p.mixed + row * p.narrow_stride + F * head * size)
 
 
 @native

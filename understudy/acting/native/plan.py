@@ -21,18 +21,20 @@ PLAN = _table(
     "pre_norm rms_norm qk_norm squared_relu "
     "ids types lengths embedding embedding_stride embedding_is_half positions cosine sine "
     "taps recent norm_gain norm_bias "
-    "zeros spare stream normed narrow narrow_stride mixed wide wide_stride weights weights_stride queries "
+    "zeros spare stream normed narrow narrow_stride mixed wide wide_stride "
+    "weights weights_stride queries queries_stride near_format near_stride "
     "bytes more_bytes bytes_stride byte_scales more_byte_scales scores margins"
 )
 """One row. `types` is 0 where tokens have none, `margins` where nobody asks; `narrow_stride` goes for stream, normed,
-narrow and mixed; `weights` has room for each thread."""
+narrow and mixed; `weights` and `queries` have room for each thread. `near_format` numbers the format in which the cache
+is kept a second time, with `near_stride` bytes a key or value; 0 for none."""
 
 LAYER = _table(
     "norm_1_gain norm_1_bias norm_2_gain norm_2_bias keys values near_keys near_values "
-    "qkv_taps qkv_recent mlp_taps mlp_recent hidden cell"
+    "key_scales key_offsets value_scales qkv_taps qkv_recent mlp_taps mlp_recent hidden cell"
 )
-"""A row a layer; 0 where a block has no such thing. `near_keys` and `near_values` are bfloat16 copies of the cache that
-steps with rounded weights read: keys packed as a matrix's rows are, values row after row."""
+"""A row a layer; 0 where a block has no such thing. `near_keys` and `near_values` are copies of the cache that steps
+with rounded weights read, see `near.py`."""
 
 MATRIX = _table("address stride rows columns bias scales offsets")
 """A row a matrix: a Transformer's layer has four (qkv, out, up, out), an LSTM's two (of inputs, of hidden); a head."""

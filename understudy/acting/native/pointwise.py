@@ -53,6 +53,12 @@ def take_lanes(address, count):  # type: ignore[no-untyped-def]
 
 
 @native
+def splat_at(address, index):  # type: ignore[no-untyped-def]
+    """16 times one float32."""
+    return splat(get(address + F * index))
+
+
+@native
 def put_lanes(address, value, count):  # type: ignore[no-untyped-def]
     """Up to 16 float32 to the address."""
     if count >= LANES:

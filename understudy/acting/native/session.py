@@ -7,12 +7,13 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from understudy.acting.native.plan import BLOCK, ROWS
-from understudy.acting.native.weights import Weights, by_fours, fill, pair_halves
+from understudy.acting.native.plan import BLOCK, FORMATS, ROWS
+from understudy.acting.native.weights import Weights, by_fours, fill, pair_halves, to_int8
 from understudy.acting.native.workers import Job, Team
 from understudy.models.cache import Cache, check_room, empty_rows
 from understudy.models.language_model import LanguageModel
@@ -45,8 +46,10 @@ class Session:
         self._heads = model.spec.heads
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()
         self._job = Job(next(_numbers), self._plan, self._layers, weights.matrices)
+        self._ids_at, self._scores_at = self._plan["ids"], self._plan["scores"]
         self._held: list[Tensor] = []
-        self._speakers = torch.tensor(model.speakers) if model.speakers else None
+        self._speakers = frozenset(model.speakers)
+        self._types: Tensor | None = None
         self._cache: Cache | None = None
         if isinstance(state, Cache):
             batch = len(state.length_B)
@@ -56,10 +59,11 @@ class Session:
             self._take_lstm(state)
         fill(self._plan, threads=team.threads, batch=batch)
         self._make_buffers(batch, model.spec.width)
-        self._margins: Tensor | None = None
+        self._margins: np.ndarray | None = None
         if exact:
-            self._margins = self._hold(torch.zeros(batch))
-            fill(self._plan, margins=self._margins.data_ptr())
+            margins_B = self._hold(torch.zeros(batch))
+            self._margins = margins_B.numpy()
+            fill(self._plan, margins=margins_B.data_ptr())
             self._exact_plan, self._exact = self._plan.copy(), exact
             fill(self._exact_plan, format=int(exact.plan["format"][0]), margins=0)
             self._exact_job = Job(next(_numbers), self._exact_plan, self._layers, exact.matrices)
@@ -67,33 +71,32 @@ class Session:
 
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None = None) -> tuple[Tensor, Any]:
         """scores_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
-        self._ids.copy_(ids_B)
-        scores_BV = torch.empty(len(ids_B), self._vocabulary)
-        fill(self._plan, scores=scores_BV.data_ptr())
+        ids_B, scores_BV = ids_B.contiguous(), torch.empty(len(ids_B), self._vocabulary)
         if emptied_B1 is not None:
             self._empty(emptied_B1[:, 0])
         if self._cache is None:
-            self._take_step()
+            self._take_step(ids_B, scores_BV)
             return scores_BV, self._lstm_state
-        needed = self._cache.longest + 1
-        check_room(self._cache, needed)
-        self._note_speakers()
-        self._take_step()
-        self._lengths += 1
-        self._cache = replace(self._cache, length_B=self._lengths.clone(), longest=needed)
-        return scores_BV, replace(self._cache, type_B=None if self._types is None else self._types.clone())
+        check_room(self._cache, self._cache.longest + 1)
+        self._note_speakers(ids_B)
+        self._take_step(ids_B, scores_BV)
+        self._lengths_there += 1
+        self._cache.longest += 1
+        return scores_BV, self._cache
 
-    def _take_step(self) -> None:
+    def _take_step(self, ids_B: Tensor, scores_BV: Tensor) -> None:
+        ids, scores = ids_B.data_ptr(), scores_BV.data_ptr()
+        self._ids_at[0], self._scores_at[0] = ids, scores
         if self._margins is None:
             self._team.step(self._job)
             return
         for copied, part in zip(self._before, self._remembered(), strict=True):
             copied.copy_(part)
         self._team.step(self._job)
-        if self._margins.min() < NEARLY_LEVEL:
+        if min(self._margins.tolist()) < NEARLY_LEVEL:
             for copied, part in zip(self._before, self._remembered(), strict=True):
                 part.copy_(copied)
-            fill(self._exact_plan, scores=int(self._plan["scores"][0]))
+            fill(self._exact_plan, ids=ids, scores=scores)
             self._team.step(self._exact_job)
 
     def _remembered(self) -> list[Tensor]:
@@ -105,28 +108,29 @@ class Session:
             for part_LBD in self._lstm_state:
                 part_LBD[:, rows_B] = 0
             return
-        emptied = empty_rows(replace(self._cache, length_B=self._lengths, type_B=self._types), rows_B)
-        self._cache = replace(self._cache, longest=emptied.longest, ragged=True)
+        self._cache = empty_rows(self._cache, rows_B)
 
-    def _note_speakers(self) -> None:
+    def _note_speakers(self, ids_B: Tensor) -> None:
         """Each row's type: the token that said last who speaks."""
-        if self._types is None or self._speakers is None:
-            return
-        self._types.copy_(torch.where(torch.isin(self._ids, self._speakers), self._ids, self._types))
+        if self._types is not None:
+            for row, token in enumerate(ids_B.tolist()):
+                if token in self._speakers:
+                    self._types[row] = token
 
     def _take_cache(self, cache: Cache) -> None:
         self._slots = cache.keys_LBHSK.shape[3]
-        self._lengths = self._hold(cache.length_B.clone())
-        self._types: Tensor | None = None
-        if self._speakers is not None:
-            known_B = torch.full_like(self._lengths, -1) if cache.type_B is None else cache.type_B.clone()
+        lengths_B = self._hold(cache.length_B.clone())
+        self._lengths_there = lengths_B.numpy()  # the same numbers, which numpy adds to in a tenth of torch's time
+        if self._speakers:
+            known_B = torch.full_like(lengths_B, -1) if cache.type_B is None else cache.type_B.clone()
             self._types = self._hold(known_B)
             fill(self._plan, types=self._types.data_ptr())
         recent = tuple(self._hold(recent_BRD.float().clone()) for recent_BRD in cache.recent)
-        self._cache = replace(cache, recent=recent)
-        fill(self._plan, slots=self._slots, lengths=self._lengths.data_ptr())
+        self._cache = replace(cache, length_B=lengths_B, recent=recent, type_B=self._types)
+        fill(self._plan, slots=self._slots, lengths=lengths_B.data_ptr())
         for row, keys_BHSK, values_BHSK in zip(self._layers, cache.keys_LBHSK, cache.values_LBHSK, strict=True):
             row["keys"], row["values"] = keys_BHSK.data_ptr(), values_BHSK.data_ptr()
+        fill(self._plan, near_format=FORMATS.index(self._weights.format))
         if self._weights.format != "float32":
             self._keep_near(cache)
         if recent:
@@ -135,17 +139,25 @@ class Session:
                 row["qkv_recent"], row["mlp_recent"] = qkv_BRD.data_ptr(), mlp_BRD.data_ptr()
 
     def _keep_near(self, cache: Cache) -> None:
-        """Copies of the cache in bfloat16, which take half as long to read."""
-        held = -(-cache.longest // ROWS) * ROWS
-        for name, part_LBHSK in (("near_keys", cache.keys_LBHSK), ("near_values", cache.values_LBHSK)):
-            room = -(-self._slots // ROWS) * ROWS
-            near = pair_halves(part_LBHSK[:, :, :, :held])
-            near = F.pad(near, (0, 0, 0, room - near.shape[3]))
-            if name == "near_keys":
-                near = by_fours(near)
-            near = self._hold(near.contiguous())
-            for row, layer in zip(self._layers, near, strict=True):
-                row[name] = layer.data_ptr()
+        """A copy of the cache in the weights' format."""
+        more = -(-self._slots // ROWS) * ROWS - cache.longest
+        for name, part_LBHSK in (("key", cache.keys_LBHSK), ("value", cache.values_LBHSK)):
+            near = part_LBHSK[:, :, :, : cache.longest]
+            if self._weights.format == "bfloat16":
+                near = pair_halves(near)
+            else:
+                near, scales, offsets = to_int8(F.pad(near, (0, -near.shape[-1] % BLOCK)))
+                self._lay(f"{name}_scales", F.pad(scales, (0, more)))
+                if name == "key":
+                    self._lay("key_offsets", F.pad(offsets, (0, more)))
+            near = F.pad(near, (0, 0, 0, more))
+            fill(self._plan, near_stride=near.shape[-1] * near.element_size())
+            self._lay(f"near_{name}s", by_fours(near) if name == "key" else near.contiguous())
+
+    def _lay(self, name: str, part: Tensor) -> None:
+        """Note in the table of layers where each has its share of what is held for all."""
+        for row, layer in zip(self._layers, self._hold(part), strict=True):
+            row[name] = layer.data_ptr()
 
     def _take_lstm(self, state: LSTMState) -> None:
         self._lstm_state = LSTMState(*(self._hold(part.float().clone().contiguous()) for part in state))
@@ -154,20 +166,19 @@ class Session:
 
     def _make_buffers(self, batch: int, width: int) -> None:
         lstm = self._cache is None
-        self._ids = self._hold(torch.zeros(batch, dtype=torch.long))
         narrow, wide, columns = _padded(width), _padded(8 * width if lstm else 4 * width), _padded(4 * width)
         for name in ("stream", "normed", "narrow", "mixed"):
             fill(self._plan, **{name: self._floats(batch, narrow)})
         if not (lstm or self._plan["pre_norm"][0]):
             fill(self._plan, normed=self._plan["stream"][0])
-        fill(self._plan, ids=self._ids.data_ptr(), narrow_stride=4 * narrow)
+        fill(self._plan, narrow_stride=4 * narrow)
         fill(self._plan, wide=self._floats(batch, wide), wide_stride=4 * wide)
         fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(batch, ROWS))
         if not lstm:
             room = _padded(self._slots)
             fill(self._plan, weights=self._floats(self._team.threads, room), weights_stride=4 * room)
-            padded = -(-(width // self._heads) // 32) * 32
-            fill(self._plan, queries=self._floats(self._team.threads, padded))
+            query = _padded(width // self._heads) + BLOCK  # as float32, or as two bytes a number with a scale behind
+            fill(self._plan, queries=self._floats(self._team.threads, query), queries_stride=4 * query)
         for name in ("bytes", "more_bytes"):
             high_and_low = self._hold(torch.full((batch, 2 * columns), 128, dtype=torch.uint8))
             fill(self._plan, **{name: high_and_low.data_ptr(), "bytes_stride": 2 * columns})

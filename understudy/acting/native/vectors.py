@@ -146,6 +146,12 @@ def load_upper(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.bitcast(builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES)), F32X16)
 
 
+@instruction(vector, types.int64)
+def load_bytes(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """16 int8, made float32."""
+    return builder.sitofp(read(builder, address, ir.VectorType(I8, LANES), align=1), F32X16)
+
+
 @instruction(types.void, types.int64, vector, vector)
 def store_halves(builder: ir.IRBuilder, address: ir.Value, lower: ir.Value, upper: ir.Value) -> None:
     """16 words of two bfloat16s, rounded to the nearest, of two equally near to the even one."""
@@ -175,7 +181,7 @@ def store_part(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, count:
 
 @instruction(types.void, types.int64, vector)
 def store_bytes(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """16 whole numbers from 0 to 255, as bytes."""
+    """16 whole numbers from −128 to 255, as bytes."""
     narrow = builder.trunc(builder.fptosi(value, I32X16), ir.VectorType(I8, LANES))
     write(builder, address, narrow, align=1)
 
@@ -190,6 +196,12 @@ def get(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
 def put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """One float32 to the address."""
     write(builder, address, value)
+
+
+@instruction(types.void, types.int64, types.float32)
+def put_whole(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """A whole number to the address, as an int32."""
+    write(builder, address, builder.fptosi(value, I32))
 
 
 @instruction(types.int64, types.int64)

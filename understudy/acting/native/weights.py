@@ -110,17 +110,17 @@ def _gates(rnn: nn.LSTM) -> Iterator[tuple[Tensor, Tensor | None]]:
             yield getattr(rnn, f"weight_{kind}_l{layer}"), getattr(rnn, f"bias_{kind}_l{layer}")
 
 
-def to_int8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A matrix in int8, the scale of each row, and 128 times each row's sum.
+def to_int8(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows in int8, the scale of each, and 128 times each one's sum.
 
     >>> whole, scales, offsets = to_int8(torch.tensor([[1.0, -0.5]]))
     >>> whole.tolist(), offsets.tolist()
     ([[127, -64]], [8064])
     """
-    weight = weight.float()
-    scales = weight.abs().amax(dim=1).clamp_min(1e-30) / 127
-    whole = (weight / scales[:, None]).round().to(torch.int8)
-    return whole, scales, 128 * whole.sum(dim=1, dtype=torch.int32)
+    rows = rows.float()
+    scales = rows.abs().amax(dim=-1).clamp_min(1e-30) / 127
+    whole = (rows / scales[..., None]).round().to(torch.int8)
+    return whole, scales, 128 * whole.sum(dim=-1, dtype=torch.int32)
 
 
 def pair_halves(rows: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import os
 import threading
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,17 +10,13 @@ from understudy.acting.native.compilation import code_file, load
 from understudy.acting.native.plan import CACHE_LINE, CONTROL_BYTES
 
 
-class Job(NamedTuple):
+class Job:
     """What a step works on: the tables that `plan` describes, and a number that tells it from others."""
 
-    number: int
-    plan: np.ndarray
-    layers: np.ndarray
-    matrices: np.ndarray
-
-    def arguments(self) -> tuple[int, int, int, int]:
-        """As the machine code wants it: the tables' addresses."""
-        return self.number, self.plan.ctypes.data, self.layers.ctypes.data, self.matrices.ctypes.data
+    def __init__(self, number: int, *tables: np.ndarray):
+        self._tables = tables  # held, so that they stay where they are
+        self.arguments = number, *(table.ctypes.data for table in tables)
+        """As the machine code wants it: the number and the tables' addresses."""
 
 
 class Team:
@@ -45,7 +40,7 @@ class Team:
             for awake in self._awake:
                 if not awake.is_set():
                     awake.set()
-            self._take_part(0, -1, *job.arguments(), self._control)
+            self._take_part(0, -1, *job.arguments, self._control)
 
     def _work(self, thread: int, awake: threading.Event) -> None:
         done = 0
@@ -53,7 +48,7 @@ class Team:
             awake.wait()
             job = self._job  # held here, so that its tables stay while this thread reads them
             assert job
-            found = self._take_part(thread, done, *job.arguments(), self._control)
+            found = self._take_part(thread, done, *job.arguments, self._control)
             if found == done:  # a step that began just now goes on without this thread
                 awake.clear()
             done = found
