@@ -11,12 +11,11 @@ measured on a small GPT-1 trained for it.
 """
 
 import argparse
-import time
 from collections.abc import Mapping
-from itertools import pairwise
 from statistics import median
 
 import torch
+from gpt1_limits import FORMATS, Memory, bytes_a_step, flatness, share_of_bound
 from gpt1_peers import Contender, ours, peers, transformers_generate
 from gpt1_quality import NEW, PROMPTS, quality
 from report import finish, table
@@ -27,8 +26,6 @@ from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
 
 VOCABULARY, PROMPT = 40_478, 16
-FORMATS = {"float32": 4, "bfloat16": 2, "int8": 1}
-WINDOW = 32
 Times = dict[str, list[float]]
 """Of each contender the seconds from the start to each token."""
 
@@ -57,23 +54,6 @@ def plain(contender: Contender) -> Contender:
     return run
 
 
-class Memory:
-    """How fast this machine reads memory now and then."""
-
-    def __init__(self) -> None:
-        self._buffer = torch.ones(256 * 2**18)
-        self.readings: list[float] = []
-
-    def read(self) -> None:
-        """One more reading: the best of three sums over a large buffer."""
-        seconds = []
-        for _ in range(3):
-            began = time.perf_counter()
-            self._buffer.sum()
-            seconds.append(time.perf_counter() - began)
-        self.readings.append(self._buffer.nbytes / min(seconds))
-
-
 def race(
     contenders: Mapping[str, Contender], new: int, rounds: int, memory: Memory
 ) -> tuple[Times, dict[str, list[int]]]:
@@ -94,27 +74,12 @@ def rates(times: Times, marks: list[int], batch: int) -> dict[str, list[float]]:
     return {name: [batch * mark / seconds[mark - 1] for mark in marks] for name, seconds in times.items()}
 
 
-def decoding(seconds: list[float], batch: int) -> float:
-    """Tokens a second after the first token, which the prefill makes."""
-    return batch * (len(seconds) - 1) / (seconds[-1] - seconds[0])
-
-
 def bounds(model: LanguageModel, marks: list[int], batch: int, bandwidth: float) -> dict[str, list[float]]:
     """Tokens a second that reading the weights, and on average half of the cache, allows."""
-    numbers = model.parameter_count() - model.spec.context * model.spec.width
-    a_token = 2 * model.spec.layers * model.spec.width * 4
     return {
-        name: [batch * bandwidth / (size * numbers + batch * (PROMPT + mark / 2) * a_token) for mark in marks]
-        for name, size in FORMATS.items()
+        name: [batch * bandwidth / bytes_a_step(model, name, PROMPT + mark / 2, batch) for mark in marks]
+        for name in FORMATS
     }
-
-
-def flatness(seconds: list[float]) -> float:
-    """By how much the dearest stretch of tokens exceeds the cheapest, after the first."""
-    each = [later - earlier for earlier, later in pairwise(seconds)]
-    width = min(WINDOW, len(each) // 3)
-    windows = [median(each[at : at + width]) for at in range(0, len(each) - width + 1, width)]
-    return max(windows) / min(windows) - 1
 
 
 def gpt1(batch: int, marks: list[int], rounds: int, memory: Memory) -> tuple[Times, dict[str, list[int]]]:
@@ -165,6 +130,20 @@ def _same(ids: list[int], reference: list[int]) -> int:
     return next((n for n, (a, b) in enumerate(zip(ids, reference, strict=False)) if a != b), len(reference))
 
 
+def show_limits(quick: bool) -> dict[str, float]:
+    """Print how near each format comes to its bound, and how much late tokens cost; the shares of the bounds."""
+    torch.manual_seed(1)
+    prompt, rows, shares = torch.randint(VOCABULARY - 500, (PROMPT,)).tolist(), [], {}
+    for name in FORMATS:
+        model = build("gpt1", name)
+        shares[name] = share_of_bound(model, name, prompt, 20 if quick else 480)
+        dearer = flatness(model, prompt, 2 if quick else 15)
+        rows.append([name, f"{shares[name]:.1%}", f"{dearer:+.1%}"])
+    title = "batch 1: share of the bound, steps beside reads of memory; what a token costs after 480 more than after 16"
+    table(title, ["", "share", "late tokens"], rows)
+    return shares
+
+
 def show_quality(quick: bool) -> bool:
     """Print what rounding costs; whether int8 says what float32 says on nine prompts in ten."""
     found = quality(quick)
@@ -199,19 +178,19 @@ def main() -> None:
         title = f"GPT-1, batch {batch}: tokens a second by new tokens; memory reads {bandwidth / 1e9:.1f} GB/s"
         show(title, found | {f"bound, {name}": values for name, values in limit.items()}, marks, said, {})
         show(f"a GPT-2 of the same size, batch {batch}", peer, marks, others_said, missing)
-        results[batch] = (times, found, limit, peer)
-    for name in ("float32", "bfloat16", "int8"):
-        dearer = flatness(results[1][0][f"ours, {name}"])
-        print(f"batch 1, {name}: the dearest {WINDOW} tokens cost {dearer:.0%} more than the cheapest")
+        results[batch] = (found, limit, peer)
+    shares = show_limits(quick)
     int8_like_float32 = show_quality(quick)
-    report(results[1], int8_like_float32)
+    report(results[1], shares["float32"], int8_like_float32)
 
 
 def report(
-    result: tuple[Times, dict[str, list[float]], dict[str, list[float]], dict[str, list[float]]], alike: bool
+    result: tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[float]]],
+    share: float,
+    alike: bool,
 ) -> None:
     """The targets, one JSON line each."""
-    times, found, limit, peer = result
+    found, limit, peer = result
     last = {name: values[-1] for name, values in found.items()}
     theirs = {name: values[-1] for name, values in peer.items()}
     unit = "tokens/s at batch 1, at the most new tokens"
@@ -227,8 +206,7 @@ def report(
             ours_now / slow,
             target,
         )
-    steady, bound = decoding(times["ours, float32"], batch=1), limit["float32"][-1]
-    finish("gpt1_float32_share_of_bound", "tokens/s after the first", steady, {}, bound, steady / bound, 0.95)
+    finish("gpt1_float32_share_of_bound", "share of what memory gives", share, {}, 1.0, share, 0.95)
     for mine, other, target in (("float32", "llama.cpp, float32", 1.3), ("int8", "CTranslate2, int8", 2.0)):
         if other in theirs:
             ours_now = theirs[f"ours, {mine}"]

@@ -13,6 +13,9 @@ from understudy.lab.errors import UserError, suggestion
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 UNHEARD = 141  # and of one whose reader has gone, as in `understudy runs | head`
+SPINS = "10000"
+"""Looks of libgomp's threads at their next work before they sleep: some tenths of a millisecond. By default they keep
+the processors, which the decode step's threads want, for milliseconds after each of torch's operations."""
 
 
 def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
@@ -119,6 +122,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code: 0 done, 2 a user's mistake, 130 interrupted, 141 nobody reads on."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is loaded
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

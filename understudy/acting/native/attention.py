@@ -1,7 +1,15 @@
 """Attention of one new token a row to its cache, one head of one row at a time."""
 
-from understudy.acting.native.near import keep_bytes, keep_halves, mix_bytes, mix_halves, score_bytes, score_halves
-from understudy.acting.native.plan import BLOCK, ROWS
+from understudy.acting.native.near import (
+    AHEAD,
+    keep_bytes,
+    keep_halves,
+    mix_bytes,
+    mix_halves,
+    score_bytes,
+    score_halves,
+)
+from understudy.acting.native.plan import BLOCK, CACHE_LINE, ROWS
 from understudy.acting.native.pointwise import (
     F,
     copy,
@@ -18,6 +26,7 @@ from understudy.acting.native.team import finish, take
 from understudy.acting.native.vectors import (
     LANES,
     add,
+    ask_for,
     get_integer,
     larger,
     largest,
@@ -81,6 +90,8 @@ def _score(p, q, keys, count, weights):  # type: ignore[no-untyped-def]
     """The query's products with the keys."""
     stride = F * p.head_size
     for slot in range(0, count - 3, 4):
+        for line in range(0, 4 * stride, CACHE_LINE):
+            ask_for(keys + slot * stride + AHEAD + line)
         float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
     for slot in range(count // 4 * 4, count):
         one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)

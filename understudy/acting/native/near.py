@@ -4,12 +4,13 @@ Keys are packed as a matrix's rows are, so that a query's products with them are
 another. In int8 each key and each value has a scale of its own.
 """
 
-from understudy.acting.native.plan import BLOCK, ROWS
+from understudy.acting.native.plan import BLOCK, CACHE_LINE, ROWS
 from understudy.acting.native.pointwise import F, copy, native, put_lanes, splat_at, take_lanes, to_bytes
 from understudy.acting.native.products import byte_1, half_1
 from understudy.acting.native.vectors import (
     LANES,
     add,
+    ask_for,
     get,
     larger,
     largest,
@@ -27,6 +28,9 @@ from understudy.acting.native.vectors import (
     store_halves,
     total,
 )
+
+AHEAD = 4096
+"""How far ahead of a stream of keys or values memory is asked for, in bytes."""
 
 
 @native
@@ -59,22 +63,26 @@ def score_halves(p, q, keys, count, weights, query):  # type: ignore[no-untyped-
 @native
 def mix_halves(values, stride, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
     """scale · Σ weight · value over `count` values of `size` numbers in bfloat16."""
-    for column in range(0, size, 2 * LANES):
+    for column in range(0, size, 4 * LANES):
         a = b = c = d = splat(0.0)
-        at = values + 2 * column
-        whole = count // 2 * 2
-        for slot in range(0, whole, 2):
-            here, weight, next_weight = at + slot * stride, splat_at(weights, slot), splat_at(weights, slot + 1)
-            a = muladd(load_lower(here), weight, a)
-            b = muladd(load_upper(here), weight, b)
-            c = muladd(load_lower(here + stride), next_weight, c)
-            d = muladd(load_upper(here + stride), next_weight, d)
-        if whole < count:
-            here, weight = at + whole * stride, splat_at(weights, whole)
-            a = muladd(load_lower(here), weight, a)
-            b = muladd(load_upper(here), weight, b)
-        rest, s = size - column, splat(scale)
-        _put_two(target + F * column, mul(add(a, c), s), mul(add(b, d), s), rest)
+        at, rest = values + 2 * column, size - column
+        if rest > 2 * LANES:
+            for slot in range(count):
+                here, weight = at + slot * stride, splat_at(weights, slot)
+                ask_for(here + AHEAD)
+                ask_for(here + AHEAD + CACHE_LINE)
+                a = muladd(load_lower(here), weight, a)
+                b = muladd(load_upper(here), weight, b)
+                c = muladd(load_lower(here + BLOCK), weight, c)
+                d = muladd(load_upper(here + BLOCK), weight, d)
+            _put_two(target + F * (column + 2 * LANES), mul(c, splat(scale)), mul(d, splat(scale)), rest - 2 * LANES)
+        else:
+            for slot in range(count):
+                here, weight = at + slot * stride, splat_at(weights, slot)
+                ask_for(here + AHEAD)
+                a = muladd(load_lower(here), weight, a)
+                b = muladd(load_upper(here), weight, b)
+        _put_two(target + F * column, mul(a, splat(scale)), mul(b, splat(scale)), rest)
 
 
 @native
@@ -112,6 +120,7 @@ def mix_bytes(values, stride, scales, weights, count, target, size, scale):  # t
         at = values + column
         for slot in range(count):
             here, weight = at + slot * stride, splat(get(weights + F * slot) * get(scales + F * slot))
+            ask_for(here + AHEAD)
             a = muladd(load_bytes(here), weight, a)
             b = muladd(load_bytes(here + LANES), weight, b)
             c = muladd(load_bytes(here + 2 * LANES), weight, c)

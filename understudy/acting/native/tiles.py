@@ -30,10 +30,13 @@ from understudy.acting.native.vectors import (
     I64,
     LANES,
     call,
+    fetch,
     first_lanes,
     read,
     read_part,
+    spread,
     summed,
+    summed_by_four,
     write,
 )
 
@@ -73,17 +76,16 @@ class _Tile:
         sums = call(self.builder, "llvm.fmuladd.v16f32", F32X16, a, b, self.builder.load(self.sums[key]))
         self.builder.store(sums, self.sums[key])
 
-    def ask_for(self, address: ir.Value) -> None:
-        """Begin to fetch the cache line at the address."""
-        place = self.builder.inttoptr(address, I8.as_pointer())
-        call(self.builder, "llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
+    def totals(self, one: int, part: int = 0) -> ir.Value:
+        """What a vector's sums come to: of four rows side by side, of one row alone."""
+        sums = [self.builder.load(self.sums[row, one, part]) for row in range(self.rows)]
+        return summed(self.builder, sums[0]) if self.rows == 1 else summed_by_four(self.builder, sums)
 
-    def finish(self, results: dict[tuple[int, int], ir.Value]) -> None:
-        """Write the results, each with its row's bias."""
-        biases = [read(self.builder, self.at(self.bias, (I64(4), row)), F32) for row in range(self.rows)]
-        for (row, one), value in results.items():
-            place = self.at(self.y, (self.y_stride, one), (I64(4), row))
-            write(self.builder, place, self.builder.fadd(value, biases[row]))
+    def finish(self, results: list[ir.Value]) -> None:
+        """Write each vector's results with the rows' biases."""
+        for one, value in enumerate(results):
+            bias = read(self.builder, self.bias, value.type)
+            write(self.builder, self.at(self.y, (self.y_stride, one)), self.builder.fadd(value, bias))
 
 
 def _float_tile(tile: _Tile) -> None:
@@ -99,7 +101,7 @@ def _float_tile(tile: _Tile) -> None:
         xs = [lanes(start) for start in tile.xs]
         for row, start in enumerate(starts):
             if tile.vectors > 1:  # for one vector the processor's own guesses are better
-                tile.ask_for(tile.at(start, (column, 4), (tile.stride, tile.rows)))
+                fetch(builder, tile.at(start, (column, 4), (tile.stride, tile.rows)))
             weights = lanes(start)
             for one, x in enumerate(xs):
                 tile.add_product((row, one, 0), weights, x)
@@ -110,7 +112,7 @@ def _float_tile(tile: _Tile) -> None:
     rest = builder.sub(tile.columns, whole)
     with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
         accumulate(whole, first_lanes(builder, rest))
-    tile.finish({cell: summed(builder, builder.load(tile.sums[*cell, 0])) for cell in tile.cells()})
+    tile.finish([tile.totals(one) for one in range(tile.vectors)])
 
 
 def _half_tile(tile: _Tile) -> None:
@@ -124,7 +126,7 @@ def _half_tile(tile: _Tile) -> None:
         ]
         for row in range(tile.rows):
             at = tile.at(tile.matrix, (column, 2 * tile.rows), (I64(BLOCK), row))
-            tile.ask_for(builder.add(at, I64(AHEAD)))
+            fetch(builder, builder.add(at, I64(AHEAD)))
             words = read(builder, at, I32X16)
             lower = builder.shl(words, ir.Constant(I32X16, [16] * LANES))
             upper = builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES))
@@ -132,7 +134,7 @@ def _half_tile(tile: _Tile) -> None:
                 weights = builder.bitcast(half, F32X16)
                 for one in range(tile.vectors):
                     tile.add_product((row, one, 0), weights, xs[one][part])
-    tile.finish({cell: summed(builder, builder.load(tile.sums[*cell, 0])) for cell in tile.cells()})
+    tile.finish([tile.totals(one) for one in range(tile.vectors)])
 
 
 def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
@@ -156,23 +158,20 @@ def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Va
         ]
         for row in range(tile.rows):
             at = tile.at(tile.matrix, (column, tile.rows), (I64(BLOCK), row))
-            tile.ask_for(builder.add(at, I64(AHEAD)))
+            fetch(builder, builder.add(at, I64(AHEAD)))
             weights = read(builder, at, I8X64, 1)
             for one in range(tile.vectors):
                 for part in (0, 1):
                     place = tile.sums[row, one, part]
                     builder.store(dot_bytes(builder, builder.load(place), xs[one][part], weights), place)
-    results = {}
-    for row, one in tile.cells():
-        offset = read(builder, tile.at(offsets, (I64(4), row)), I32)
-        high, low = (
-            builder.sitofp(builder.sub(summed(builder, builder.load(tile.sums[row, one, part])), offset), F32)
-            for part in (0, 1)
-        )
-        scale = builder.fmul(
-            read(builder, tile.at(scales, (I64(4), row)), F32), read(builder, tile.at(x_scales, (I64(4), one)), F32)
-        )
-        results[row, one] = builder.fmul(builder.fadd(builder.fmul(high, F32(128.0)), low), scale)
+    four_floats, four_numbers = ir.VectorType(F32, ROWS), ir.VectorType(I32, ROWS)
+    offset, scale = read(builder, offsets, four_numbers), read(builder, scales, four_floats)
+    results = []
+    for one in range(tile.vectors):
+        high, low = (builder.sitofp(builder.sub(tile.totals(one, part), offset), four_floats) for part in (0, 1))
+        x_scale = spread(builder, read(builder, tile.at(x_scales, (I64(4), one)), F32), ROWS)
+        whole = builder.fadd(builder.fmul(high, ir.Constant(four_floats, [128.0] * ROWS)), low)
+        results.append(builder.fmul(whole, builder.fmul(scale, x_scale)))
     tile.finish(results)
 
 

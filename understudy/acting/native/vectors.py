@@ -5,7 +5,7 @@ int64, and nothing here checks it.
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numba
@@ -91,11 +91,11 @@ def read_part(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mas
     return call(builder, f"llvm.masked.load.v16{name}.p0", kind, at, I32(align), mask, ir.Constant(kind, None))
 
 
-def spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """A vector of 16 times the value."""
-    kind = ir.VectorType(value.type, LANES)
-    empty = ir.Constant(kind, ir.Undefined)
-    return builder.shuffle_vector(builder.insert_element(empty, value, I32(0)), empty, ir.Constant(I32X16, None))
+def spread(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
+    """A vector of so many times the value."""
+    empty = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = ir.Constant(ir.VectorType(I32, lanes), None)
+    return builder.shuffle_vector(builder.insert_element(empty, value, I32(0)), empty, first)
 
 
 def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
@@ -111,7 +111,38 @@ def summed(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return call(builder, "llvm.vector.reduce.add.v16i32", I32, value)
 
 
+def summed_by_four(builder: ir.IRBuilder, four: Sequence[ir.Value]) -> ir.Value:
+    """The sums of the lanes of four vectors, side by side: in a third of the instructions of four sums."""
+    add = builder.fadd if four[0].type == F32X16 else builder.add
+
+    def pick(a: ir.Value, b: ir.Value, lanes: Iterable[int]) -> ir.Value:
+        chosen = list(lanes)
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(chosen)), chosen))
+
+    def join(a: ir.Value, b: ir.Value, *orders: tuple[int, ...]) -> ir.Value:
+        """Add two ways of taking lanes from each quarter of a and b."""
+        quarters = range(0, LANES, 4)
+        return add(*(pick(a, b, [start + lane for start in quarters for lane in order]) for order in orders))
+
+    first, second = (join(a, b, (0, 16, 1, 17), (2, 18, 3, 19)) for a, b in (four[:2], four[2:]))
+    quarters = join(first, second, (0, 1, 16, 17), (2, 3, 18, 19))
+    halves = add(*(pick(quarters, quarters, range(start, start + 8)) for start in (0, 8)))
+    return add(*(pick(halves, halves, range(start, start + 4)) for start in (0, 4)))
+
+
+def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Begin to fetch the cache line at the address."""
+    place = builder.inttoptr(address, I8.as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
+
+
 # Memory
+
+
+@instruction(types.void, types.int64)
+def ask_for(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Begin to fetch the cache line at the address."""
+    fetch(builder, address)
 
 
 @instruction(vector, types.int64)
