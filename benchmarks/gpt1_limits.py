@@ -11,14 +11,13 @@ from statistics import median
 from typing import Any
 
 import torch
+from gpt1_peers import GREEDY
 from torch import Tensor
 
 from understudy.acting.generate import decode, prefill
-from understudy.acting.sampling import SamplingConfig
 from understudy.models.language_model import LanguageModel
 
 FORMATS = {"float32": 4, "bfloat16": 2, "int8": 1}
-GREEDY = SamplingConfig(temperature=0.0)
 STRETCH = 8
 """Tokens between two reads of memory; the first two wake the threads and do not count."""
 BURST = 24

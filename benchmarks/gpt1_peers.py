@@ -24,13 +24,13 @@ Prompts = list[list[int]]
 GREEDY = SamplingConfig(temperature=0.0)
 
 
-def ours(model: LanguageModel, prompts: Prompts) -> Contender:
+def ours(model: LanguageModel, prompts: Prompts, config: SamplingConfig = GREEDY) -> Contender:
     """Our own path, the one that `understudy sample` takes: prefill, then a token at a time."""
 
     def run(new: int) -> tuple[list[float], list[int]]:
         moments, said = [time.perf_counter()], []
         scores_BV, state = prefill(model, prompts, model.context)
-        for ids_B, _, _ in decode(model, scores_BV, state, GREEDY):
+        for ids_B, _, _ in decode(model, scores_BV, state, config):
             said.append(int(ids_B[0]))
             moments.append(time.perf_counter())
             if len(said) == new:
