@@ -24,7 +24,9 @@ from understudy.recipes.launch import launch
 from understudy.training.checkpoint import Loaded, load_model
 from understudy.training.evaluation import scored_bytes
 
-PROMPTS, PROMPT, NEW = 20, 32, 64
+PROMPTS, PROMPT, NEW = 200, 32, 64
+SCORED = 20
+"""Documents whose bits a byte are counted."""
 
 
 @dataclass(frozen=True)
@@ -81,5 +83,5 @@ def quality(quick: bool) -> dict[str, Quality]:
     with torch.inference_mode():
         for name, model in models.items():
             same = sum(continued(model, ids[:PROMPT]) == said for ids, said in zip(documents, exact, strict=True))
-            found[name] = Quality(bits_a_byte(model, documents[: 2 if quick else PROMPTS], loaded), same)
+            found[name] = Quality(bits_a_byte(model, documents[: 2 if quick else SCORED], loaded), same)
     return found

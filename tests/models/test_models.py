@@ -166,3 +166,23 @@ def test_more_than_the_context_is_refused():
     _, state = model(torch.zeros(1, 4, dtype=torch.long), model.initial_state(1))
     with pytest.raises(TooLongError, match="cache of 4"):
         model(torch.zeros(1, 1, dtype=torch.long), state)
+
+
+@pytest.mark.parametrize("block", ["modern", "gpt1", "gpt2"])
+def test_gradients_on_two_threads_are_the_same_each_time(block):
+    """Positions come many times in a batch; were their gradients added up in the threads' order, bits would differ."""
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(block=block, layers=1, width=128, heads=4, context=256).resolved(), 256)
+    ids_BT, reset_BT = torch.randint(256, (8, 256)), torch.rand(8, 256) < 0.05
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = set()
+        for _ in range(10):
+            model.zero_grad()
+            hidden_BTD, _ = model.hidden(ids_BT, reset_BT=reset_BT)
+            model.scores(hidden_BTD).square().sum().backward()
+            found.add(b"".join(p.grad.numpy().tobytes() for p in model.parameters() if p.grad is not None))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1

@@ -124,7 +124,7 @@ class Transformer(Core):
         """Add learned positions, or note the rotations of rotary ones in the layout."""
         time, position_BT = x_BTD.shape[1], layout.position_BT
         if self.positions is not None:
-            learned = self.positions[:time] if position_BT is None else self.positions[position_BT]
+            learned = self.positions[:time] if position_BT is None else F.embedding(position_BT, self.positions)
             return x_BTD + learned
         # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
         cosine_SK, sine_SK = self.rotary_table(x_BTD.device, compute_dtype(x_BTD))
