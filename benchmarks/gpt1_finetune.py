@@ -52,7 +52,7 @@ class Scale:
 WAYS = {
     "full": ("--lr", "5e-4", "--steps", "100"),
     "LoRA": ("--lr", "5e-3", "--steps", "100", "--lora", "8"),
-    "full, 4 candidates": ("--lr", "5e-4", "--steps", "60", "--candidates", "4"),
+    "full, 4 candidates": ("--lr", "5e-4", "--steps", "90", "--candidates", "4"),
 }
 FULL = Scale(
     train=22_077,
