@@ -23,10 +23,10 @@ from typing import Any
 from report import finish, table
 
 from understudy import cli
-from understudy.data.chats import conversation_to_json, read_conversations
-from understudy.data.sources import Report
-from understudy.lab.store import list_runs, runs_folder
+from understudy.data.conversations import conversation_to_json, read_conversations
+from understudy.data.files import Report
 from understudy.models.device import prepare_process
+from understudy.runs.find import list_runs, runs_folder
 
 FIGURES = {"loss": "loss", "hits_at_1": "hits@1", "f1": "F1", "distinct_2": "distinct-2"}
 CHANCE = 1 / 20

@@ -14,7 +14,7 @@ import torch
 from gpt1_peers import GREEDY
 from torch import Tensor
 
-from understudy.acting.generate import decode, prefill
+from understudy.acting.engine import decode, prefill
 from understudy.models.language_model import LanguageModel
 
 FORMATS = {"float32": 4, "bfloat16": 2, "int8": 1}

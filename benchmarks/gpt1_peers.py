@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from understudy.acting.generate import decode, prefill
+from understudy.acting.engine import decode, prefill
 from understudy.acting.sampling import SamplingConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained.names import to_theirs

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from understudy.acting.generate import decode, prefill
-from understudy.acting.native.choice import native_step
+from understudy.acting.engine import decode, prefill
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.rendering import render
-from understudy.data.smalltalk import generate
-from understudy.models.cores import CoreConfig
+from understudy.data.chat_template import render
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.native.dispatch import native_step
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
+from understudy.tasks.smalltalk import generate
 from understudy.training.checkpoint import Loaded, load_model
 from understudy.training.evaluation import scored_bytes
 

@@ -23,11 +23,11 @@ from gpt1_peers import Contender, ours, peers, transformers_generate
 from gpt1_quality import NEW, PROMPTS, quality
 from report import finish, table
 
-from understudy.acting.native import choice
 from understudy.acting.sampling import SamplingConfig
-from understudy.models.cores import BlockKind, CoreConfig
+from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
+from understudy.native import dispatch as choice
 
 VOCABULARY, PROMPT = 40_478, 16
 DRAWN = "ours, int8, drawn at temperature 0.8"

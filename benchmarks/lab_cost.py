@@ -23,10 +23,10 @@ import numpy as np
 from report import finish, side_by_side, table
 from synthetic_runs import make_runs
 
-from understudy.lab.code import snapshot
-from understudy.lab.journal import read_metrics
-from understudy.lab.run import Run
-from understudy.lab.store import read_record
+from understudy.runs.code import snapshot
+from understudy.runs.find import read_record
+from understudy.runs.journal import read_metrics
+from understudy.runs.run import Run
 
 RUN_SECONDS = 180.0
 LOGGERS = ("understudy", "mlflow", "trackio", "wandb")
@@ -52,8 +52,8 @@ def main() -> None:
 
 def measure_training(folder: Path, quick: bool) -> None:
     """A step with the record and without; the checks at the start of a real training."""
-    from understudy.data.batches import Batch
-    from understudy.models.cores import CoreConfig
+    from understudy.data.packing import Batch
+    from understudy.models.core import CoreConfig
     from understudy.models.device import prepare_process
     from understudy.models.language_model import LanguageModel
     from understudy.training.learner import Learner, LearnerConfig

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import torch
 from report import finish, read_bandwidth, side_by_side, table
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 from report import finish, table
 
-from understudy.acting.recall import answers, shares_right
-from understudy.data.batches import PackedBatches
-from understudy.data.rendering import render, render_prompt
-from understudy.data.smalltalk import SmallTalk, generate
-from understudy.data.store import build_store
+from understudy.data.chat_template import render, render_prompt
+from understudy.data.packing import PackedBatches
+from understudy.data.token_store import build_store
 from understudy.data.tokenizers import Tokenizer
-from understudy.models.cores import CoreConfig
+from understudy.evaluation.recall import answers, shares_right
+from understudy.models.core import CoreConfig
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
+from understudy.tasks.smalltalk import SmallTalk, generate
 from understudy.training.checkpoint import load_model
 from understudy.training.evaluation import evaluate, scored_bytes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from understudy.lab.names import SLOT, run_id
-from understudy.lab.run import Run
+from understudy.runs.names import SLOT, run_id
+from understudy.runs.run import Run
 
 VERBS = ("pretrain", "finetune", "eval")
 STATUSES = ("finished", "finished", "finished", "failed", "interrupted")

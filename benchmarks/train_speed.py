@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from report import finish, matrix_rate, side_by_side, table
 from torch import Tensor, nn
 
-from understudy.data.batches import Batch
-from understudy.data.smalltalk import generate
-from understudy.models.cores import CoreConfig
+from understudy.data.packing import Batch
+from understudy.models.core import CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
+from understudy.tasks.smalltalk import generate
 from understudy.training.learner import Learner, LearnerConfig
 
 VOCABULARY = 512

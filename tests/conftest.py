@@ -21,7 +21,7 @@ def sharp_model() -> Callable[..., Any]:
     import torch
 
     from understudy.data.tokenizers import ByteTokenizer
-    from understudy.models.cores import CoreConfig
+    from understudy.models.core import CoreConfig
     from understudy.models.language_model import LanguageModel
 
     kinds: dict[str, dict[str, Any]] = {
@@ -55,7 +55,8 @@ def _is_lower(text: bytes) -> bool:
 @pytest.fixture
 def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run takes along this package's checkout and what the process has read; most tests need not wait for that."""
-    from understudy.lab.code import snapshot, watch
+    from understudy.runs.code import opened_files as watch
+    from understudy.runs.code import snapshot
 
     package = tmp_path / "site-packages" / "understudy"
     package.mkdir(parents=True)

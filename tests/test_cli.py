@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from understudy.cli import VERBS, main
-from understudy.lab.store import list_runs
+from understudy.runs.find import list_runs
 
 TINY = [
     "--tokenizer",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from understudy import __version__
-from understudy.lab.errors import UserError, suggestion
+from understudy.errors import UserError, suggestion
 
 INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 UNHEARD = 141  # and of one whose reader has gone, as in `understudy runs | head`
@@ -22,8 +22,8 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
     def run(argv: list[str]) -> None:
         from importlib import import_module
 
-        from understudy.lab.config import read_config
-        from understudy.lab.options import parse
+        from understudy.config import read_config
+        from understudy.options import parse
 
         recipe = import_module(f"understudy.recipes.{name}")
         if argv[:1] == ["--config"]:
@@ -41,7 +41,7 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
 def _chat(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.lab.options import parse
+    from understudy.options import parse
     from understudy.recipes import builtin
     from understudy.serving import terminal
     from understudy.training.checkpoint import locate
@@ -55,7 +55,7 @@ def _chat(argv: list[str]) -> None:
 def _sample(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.lab.options import parse
+    from understudy.options import parse
     from understudy.serving import sample
 
     sample.main(parse(sample.Config, argv, "understudy sample"), Console())
@@ -64,7 +64,7 @@ def _sample(argv: list[str]) -> None:
 def _export_model(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.lab.options import parse
+    from understudy.options import parse
     from understudy.recipes import export_model
 
     export_model.main(parse(export_model.Config, argv, "understudy export-model"), Console())
@@ -73,7 +73,7 @@ def _export_model(argv: list[str]) -> None:
 def _doctor(argv: list[str]) -> int:
     from rich.console import Console
 
-    from understudy.lab.options import parse
+    from understudy.options import parse
     from understudy.recipes import doctor
 
     return doctor.main(parse(doctor.Config, argv, "understudy doctor"), Console())
@@ -82,7 +82,7 @@ def _doctor(argv: list[str]) -> int:
 def _import_chats(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.lab.options import parse
+    from understudy.options import parse
     from understudy.recipes import import_chats
 
     import_chats.main(parse(import_chats.Config, argv, "understudy import-chats"), Console())
@@ -91,7 +91,7 @@ def _import_chats(argv: list[str]) -> None:
 def _runs(argv: list[str]) -> int:
     from rich.console import Console
 
-    from understudy.lab.verbs import dispatch
+    from understudy.runs import commands as dispatch
 
     return dispatch.main(argv, Console())
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.acting.chat import Chat
-from understudy.acting.generate import Reply, cut_at, generate_plain, safe_length
+from understudy.acting.engine import Reply, cut_at, generate_plain, safe_length
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_message, render_prompt
+from understudy.data.chat_template import render_message, render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.errors import ConfigError, TooLongError
+from understudy.errors import ConfigError, TooLongError
 
 BYTES = ByteTokenizer()
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=10)

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.acting.chat import Chat
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.gpt1_tokenizer import GPT1Tokenizer
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.cores import CoreConfig
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 
 BYTES = ByteTokenizer()

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.samples import CONFIG, sample_talk
-from understudy.data.chats import Conversation, Message
-from understudy.data.rendering import render, render_prompt, render_text
+from understudy.data.chat_template import render, render_prompt, render_text
+from understudy.data.conversations import Conversation, Message
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.language_model import undisturbed
 

@@ -18,7 +18,7 @@ from understudy.acting.sampling import (
     penalise_repetition,
     shape_scores,
 )
-from understudy.lab.errors import ConfigError, DivergedError
+from understudy.errors import ConfigError, DivergedError
 
 DRAWS = 20_000
 SCORES = [1.3, -0.4, 2.1, 0.2, -1.7, 0.9, 1.9, -0.9, 0.0, 1.1]

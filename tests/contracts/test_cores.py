@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.cores import Core, CoreConfig, build_core
+from understudy.models.core import Core, CoreConfig, build_core
 
 KINDS = {
     "lstm": CoreConfig(core="lstm", layers=2, width=16, context=24),

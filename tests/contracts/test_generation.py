@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.acting.generate import generate, generate_plain, prefill, seen_tokens
+from understudy.acting.engine import generate, generate_plain, prefill, seen_tokens
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_prompt
+from understudy.data.chat_template import render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
-from understudy.lab.errors import TooLongError
+from understudy.errors import TooLongError
 
 BYTES = ByteTokenizer()
 END = BYTES.special["<|end|>"]

@@ -5,11 +5,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from understudy.acting import graphs
-from understudy.acting.generate import generate, prefill
+from understudy.acting.engine import generate, prefill
 from understudy.acting.graphs import GraphSession, graph_step
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.errors import TooLongError
+from understudy.errors import TooLongError
 
 BYTES = ByteTokenizer()
 ASKS_THE_DEVICE = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
@@ -131,11 +131,11 @@ def test_a_graph_is_recorded_once_after_one_step_and_replayed(model, monkeypatch
         recorded.append(work)
         return lambda: (replays.append(1), work())
 
-    monkeypatch.setattr("understudy.acting.generate.graph_step", lambda m, s: GraphSession(m, s, record).step)
-    monkeypatch.setattr("understudy.acting.generate.native_step", lambda *_: None)
+    monkeypatch.setattr("understudy.acting.engine.graph_step", lambda m, s: GraphSession(m, s, record).step)
+    monkeypatch.setattr("understudy.acting.engine.native_step", lambda *_: None)
     config = SamplingConfig(temperature=0.0, max_tokens=12)
     found = generate(model, BYTES, [[97, 98]], config)
-    monkeypatch.setattr("understudy.acting.generate.graph_step", lambda *_: None)
+    monkeypatch.setattr("understudy.acting.engine.graph_step", lambda *_: None)
     assert found == generate(model, BYTES, [[97, 98]], config)
     assert len(recorded) == 1
     assert len(replays) == len(found[0].ids) - (2 if found[0].finish == "length" else 1)

@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from understudy.acting.chat import Chat
-from understudy.acting.generate import generate, generate_plain, prefill
-from understudy.acting.native import choice
-from understudy.acting.native.session import NEARLY_LEVEL, Session
-from understudy.acting.native.weights import Weights, to_int8
-from understudy.acting.native.workers import Team, team
+from understudy.acting.engine import generate, generate_plain, prefill
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_prompt
+from understudy.data.chat_template import render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.errors import TooLongError
+from understudy.errors import TooLongError
 from understudy.models import attention
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import adapt
+from understudy.native import dispatch as choice
+from understudy.native.session import NEARLY_LEVEL, Session
+from understudy.native.weights import Weights, to_int8
+from understudy.native.workers import Team, team
 
 BYTES = ByteTokenizer()
 KINDS = ("lstm", "modern", "gpt1", "gpt2")
@@ -305,7 +305,7 @@ def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
 
 def plainly(monkeypatch) -> None:
     """From now on no native step."""
-    monkeypatch.setattr("understudy.acting.generate.native_step", lambda model, state, greedy: None)
+    monkeypatch.setattr("understudy.acting.engine.native_step", lambda model, state, greedy: None)
 
 
 def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):
@@ -385,11 +385,11 @@ def test_without_numba_the_plain_path_is_taken_and_said():
     script = """
 import sys, torch
 sys.modules["llvmlite"] = None
-from understudy.acting.generate import generate
-from understudy.acting.native.choice import announcement
+from understudy.acting.engine import generate
+from understudy.native.dispatch import announcement
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 model = LanguageModel(CoreConfig(layers=1, width=16, heads=2).resolved(), ByteTokenizer().vocab_size).eval()
 print(len(generate(model, ByteTokenizer(), [[1, 2]], SamplingConfig(temperature=0, max_tokens=3))))
@@ -406,7 +406,7 @@ print(announcement(model))
 
 
 def test_code_is_kept_where_the_home_can_be_written_else_among_temporary_files(tmp_path):
-    script = "from understudy.acting.native.compilation import code_file; print(code_file().parent)"
+    script = "from understudy.native.compilation import code_file; print(code_file().parent)"
     places = {}
     for name, cache in (("home", tmp_path), ("none", "/proc/nowhere")):
         environment = os.environ | {"XDG_CACHE_HOME": str(cache)}

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published.vocabularies import small_gpt1
 
-from understudy.data.gpt1_tokenizer import GPT1Tokenizer
 from understudy.data.tokenizers import (
     SPECIALS,
     BPETokenizer,
@@ -21,7 +20,8 @@ from understudy.data.tokenizers import (
     Tokenizer,
     load_tokenizer,
 )
-from understudy.lab.errors import CheckpointError, ConfigError
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
+from understudy.errors import CheckpointError, ConfigError
 
 TEXTS = [
     "the cat sat on the mat, and the hat sat on the cat",

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from understudy.data.chats import read_conversations
+from understudy.data.conversations import read_conversations
+from understudy.data.files import Report, expand
 from understudy.data.hub import conversations, fetch, messages_of, parse
-from understudy.data.sources import Report, expand
 from understudy.data.text import kind_of
-from understudy.lab.errors import DataError, HubError, MissingPackageError
+from understudy.errors import DataError, HubError, MissingPackageError
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
 

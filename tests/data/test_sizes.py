@@ -8,15 +8,15 @@ import pytest
 import torch
 from published.vocabularies import small_gpt1
 
-from understudy.data.batches import PackedBatches
-from understudy.data.chats import Conversation, Message
-from understudy.data.gpt1_tokenizer import GPT1Tokenizer
-from understudy.data.rendering import Rendered, fit, render, render_text
-from understudy.data.store import build_store
+from understudy.data.chat_template import Rendered, fit, render, render_text
+from understudy.data.conversations import Conversation, Message
+from understudy.data.packing import PackedBatches
+from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer, Tokenizer
-from understudy.models.cores import CoreConfig
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
+from understudy.evaluation.figures import text_size
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
-from understudy.recipes.figures import text_size
 from understudy.training.evaluation import evaluate
 
 LOSSY = GPT1Tokenizer(*small_gpt1())

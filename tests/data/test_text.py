@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.sources import Report
+from understudy.data.files import Report
 from understudy.data.text import cut, kind_of, read_documents
-from understudy.lab.errors import DataError
+from understudy.errors import DataError
 
 
 def read(tmp_path: Path, content: str | bytes, strict: bool = False) -> tuple[list[str], Report]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import BlockKind, CoreConfig
+from understudy.errors import ConfigError
+from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.losses import TokenLoss
@@ -55,7 +55,7 @@ def test_each_block_runs_twice_in_training_and_once_otherwise() -> None:
 
 PEAK = """
 import json, re, sys, torch
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.losses import TokenLoss
 model = LanguageModel(CoreConfig(layers=8, width=256, heads=4, context=256, block="gpt1").resolved(), 64)

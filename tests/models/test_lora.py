@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import SPECIALS, ByteTokenizer
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import BlockKind, CoreConfig
+from understudy.errors import ConfigError
+from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import SCALE, LoRALinear, adapt, adapted, merge, plain_state, unmerged_state
 from understudy.training.losses import TokenLoss

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from understudy.lab.errors import ConfigError, TooLongError
+from understudy.errors import ConfigError, TooLongError
 from understudy.models import device
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 
 

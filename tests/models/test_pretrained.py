@@ -9,13 +9,13 @@ from published.checkpoints import CONTEXT, VOCABULARIES, random_model, write_che
 from published.vocabularies import RELEASE, small_gpt1
 from safetensors.torch import load_file, save_file
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_prompt
+from understudy.data.chat_template import render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import CoreConfig
+from understudy.errors import ConfigError
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained import release
 from understudy.models.pretrained.export import export

@@ -12,7 +12,7 @@ from published.checkpoints import random_model, write_checkpoint, write_release
 from published.vocabularies import small_gpt1
 from safetensors.torch import load_file, save_file
 
-from understudy.lab.errors import CheckpointError
+from understudy.errors import CheckpointError
 from understudy.models.pretrained.folder import is_pretrained, read_pretrained
 
 Break = Callable[[Path], None]

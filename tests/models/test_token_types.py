@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.acting.generate import generate, generate_plain
+from understudy.acting.engine import generate, generate_plain
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.cores import BlockKind, CoreConfig
+from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel, token_types
 
 TOKENIZER = ByteTokenizer()

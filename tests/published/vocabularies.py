@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 
-from understudy.data.gpt1_tokenizer import GPT1Tokenizer
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 
 RELEASE = Path(__file__).parents[3] / "shared" / "data" / "gpt1"
 NEEDS_RELEASE = pytest.mark.skipif(

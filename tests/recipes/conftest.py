@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from understudy.lab.journal import read_metrics
-from understudy.lab.store import list_runs
+from understudy.runs.find import list_runs
+from understudy.runs.journal import read_metrics
 
 TINY = shlex.split("--tokenizer bytes --layers 1 --width 32 --heads 2 --context 64 --batch-size 8 --warmup 5")
 

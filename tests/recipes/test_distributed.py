@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
 from recipes.test_resume import pretend_killed, wait_for_step
-from understudy.data.batches import PackedBatches
-from understudy.data.corpus import DataConfig, prepare
+from understudy.data.dataset import DataConfig, prepare
+from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.journal import read_lines
-from understudy.lab.store import list_runs
+from understudy.runs.find import list_runs
+from understudy.runs.journal import read_lines
 from understudy.training.checkpoint import load_model
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, record_of, talk
-from understudy.acting.replies import Turn
-from understudy.data.chats import Conversation, Message
-from understudy.data.rendering import Rendered, render, render_text
-from understudy.data.store import TokenStore, build_store
+from understudy.data.chat_template import Rendered, render, render_text
+from understudy.data.conversations import Conversation, Message
+from understudy.data.token_store import TokenStore, build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.recipes.figures import Spoken, conversations_of, loss_figures, overlap, text_size
+from understudy.evaluation.figures import Spoken, conversations_of, loss_figures, overlap, text_size
+from understudy.evaluation.replies import Turn
 from understudy.training.evaluation import Surprise
 
 BYTES = ByteTokenizer()

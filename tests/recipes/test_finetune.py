@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
 from recipes.test_distributed import Done, forking, largest_difference, together  # noqa: F401 - fixtures
 from recipes.test_resume import pretend_killed
-from understudy.acting.ranking import candidate_scores
+from understudy.evaluation.ranking import candidate_scores
 from understudy.recipes.finetune import OWN, PUBLISHED, Config, defaults
 from understudy.training.checkpoint import load_model
 

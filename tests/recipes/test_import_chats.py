@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from understudy.cli import main
-from understudy.data.chats import read_conversations
-from understudy.data.importers import members, spool, talks
-from understudy.data.sources import Report
+from understudy.data.conversations import read_conversations
+from understudy.data.files import Report
+from understudy.data.importers import members
+from understudy.data.importers import segment as talks
+from understudy.data.importers import sort as spool
 
 CHAT = """\
 [12.03.24, 18:05:11] Ada: Hello Bob

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
-from understudy.lab.journal import read_lines, series
+from understudy.runs.journal import read_lines, series
 from understudy.training.checkpoint import load_model
 
 CHATS = ["--data", "talk.jsonl", *TINY]

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
-from understudy.lab.journal import read_lines
-from understudy.lab.store import list_runs, read_record
+from understudy.runs.find import list_runs, read_record
+from understudy.runs.journal import read_lines
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, record_of
-from understudy.lab.store import list_runs
-from understudy.lab.tracking.contents import batches
+from understudy.runs.find import list_runs
+from understudy.runs.mlflow.contents import batches
 
 COMMAND = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 6, "--save-every", 3]
 SECRET = "postgresql://ada:s3cr3t@127.0.0.1:1/runs"  # nobody listens at port 1

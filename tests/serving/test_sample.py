@@ -3,10 +3,10 @@
 import pytest
 
 from understudy import cli
-from understudy.acting.generate import generate_plain
+from understudy.acting.engine import generate_plain
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_prompt
+from understudy.data.chat_template import render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import ByteTokenizer
 
 BYTES = ByteTokenizer()

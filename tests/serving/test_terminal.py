@@ -14,12 +14,12 @@ from rich.console import Console
 from understudy import cli
 from understudy.acting.chat import Chat
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Conversation, Message, read_conversations
-from understudy.data.smalltalk import DEMO_LINES
-from understudy.data.sources import Report
+from understudy.data.conversations import Conversation, Message, read_conversations
+from understudy.data.files import Report
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.errors import ConfigError, TooLongError, UserError
+from understudy.errors import ConfigError, TooLongError, UserError
 from understudy.serving.terminal import COMMANDS, HELP, _answer, _piped, _stream, history_file
+from understudy.tasks.smalltalk import DEMO_LINES
 
 BYTES = ByteTokenizer()
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=8)

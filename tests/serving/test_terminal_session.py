@@ -11,8 +11,8 @@ import sys
 import termios
 import time
 
-from understudy.data.chats import read_conversations
-from understudy.data.sources import Report
+from understudy.data.conversations import read_conversations
+from understudy.data.files import Report
 
 
 class Terminal:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from understudy.data.batches import PackedBatches
-from understudy.data.rendering import Rendered
-from understudy.data.store import build_store
+from understudy.data.chat_template import Rendered
+from understudy.data.packing import PackedBatches
+from understudy.data.token_store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
-from understudy.lab.errors import CheckpointError, RunNotFoundError
-from understudy.models.cores import CoreConfig
+from understudy.errors import CheckpointError, RunNotFoundError
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.checkpoint import (
     KEPT,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.batches import Batch, Question
+from understudy.data.packing import Batch, Question
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.learner import TOKENS_WEIGHT, Learner, LearnerConfig, to_choices
 from understudy.training.losses import DialogueLoss

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.batches import PackedBatches
-from understudy.data.chats import Conversation, Message
-from understudy.data.rendering import Rendered, render, render_text
-from understudy.data.store import build_store
+from understudy.data.chat_template import Rendered, render, render_text
+from understudy.data.conversations import Conversation, Message
+from understudy.data.packing import PackedBatches
+from understudy.data.token_store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.models.cores import CoreConfig
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training import evaluation
 from understudy.training.evaluation import evaluate, scored_bytes, surprise

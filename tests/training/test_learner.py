@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from understudy.data.batches import Batch, PackedBatches
-from understudy.data.rendering import Rendered
-from understudy.data.store import build_store
+from understudy.data.chat_template import Rendered
+from understudy.data.packing import Batch, PackedBatches
+from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import CoreConfig
+from understudy.errors import ConfigError
+from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.distributed import World
 from understudy.training.learner import Learner, LearnerConfig, to_part

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from understudy.acting.generate import (
+from understudy.acting.engine import (
     Finish,
     cut_at,
     decode,
@@ -18,8 +18,8 @@ from understudy.acting.generate import (
     seen_tokens,
 )
 from understudy.acting.sampling import SamplingConfig, make_generator
-from understudy.data.chats import Message
-from understudy.data.rendering import fit_prompt, render_message, render_prompt
+from understudy.data.chat_template import fit_prompt, render_message, render_prompt
+from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.rendering import Rendered
+from understudy.data.chat_template import Rendered
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, undisturbed
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from understudy.lab.errors import DataError, HubError, MissingPackageError
-from understudy.lab.store import make_runs_folder
+from understudy.errors import DataError, HubError, MissingPackageError
+from understudy.runs.find import make_runs_folder
 
 PREFIX = "hub:"
 LISTS = ("messages", "conversations", "conversation", "dialog", "dialogue", "utterances", "turns")

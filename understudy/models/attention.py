@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from understudy.models.cache import Layout, Write
 from understudy.models.convolution import ShortConvolution
-from understudy.models.cores import BlockStyle, CoreSpec
+from understudy.models.core import BlockStyle, CoreSpec
 from understudy.models.functional import causal_attention, rms_norm, rotate
 
 LONGEST_SQUARE = 1024

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from understudy.lab.errors import TooLongError
+from understudy.errors import TooLongError
 from understudy.models.convolution import Recent, positions
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import CoreSpec
+from understudy.errors import ConfigError
+from understudy.models.core import CoreSpec
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 ServingDtype = Literal["auto", "float32", "bfloat16", "int8"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from understudy.models.cores import CoreSpec, build_core
+from understudy.models.core import CoreSpec, build_core
 
 
 class TokenEmbedding(nn.Embedding):
@@ -24,7 +24,7 @@ class TokenEmbedding(nn.Embedding):
 class LanguageModel(nn.Module):
     """Predicts the next token; the head is the embedding transposed (Press & Wolf 2017).
 
-    >>> from understudy.models.cores import CoreConfig
+    >>> from understudy.models.core import CoreConfig
     >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
     >>> logits_BTV, _ = model(torch.zeros(2, 5, dtype=torch.long))
     >>> logits_BTV.shape

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.data.tokenizers import SPECIALS
-from understudy.lab.errors import ConfigError
-from understudy.models.cores import CoreSpec
+from understudy.errors import ConfigError
+from understudy.models.core import CoreSpec
 from understudy.models.language_model import LanguageModel, TokenEmbedding
 
 SCALE = 2.0
@@ -70,7 +70,7 @@ def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
 
     The next-reply head, if there is one, goes on learning. The factors begin with torch's random numbers.
 
-    >>> from understudy.models.cores import CoreConfig
+    >>> from understudy.models.core import CoreConfig
     >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
     >>> resting = adapt(model, rank=2)
     >>> sorted(name for name, _ in model.core.blocks[0].attention.named_parameters() if "lora" in name)

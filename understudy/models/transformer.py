@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from understudy.lab.errors import TooLongError
+from understudy.errors import TooLongError
 from understudy.models.attention import Attention, episodes_in, zero_bias
 from understudy.models.cache import Cache, Layout, Write, layout_cached, same_episode
 from understudy.models.convolution import Recent, ShortConvolution, positions
-from understudy.models.cores import STYLES, BlockStyle, Core, CoreSpec
+from understudy.models.core import STYLES, BlockStyle, Core, CoreSpec
 from understudy.models.device import compute_dtype
 from understudy.models.functional import squared_relu
 from understudy.models.norm import RMSNorm
@@ -26,7 +26,7 @@ from understudy.models.norm import RMSNorm
 class Transformer(Core):
     """Decoder-only Transformer (Vaswani 2017; Radford 2018) whose rows can be reset at any step.
 
-    >>> from understudy.models.cores import CoreConfig
+    >>> from understudy.models.core import CoreConfig
     >>> core = Transformer(CoreConfig(layers=1, width=8, heads=2, context=16).resolved())
     >>> state = core.initial_state(batch_size=2, max_len=16)
     >>> y_BTD, state = core(torch.zeros(2, 5, 8), state)

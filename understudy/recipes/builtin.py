@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from understudy.lab.config import to_dict
-from understudy.lab.store import Record, list_runs
+from understudy.config import to_dict
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
+from understudy.runs.find import Record, list_runs
 
 NAME = "smalltalk"
 

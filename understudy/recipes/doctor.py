@@ -16,20 +16,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from understudy.lab.config import from_dict
-from understudy.lab.errors import ConfigError
-from understudy.lab.files import write_json
-from understudy.lab.run import Run
-from understudy.lab.store import find_run, runs_folder
+from understudy.config import from_dict
+from understudy.doctor.baselines import Figures, earlier_figures
+from understudy.doctor.checks import Check, Setup, Verdict, run_checks, untouched
+from understudy.doctor.monitors import FIRST_STEPS, Watch
+from understudy.doctor.probes import twin
+from understudy.doctor.sampling import SAMPLING_CHECKS
+from understudy.doctor.start import AT_LENGTH
+from understudy.errors import ConfigError
+from understudy.files import write_json
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Lesson, set_up
-from understudy.recipes.sampling_checks import SAMPLING_CHECKS
+from understudy.runs.find import find_run, runs_folder
+from understudy.runs.run import Run
 from understudy.training.checkpoint import TRAINING_VERBS, list_checkpoints, restore
-from understudy.training.checks.base import Check, Setup, Verdict, run_checks, untouched
-from understudy.training.checks.probes import twin
-from understudy.training.checks.references import Figures, earlier_figures
-from understudy.training.checks.start import AT_LENGTH
-from understudy.training.checks.watch import FIRST_STEPS, Watch
 from understudy.training.distributed import World
 
 STYLES = {"ok": "green", "failed": "bold red", "noted": "yellow", "skipped": "dim"}

@@ -10,21 +10,21 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from understudy.acting.recall import answers, shares_right
-from understudy.acting.replies import CANDIDATES, Turn, hits, own_replies, turns_of
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.batches import PackedBatches
-from understudy.data.corpus import Corpus, DataConfig, data_kind, is_smalltalk, prepare
-from understudy.data.smalltalk import generate
-from understudy.lab.config import child_seed, from_dict
-from understudy.lab.errors import CheckpointError, ConfigError
-from understudy.lab.options import Files, RunName
-from understudy.lab.run import Run
-from understudy.lab.statistics import Estimate
-from understudy.lab.store import Record, read_record
+from understudy.config import child_seed, from_dict
+from understudy.data.dataset import Corpus, DataConfig, data_kind, is_smalltalk, prepare
+from understudy.data.packing import PackedBatches
+from understudy.errors import CheckpointError, ConfigError
+from understudy.evaluation.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
+from understudy.evaluation.recall import answers, shares_right
+from understudy.evaluation.replies import CANDIDATES, Turn, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
-from understudy.recipes.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
+from understudy.options import Files, RunName
 from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
+from understudy.runs.find import Record, read_record
+from understudy.runs.run import Run
+from understudy.statistics import Estimate
+from understudy.tasks.smalltalk import generate
 from understudy.training.checkpoint import Loaded, lasting, load_model, locate, provenance
 from understudy.training.distributed import World
 from understudy.training.evaluation import surprise

@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from understudy.data.gpt1_tokenizer import GPT1Tokenizer
-from understudy.lab.options import RunName
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.models.pretrained.export import export
+from understudy.options import RunName
 from understudy.training.checkpoint import load_model, locate
 
 
@@ -36,7 +36,7 @@ def main(config: Config, console: Console) -> None:
     if isinstance(loaded.tokenizer, GPT1Tokenizer):
         console.print(
             "transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, encode "
-            "with understudy.data.gpt1_tokenizer.",
+            "with understudy.data.tokenizers.gpt1.",
             style="yellow",
         )
     if loaded.model.speakers:

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from understudy.data.corpus import DataConfig, data_kind, prepare
-from understudy.lab.errors import ConfigError, UserError
-from understudy.lab.options import RunName
-from understudy.lab.run import Run
-from understudy.models.cores import CoreSpec, check_dropout
+from understudy.data.dataset import DataConfig, data_kind, prepare
+from understudy.errors import ConfigError, UserError
+from understudy.models.core import CoreSpec, check_dropout
 from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
+from understudy.options import RunName
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
+from understudy.runs.run import Run
 from understudy.training.checkpoint import (
     Loaded,
     find_checkpoint,

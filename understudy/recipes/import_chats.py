@@ -13,14 +13,14 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from understudy.data.importers.cleaning import KINDS, Cleaner, Kind, clean_name
-from understudy.data.importers.recognise import Export, Hints, exports_of
+from understudy.console import counted, text
+from understudy.data.importers.clean import KINDS, Cleaner, Kind, clean_name
+from understudy.data.importers.formats import Export, Hints, exports_of
+from understudy.data.importers.segment import Cutting, collect
+from understudy.data.importers.sort import Spool
 from understudy.data.importers.speakers import by_messages, choose
 from understudy.data.importers.splitting import Part, write
-from understudy.data.importers.spool import Spool
-from understudy.data.importers.talks import Cutting, collect
-from understudy.lab.errors import ConfigError, DataError
-from understudy.lab.wording import counted, text
+from understudy.errors import ConfigError, DataError
 from understudy.recipes.import_report import Account, Source, outcome_table, sources_table, speakers_table
 
 HOUR = 3600.0

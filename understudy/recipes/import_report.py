@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from understudy.data.importers.cleaning import Cleaner, Kind
-from understudy.data.importers.recognise import Export
+from understudy.console import counted, text, visible
+from understudy.data.importers.clean import Cleaner, Kind
+from understudy.data.importers.formats import Export
+from understudy.data.importers.sort import Spool
 from understudy.data.importers.speakers import by_messages
 from understudy.data.importers.splitting import Part
-from understudy.data.importers.spool import Spool
-from understudy.lab.wording import counted, text, visible
 
 REDACTED: dict[Kind, str] = {"email": "e-mail", "phone": "phone number", "link": "link"}
 SPEAKERS_SHOWN = 30

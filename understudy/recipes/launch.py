@@ -9,15 +9,15 @@ from typing import Any
 
 import torch.distributed as dist
 
-from understudy.lab.config import from_dict
-from understudy.lab.errors import ConfigError, UserError
-from understudy.lab.rerun.child import RERUN_OF
-from understudy.lab.run import Run
-from understudy.lab.store import find_run, read_record
-from understudy.lab.tracking.address import Address, checked, lacks_password
-from understudy.lab.tracking.stream import streaming
+from understudy.config import from_dict
+from understudy.errors import ConfigError, UserError
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Options
+from understudy.runs.find import find_run, read_record
+from understudy.runs.mlflow.address import Address, checked, lacks_password
+from understudy.runs.mlflow.stream import streaming
+from understudy.runs.rerun.child import RERUN_OF
+from understudy.runs.run import Run
 from understudy.training.distributed import World, main_first, process_group, world_from_environment
 
 Recipe = Callable[[Any, Run, World], None]

@@ -10,21 +10,21 @@ import torch
 import tyro
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from understudy.acting.recall import answers, shares_right
 from understudy.acting.samples import sample_talk
-from understudy.data.batches import PackedBatches
-from understudy.data.choices import ChoiceBatches
-from understudy.data.corpus import Corpus, DataConfig, is_smalltalk, source_files
-from understudy.data.smalltalk import generate
+from understudy.config import child_seed
+from understudy.data.dataset import Corpus, DataConfig, is_smalltalk, source_files
+from understudy.data.next_reply import ChoiceBatches
+from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.config import child_seed
-from understudy.lab.run import Run
+from understudy.doctor.baselines import earlier_figures
+from understudy.doctor.checks import Setup
+from understudy.doctor.monitors import Watch
+from understudy.doctor.start import check_start
+from understudy.evaluation.recall import answers, shares_right
 from understudy.models.language_model import LanguageModel
+from understudy.runs.run import Run
+from understudy.tasks.smalltalk import generate
 from understudy.training.checkpoint import Loaded, list_checkpoints, restore
-from understudy.training.checks.base import Setup
-from understudy.training.checks.references import earlier_figures
-from understudy.training.checks.start import check_start
-from understudy.training.checks.watch import Watch
 from understudy.training.distributed import World, everyones
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loop import LoopConfig, train

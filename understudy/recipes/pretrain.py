@@ -5,14 +5,14 @@ from typing import Literal
 
 import torch
 
-from understudy.data.corpus import DataConfig, data_kind, prepare, train_tokenizer
+from understudy.data.dataset import DataConfig, data_kind, prepare, train_tokenizer
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
-from understudy.lab.errors import ConfigError
-from understudy.lab.run import Run
-from understudy.models.cores import CoreConfig
+from understudy.errors import ConfigError
+from understudy.models.core import CoreConfig
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
+from understudy.runs.run import Run
 from understudy.training.distributed import World, main_first
 from understudy.training.learner import LearnerConfig
 from understudy.training.loop import LoopConfig

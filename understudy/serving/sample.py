@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from understudy.acting.generate import generate
+from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chats import Message
-from understudy.data.rendering import render_prompt
-from understudy.lab.errors import ConfigError
-from understudy.lab.options import RunName
+from understudy.data.chat_template import render_prompt
+from understudy.data.conversations import Message
+from understudy.errors import ConfigError
 from understudy.models.device import ServingDtype, pick_device
+from understudy.options import RunName
 from understudy.serving.terminal import announce, visible
 from understudy.training.checkpoint import load_to_serve, locate, text_prompt
 

@@ -20,12 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from understudy.config import from_dict
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
-from understudy.lab.checkpoints import list_checkpoints
-from understudy.lab.config import from_dict
-from understudy.lab.errors import CheckpointError, ConfigError, RunNotFoundError, suggestion
-from understudy.lab.store import find_run
-from understudy.models.cores import CoreSpec
+from understudy.errors import CheckpointError, ConfigError, RunNotFoundError, suggestion
+from understudy.models.core import CoreSpec
 from understudy.models.device import ServingDtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import plain_state, unmerged_state
@@ -33,6 +31,8 @@ from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
 from understudy.models.pretrained.vocabulary import opening
+from understudy.runs.checkpoints import list_checkpoints
+from understudy.runs.find import find_run
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from understudy.lab.errors import UserError
+from understudy.errors import UserError
 
 MEETING = timedelta(minutes=5)
 # The others wait while the first process tokenizes, evaluates or writes; when one is lost, torchrun ends them at once.

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.batches import Batch, PackedBatches
+from understudy.data.packing import Batch, PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.statistics import Floats, Indices
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.statistics import Floats, Indices
 from understudy.training.learner import to_part
 from understudy.training.losses import TokenLoss
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from understudy.data.batches import Batch, Question
-from understudy.data.choices import Layout, lay_out
-from understudy.lab.errors import ConfigError
+from understudy.data.next_reply import Layout, lay_out
+from understudy.data.packing import Batch, Question
+from understudy.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.language_model import LanguageModel
 from understudy.models.transformer import Transformer

@@ -9,13 +9,13 @@ from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from understudy.data.batches import PackedBatches
+from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.errors import ConfigError, DivergedError
-from understudy.lab.run import Run
+from understudy.doctor.monitors import FIRST_STEPS, Watch
+from understudy.doctor.start import keep
+from understudy.errors import ConfigError, DivergedError
+from understudy.runs.run import Run
 from understudy.training.checkpoint import save_checkpoint
-from understudy.training.checks.start import keep
-from understudy.training.checks.watch import FIRST_STEPS, Watch
 from understudy.training.distributed import total
 from understudy.training.evaluation import evaluate
 from understudy.training.learner import Learner

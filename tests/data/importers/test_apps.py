@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from understudy.data.importers import discord, slack, telegram
-from understudy.data.importers.cleaning import Cleaner
-from understudy.data.importers.jsonstream import JsonReader
+from understudy.data.importers.clean import Cleaner
 from understudy.data.importers.messages import (
     BOTS,
     DELETED,
@@ -23,6 +22,7 @@ from understudy.data.importers.messages import (
     LeftOut,
     Said,
 )
+from understudy.data.json_stream import JsonReader
 
 Found = list[Said | LeftOut]
 

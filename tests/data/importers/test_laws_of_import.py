@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from understudy.data.chats import read_conversations
-from understudy.data.sources import Report
-from understudy.lab.errors import UserError
+from understudy.data.conversations import read_conversations
+from understudy.data.files import Report
+from understudy.errors import UserError
 from understudy.recipes import import_chats
 
 from .exports import (

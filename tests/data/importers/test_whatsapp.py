@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from understudy.data.importers import whatsapp
-from understudy.data.importers.cleaning import Cleaner
+from understudy.data.importers.clean import Cleaner
 from understudy.data.importers.messages import (
     DELETED,
     EMPTY,

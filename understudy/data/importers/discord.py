@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from understudy.data.importers.cleaning import Cleaner, clean_name
-from understudy.data.importers.jsonstream import JsonReader
+from understudy.data.importers.clean import Cleaner, clean_name
 from understudy.data.importers.messages import (
     BOTS,
     EMPTY,
@@ -27,6 +26,7 @@ from understudy.data.importers.messages import (
     parse_time,
     plausible,
 )
+from understudy.data.json_stream import JsonReader
 
 SAID = ("Default", "Reply", "19")  # exporters older than Discord's replies wrote their number
 ATTACHMENTS = ("attachments", "stickers", "embeds")

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from understudy.lab.errors import DataError, suggestion
-from understudy.lab.wording import size_of, visible
+from understudy.console import size_of, visible
+from understudy.errors import DataError, suggestion
 
 HEAD = 1 << 16  # bytes that decide on an encoding
 BUFFER = 1 << 18

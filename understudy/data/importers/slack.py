@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from understudy.data.importers.cleaning import Cleaner, clean_name
-from understudy.data.importers.jsonstream import JsonReader
+from understudy.data.importers.clean import Cleaner, clean_name
 from understudy.data.importers.members import Member
 from understudy.data.importers.messages import (
     BOTS,
@@ -30,6 +29,7 @@ from understudy.data.importers.messages import (
     parse_seconds,
     plausible,
 )
+from understudy.data.json_stream import JsonReader
 
 DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
 USER_LISTS = ("users.json", "org_users.json")

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from understudy.data.importers.spool import Spool
-from understudy.lab.errors import ConfigError, suggestion
-from understudy.lab.wording import counted, visible
+from understudy.console import counted, visible
+from understudy.data.importers.sort import Spool
+from understudy.errors import ConfigError, suggestion
 
 LISTED = 12  # speakers that a message names
 

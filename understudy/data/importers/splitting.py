@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.data.importers.spool import Spool
-from understudy.lab.space import full_disk_named
+from understudy.data.importers.sort import Spool
+from understudy.runs.space import full_disk_named
 
 STRADDLING = "in conversations that go on while validation begins"
 

@@ -9,8 +9,7 @@ A message's text is a string, or a list of strings and marked pieces: {"type": "
 from collections.abc import Iterator
 from typing import Any
 
-from understudy.data.importers.cleaning import Cleaner, Kind, clean_name
-from understudy.data.importers.jsonstream import JsonReader
+from understudy.data.importers.clean import Cleaner, Kind, clean_name
 from understudy.data.importers.messages import (
     BOTS,
     EMPTY,
@@ -28,6 +27,7 @@ from understudy.data.importers.messages import (
     parse_time,
     plausible,
 )
+from understudy.data.json_stream import JsonReader
 
 CHAT_LISTS = ("chats", "left_chats")
 REDACTED: dict[str, Kind] = {"link": "link", "email": "email", "phone": "phone", "bank_card": "phone"}

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from understudy.data.importers import phrases
-from understudy.data.importers.cleaning import MARKS, Cleaner, clean_name
+from understudy.data.importers.clean import MARKS, Cleaner, clean_name
 from understudy.data.importers.messages import (
     DELETED,
     EMPTY,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.errors import CheckpointError
-from understudy.models.cores import BlockKind, CoreSpec
+from understudy.errors import CheckpointError
+from understudy.models.core import BlockKind, CoreSpec
 
 NAME = "config.json"
 OWN = "understudy"

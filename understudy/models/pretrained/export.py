@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.errors import ConfigError
-from understudy.lab.files import write_json
+from understudy.errors import ConfigError
+from understudy.files import write_json
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.pretrained import config
 from understudy.models.pretrained.folder import WEIGHTS

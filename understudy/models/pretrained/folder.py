@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from understudy.data.tokenizers import Tokenizer
-from understudy.lab.errors import CheckpointError
-from understudy.lab.files import fingerprint
-from understudy.models.cores import CoreSpec
+from understudy.errors import CheckpointError
+from understudy.files import fingerprint
+from understudy.models.core import CoreSpec
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.pretrained import config, release
 from understudy.models.pretrained.names import EMBEDDING, to_ours

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from understudy.lab.errors import HubError, suggestion
+from understudy.errors import HubError, suggestion
 from understudy.models.pretrained.folder import files_of
 
 FILES = ("config.json", "vocab.json", "merges.txt", "model.safetensors")  # the large one last: all else is there first

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from understudy.lab.errors import CheckpointError
-from understudy.models.cores import CoreSpec
+from understudy.errors import CheckpointError
+from understudy.models.core import CoreSpec
 from understudy.models.language_model import without_weights
 
 PREFIX = "transformer."  # before every name in checkpoints that have a head
@@ -34,7 +34,7 @@ _BUFFERS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|position_ids")
 def their_name(ours: str, spec: CoreSpec) -> str:
     """transformers' name of one of our tensors, without the prefix.
 
-    >>> from understudy.models.cores import CoreConfig
+    >>> from understudy.models.core import CoreConfig
     >>> their_name("core.blocks.3.mlp.up.bias", CoreConfig(block="gpt1").resolved())
     'h.3.mlp.c_fc.bias'
     """

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.lab.errors import CheckpointError
-from understudy.models.cores import CoreSpec
+from understudy.errors import CheckpointError
+from understudy.models.core import CoreSpec
 
 SHAPES = "params_shapes.json"
 LAYER = (

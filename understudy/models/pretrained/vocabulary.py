@@ -9,10 +9,10 @@ from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 from tokenizers.models import BPE
 
-from understudy.data.gpt1_tokenizer import END_OF_WORD, UNKNOWN, GPT1Tokenizer
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer, byte_characters
-from understudy.lab.errors import CheckpointError
-from understudy.lab.files import write_json
+from understudy.data.tokenizers.gpt1 import END_OF_WORD, UNKNOWN, GPT1Tokenizer
+from understudy.errors import CheckpointError
+from understudy.files import write_json
 
 Merges = list[tuple[str, str]]
 

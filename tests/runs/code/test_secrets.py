@@ -1,0 +1,75 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.runs.code.secrets import blotted, find, is_secret_file, masked
+
+# Put together here, so that this file holds nothing that looks like a secret itself.
+SECRETS = {
+    "AWS key": "AK" + "IAIOSFODNN7EXAMPLE",
+    "GitHub token": "gh" + "p_" + "a1B2" * 9,
+    "GitLab token": "glp" + "at-" + "x9Y8" * 5,
+    "Hugging Face token": "h" + "f_" + "aBcD3" * 7,
+    "API key": "s" + "k-" + "proj-Ab12" * 4,
+    "Google key": "AI" + "za" + "S" * 35,
+    "Slack token": "xo" + "xb-123456789012-abcdef",
+    "Stripe key": "sk" + "_live_" + "4eC39HqLyjWDarjtT1zd",
+    "JSON web token": "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+    "private key": "-----BEGIN RSA PRIV" + "ATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIV" + "ATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_each_kind_is_found_and_blotted_out(kind: str) -> None:
+    content = f"first = 1\nvalue = ('{SECRETS[kind]}')\nlast = 2\n".encode()
+    found = find(content)
+    assert [(secret.kind, secret.line) for secret in found] == [(kind, 2)]
+    assert blotted(content, found) == b"first = 1\nvalue = ('***')\nlast = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("api_key = 'q8Zr2Lx7Vb1Nc5Ty9Wm3'", "api_key = '***'"),
+        ("WANDB_API_KEY=4f9a2c7e1b8d3f6a0c5e9b2d7a1f4c8e3b6d0a9f", "WANDB_API_KEY=***"),
+        ('{"password": "Zk3-9fQ_7xLm2Vt8Rb"}', '{"password": "***"}'),
+        ("db: postgresql://ada:s3cret@host:5432/runs", "db: postgresql://ada:***@host:5432/runs"),
+    ],
+)
+def test_values_given_to_telling_names(line: str, kept: str) -> None:
+    assert masked(line) == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "token = tokenizer.special_tokens_of_the_vocabulary",
+        "token_bytes: npt.NDArray[np.int64] = counts_of_each_token",
+        "secret = 'correct-horse-battery-staple'",
+        "password = os.environ['DATABASE_PASSWORD_1']",
+        "url = 'https://example.org:8080/path@v2'",
+        "uri = f'postgresql://{user}:{password}@{host}/db'",
+        "uri = 'postgresql://USER:PASSWORD@HOST/DATABASE'",
+        "sha256 = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'",
+        "author = Ada Lovelace 1815",
+        "tokens = 1234567890123456789012",
+    ],
+)
+def test_ordinary_code_is_left_alone(line: str) -> None:
+    assert masked(line) == line
+
+
+@pytest.mark.parametrize("name", [".env", "deploy/.env.local", "server.pem", "home/.ssh/id_ed25519", ".netrc"])
+def test_files_that_hold_secrets_by_name(name: str) -> None:
+    assert is_secret_file(name)
+    assert not is_secret_file(name + ".example")
+
+
+def test_a_binary_file_is_not_searched() -> None:
+    assert find(b"\0" + SECRETS["AWS key"].encode()) == []
+
+
+@given(st.binary(max_size=200), st.sampled_from(sorted(SECRETS)))
+def test_whatever_stands_around_it(noise: bytes, kind: str) -> None:
+    content = noise.replace(b"\0", b"") + b"\n" + SECRETS[kind].encode() + b"\n"
+    assert SECRETS[kind].encode() not in blotted(content, find(content))

@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from understudy.runs.process import Heartbeat, process_start, status_of, this_process
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
+def test_a_run_that_ended_stays_as_it_ended(status: str, here: Path) -> None:
+    assert status_of({**this_process(), "status": status}, here) == status
+
+
+def test_this_process_runs(here: Path) -> None:
+    assert status_of({**this_process(), "status": "running"}, here) == "running"
+
+
+def test_a_pid_of_another_process_is_dead(here: Path) -> None:
+    reused = {**this_process(), "status": "running"}
+    reused["process_start"] -= 1
+    assert status_of(reused, here) == "dead"
+
+
+def test_a_gone_process_is_dead_even_before_its_parent_looks(here: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    record = {**this_process(), "status": "running", "pid": child.pid, "process_start": process_start(child.pid)}
+    assert status_of(record, here) == "running"
+    child.kill()
+    deadline = time.monotonic() + 5
+    while status_of(record, here) == "running" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert status_of(record, here) == "dead"  # a zombie
+    child.communicate()
+    assert status_of(record, here) == "dead"
+
+
+def test_a_program_with_brackets_in_its_name(here: Path) -> None:
+    program = here / "a) R (b 1 2"
+    program.symlink_to("/bin/sleep")
+    child = subprocess.Popen([program, "10"])
+    try:
+        ticks = os.sysconf("SC_CLK_TCK")
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        started = process_start(child.pid)
+        assert started is not None
+        assert abs(started / ticks - uptime) < 5
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_another_host_is_judged_by_its_heartbeat(here: Path) -> None:
+    record = {"status": "running", "host": "elsewhere", "pid": os.getpid(), "process_start": 1}
+    assert status_of(record, here) == "dead"
+    Heartbeat(here / "heartbeat")._beat()
+    assert status_of(record, here) == "running"
+    os.utime(here / "heartbeat", (time.time() - 61, time.time() - 61))
+    assert status_of(record, here) == "dead"
+
+
+def test_a_heartbeat_outlives_its_folder(here: Path) -> None:
+    (here / "run").mkdir()
+    heartbeat = Heartbeat(here / "run" / "heartbeat")
+    heartbeat.start()
+    assert (here / "run" / "heartbeat").exists()
+    (here / "run" / "heartbeat").unlink()
+    (here / "run").rmdir()
+    heartbeat._beat()
+    heartbeat.stop()

@@ -1,0 +1,159 @@
+"""Configurations are dataclasses; here they become dictionaries and come back, checked field by field."""
+
+import hashlib
+import json
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from understudy.errors import ConfigError, suggestion
+from understudy.files import plain
+
+Config = TypeVar("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested dictionaries of plain JSON values.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Adam:
+    ...     learning_rate: float = 3e-4
+    ...     betas: tuple[float, float] = (0.9, 0.95)
+    >>> to_dict(Adam())
+    {'learning_rate': 0.0003, 'betas': [0.9, 0.95]}
+    >>> from_dict(Adam, to_dict(Adam())) == Adam()
+    True
+    """
+    assert is_dataclass(config), f"not a configuration: {config!r}"
+    return plain(config)
+
+
+def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """The configuration that `to_dict` wrote, checked field by field.
+
+    A field that is missing has its default: it is an option that came after the file was written.
+
+    Understands nested dataclasses, `X | None` and other unions, Literal, tuple, list, dict, Path, str, int, float.
+    Raises ConfigError naming the field that is unknown, of another type, or missing without a default.
+    """
+    return _dataclass(cls, values, where="")
+
+
+def read_config(cls: type[Config], arguments: Sequence[str], prog: str) -> Config:
+    """The configuration in the JSON file that `prog --config FILE` names: a configuration, or a whole run.json.
+
+    Raises ConfigError for other arguments beside it, a file that cannot be read, and fields that do not fit.
+    """
+    if len(arguments) != 1:
+        raise ConfigError(f"`{prog} --config` takes one file, and no other option beside it")
+    try:
+        values = json.loads(Path(arguments[0]).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{arguments[0]} cannot be read as a configuration: {error}") from error
+    return from_dict(cls, values["config"] if isinstance(values, dict) and "config" in values else values)
+
+
+def child_seed(seed: int, name: str) -> int:
+    """The seed of one named generator: the first 63 bits of sha256 of "seed:name".
+
+    Generators with different names are unrelated; adding one never changes another. Fits a signed 64 bit integer.
+
+    >>> child_seed(0, "data")
+    8847680504906427687
+    >>> child_seed(0, "data") != child_seed(0, "init") != child_seed(1, "init")
+    True
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") >> 1
+
+
+def _dataclass(cls: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise _mismatch(where, f"the fields of {cls.__name__}", values)
+    types_of = get_type_hints(cls)
+    known = {field.name: field for field in fields(cls) if field.init}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"unknown field {where + name!r}: {cls.__name__} has none{suggestion(name, known)}")
+    for name, field in known.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"missing field {where + name!r}: {cls.__name__} needs it{suggestion(name, values)}")
+    return cls(**{name: _value(types_of[name], value, where + name) for name, value in values.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass(kind, value, where + ".")
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value, where)
+    if origin is Literal:
+        return _literal(arguments, value, where)
+    if tuple in (kind, origin):
+        return _tuple(arguments, value, where)
+    if list in (kind, origin):
+        return list(_tuple((*(arguments or (Any,)), ...), value, where))
+    if dict in (kind, origin):
+        return _dict(arguments, value, where)
+    return _scalar(kind, value, where)
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
+    if kind is type(None) and value is None:
+        return None
+    if kind is float and value in ("nan", "inf", "-inf"):
+        return float(value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind in (bool, int, str) and type(value) is kind:
+        return value
+    raise _mismatch(where, getattr(kind, "__name__", str(kind)), value)
+
+
+def _union(members: tuple[Any, ...], value: Any, where: str) -> Any:
+    first_error: ConfigError | None = None
+    for member in members:  # the first that fits, as declared
+        try:
+            return _value(member, value, where)
+        except ConfigError as error:
+            # "expected NoneType" helps nobody: keep the error of the member that was meant.
+            if member is not type(None):
+                first_error = first_error or error
+    assert first_error is not None
+    raise first_error
+
+
+def _literal(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    for choice in choices:
+        if choice == value and type(choice) is type(value):
+            return choice
+    named = ", ".join(map(str, choices))
+    raise ConfigError(f"{where}: expected one of {named}, got {value!r}{suggestion(str(value), map(str, choices))}")
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _mismatch(where, "a list", value)
+    if not kinds:
+        return tuple(value)
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise _mismatch(where, f"{len(kinds)} values", value)
+    return tuple(_value(kind, inner, f"{where}[{i}]") for i, (kind, inner) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _dict(kinds: tuple[Any, ...], value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _mismatch(where, "a dictionary", value)
+    return {key: _value(kinds[1] if kinds else Any, inner, f"{where}[{key!r}]") for key, inner in value.items()}
+
+
+def _mismatch(where: str, expected: str, value: Any) -> ConfigError:
+    return ConfigError(f"{where.rstrip('.') or 'configuration'}: expected {expected}, got {value!r}")

@@ -1,0 +1,234 @@
+"""Training batches: whole documents packed into rows, any batch a pure function of its number.
+
+Shapes: B rows, T positions (the context). A document of n tokens takes n - 1 positions: each token but the last is an
+input, each but the first a target. So no position joins two documents, and no target is lost.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy.config import child_seed
+from understudy.data.token_store import Indices, TokenStore
+from understudy.errors import DataError
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which reply came next?
+
+    Attributes:
+        row: the row of the batch that holds the conversation.
+        candidates: ids of what was said and each reply with its end, the true one first; none longer than a row.
+    """
+
+    row: int
+    candidates: tuple[npt.NDArray[np.int32], ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        inputs_BT: int64, token ids; the padding token where a row is not full.
+        targets_BT: int64, the token that follows each input in its document.
+        weights_BT: float32, 1 where the target is a reply's token, `other_weight` at a document's other tokens and
+            0 at padding.
+        reset_BT: bool, True where a document starts: nothing before it may be attended to.
+        sizes_BT: int64, bytes of text that each target stands for; None where the tokenizer's `token_bytes` tell.
+        questions: what to learn of the replies as a whole, if anything.
+    """
+
+    inputs_BT: npt.NDArray[np.int64]
+    targets_BT: npt.NDArray[np.int64]
+    weights_BT: npt.NDArray[np.float32]
+    reset_BT: npt.NDArray[np.bool_]
+    questions: tuple[Question, ...] = ()
+    sizes_BT: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which piece of the store goes where, sorted by row.
+
+    Attributes:
+        source: int64 [pieces], index of the piece's first token in the store.
+        length: int64 [pieces], positions that it takes.
+        column: int64 [pieces], its first position in its row.
+        row_starts: int64 [rows + 1], index of each row's first piece; the last one is the end.
+    """
+
+    source: Indices
+    length: Indices
+    column: Indices
+    row_starts: Indices
+
+
+class PackedBatches:
+    """Batches of documents of a store, without end: every epoch holds each document once, in an order of its own.
+
+    `batch(step)` hangs on nothing but the step, so a run that resumes needs no other position in the data. A document
+    longer than a row is cut into pieces, each of which starts afresh.
+
+    Args:
+        store: the documents.
+        docs: int64 [documents], which of them to take.
+        batch_size: rows of a batch, B.
+        context: positions of a row, T.
+        seed: of the order; with `shuffle` only.
+        other_weight: weight of targets that are no reply's tokens.
+        shuffle: a new order each epoch; otherwise always the same one.
+
+    Raises:
+        DataError: there is no token to predict in these documents.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        docs: Indices,
+        batch_size: int,
+        context: int,
+        seed: int,
+        other_weight: float = 0.0,
+        shuffle: bool = True,
+    ) -> None:
+        self.store, self.batch_size, self.context = store, batch_size, context
+        self.seed, self.other_weight, self.shuffle = seed, other_weight, shuffle
+        self._source, self._length = _pieces(store, docs, context)
+        if not len(self._source):
+            raise DataError(f"nothing to predict in {len(docs)} documents of {store.folder}; expected longer ones")
+        # Packing goes by length alone, so it is done once; an epoch only draws which document takes which place.
+        self._row, self._column = pack(np.sort(self._length)[::-1], context)
+        self.rows = int(self._row.max()) + 1
+        self.batches_per_epoch = -(-self.rows // batch_size)
+        self.tokens_per_epoch = int(self._length.sum())
+        self._epoch_at_hand: tuple[int, _Plan] = (0, self._plan(0))
+
+    @property
+    def fill(self) -> float:
+        """The share of the rows' positions that hold a token to predict."""
+        return self.tokens_per_epoch / (self.rows * self.context)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs; an epoch's rows are spread evenly over its batches."""
+        return self._assemble(*self._rows_of(step))
+
+    def eval_batches(self) -> Iterator[Batch]:
+        """Each document once, in an order that never changes; rows that the last batch lacks are padding."""
+        plan = self._plan(None)
+        for first in range(0, self.rows, self.batch_size):
+            yield self._assemble(plan, first, min(first + self.batch_size, self.rows))
+
+    def eval_documents(self) -> Iterator[Indices]:
+        """For each of `eval_batches`: int64 [B, T], which document of the store a target is of, -1 at padding."""
+        plan = self._plan(None)
+        document = np.searchsorted(self.store.starts, plan.source, side="right") - 1
+        for first in range(0, self.rows, self.batch_size):
+            document_BT = np.full((self.batch_size, self.context), -1, dtype=np.int64)
+            for row in range(first, min(first + self.batch_size, self.rows)):
+                for piece in range(plan.row_starts[row], plan.row_starts[row + 1]):
+                    column = plan.column[piece]
+                    document_BT[row - first, column : column + plan.length[piece]] = document[piece]
+            yield document_BT
+
+    def _rows_of(self, step: int) -> tuple[_Plan, int, int]:
+        """The plan of a step's epoch, and which of its rows are the step's."""
+        epoch, index = divmod(step, self.batches_per_epoch)
+        first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
+        return self._plan_of(epoch), first, end
+
+    def _plan_of(self, epoch: int) -> _Plan:
+        if self._epoch_at_hand[0] != epoch and self.shuffle:
+            self._epoch_at_hand = (epoch, self._plan(epoch))
+        return self._epoch_at_hand[1]
+
+    def _plan(self, epoch: int | None) -> _Plan:
+        """Deal the pieces to the places for their length; shuffle pieces of one length, and the rows, if need be."""
+        pieces, rows = np.arange(len(self._source)), np.arange(self.rows)
+        if self.shuffle and epoch is not None:
+            random = np.random.default_rng(child_seed(self.seed, f"batches of epoch {epoch}"))
+            pieces, rows = random.permutation(pieces), random.permutation(rows)
+        pieces = pieces[np.argsort(-self._length[pieces], kind="stable")]
+        row = rows[self._row]
+        order = np.lexsort((self._column, row))
+        pieces, row = pieces[order], row[order]
+        row_starts = np.searchsorted(row, np.arange(self.rows + 1))
+        return _Plan(self._source[pieces], self._length[pieces], self._column[order], row_starts)
+
+    def _assemble(self, plan: _Plan, first_row: int, end_row: int) -> Batch:
+        B, T = self.batch_size, self.context
+        starts = plan.row_starts[first_row : end_row + 1]
+        pieces = slice(starts[0], starts[-1])
+        length = plan.length[pieces]
+        place = np.repeat(np.arange(end_row - first_row), np.diff(starts)) * T + plan.column[pieces]
+        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        token = np.repeat(plan.source[pieces], length) + within
+        position = np.repeat(place, length) + within
+        inputs, targets = np.full((2, B * T), self.store.meta.pad, dtype=np.int64)
+        weights, reset = np.zeros(B * T, dtype=np.float32), np.zeros(B * T, dtype=np.bool_)
+        inputs[position] = self.store.tokens[token]
+        targets[position] = self.store.tokens[token + 1]
+        weights[position] = np.where(self.store.reply[token + 1], 1.0, self.other_weight)
+        reset[place] = True
+        return Batch(
+            inputs.reshape(B, T),
+            targets.reshape(B, T),
+            weights.reshape(B, T),
+            reset.reshape(B, T),
+            sizes_BT=self._sizes(token + 1, position),
+        )
+
+    def _sizes(self, token: Indices, position: Indices) -> Indices | None:
+        """The sizes of some tokens of the store, where the batch has them."""
+        if self.store.sizes is None:
+            return None
+        sizes = np.zeros(self.batch_size * self.context, dtype=np.int64)
+        sizes[position] = self.store.sizes[token]
+        return sizes.reshape(self.batch_size, self.context)
+
+
+def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:
+    """Best-fit decreasing: put each piece in the fullest row that still has room, or in a new one.
+
+    Args:
+        lengths: int64 [pieces], falling, each from 1 to context.
+        context: positions of a row.
+
+    Returns:
+        the row and the first column of each piece, int64 [pieces] both.
+
+    >>> pack(np.array([6, 5, 3, 3, 1]), context=9)
+    (array([0, 1, 0, 1, 1]), array([0, 0, 6, 5, 8]))
+    """
+    row, column = np.empty_like(lengths), np.empty_like(lengths)
+    rows_with: list[list[int]] = [[] for _ in range(context + 1)]  # by how much room they have left
+    rooms = 0  # bit r is set where rows_with[r] is not empty, so that a search is a shift
+    count = 0
+    for piece, length in enumerate(lengths.tolist()):
+        enough = rooms >> length
+        if enough:
+            room = length + (enough & -enough).bit_length() - 1
+            taken = rows_with[room].pop()
+            if not rows_with[room]:
+                rooms ^= 1 << room
+        else:
+            room, taken, count = context, count, count + 1
+        row[piece], column[piece] = taken, context - room
+        left = room - length
+        if left:
+            rows_with[left].append(taken)
+            rooms |= 1 << left
+    return row, column
+
+
+def _pieces(store: TokenStore, docs: Indices, context: int) -> tuple[Indices, Indices]:
+    """Each document's first token and number of targets; those of its pieces where it is longer than a row."""
+    first = store.starts[docs]
+    targets = np.maximum(store.starts[docs + 1] - first - 1, 0)
+    count = -(-targets // context)
+    offset = (np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)) * context
+    return np.repeat(first, count) + offset, np.minimum(np.repeat(targets, count) - offset, context)

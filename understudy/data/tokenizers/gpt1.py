@@ -1,0 +1,166 @@
+"""GPT-1's tokenizer, which gives the ids of the 2018 code (Radford 2018): lower case, words, pieces of words.
+
+It is lossy: upper case, runs of white space and characters outside its vocabulary do not come back.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal, cast, get_args
+
+from tokenizers import Tokenizer as Engine
+from tokenizers.models import BPE
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from understudy.data.tokenizers import TextStream, Tokenizer
+from understudy.data.tokenizers.detokenizer import WordStream
+from understudy.errors import MissingPackageError
+
+Rules = Literal["spacy", "bert"]
+
+END_OF_WORD = "</w>"
+UNKNOWN = "<unk>"
+NEWLINE = "\n" + END_OF_WORD
+WORDS_REMEMBERED = 500_000
+
+_PLAIN = str.maketrans({"—": "-", "–": "-", "―": "-", "…": "...", "´": "'"})
+# No backslash: the 2018 pattern was meant to have one, but was no raw string, so that it says `\+` there again.
+_RUNS = re.compile(r"""(-+|~+|!+|"+|;+|\?+|\++|,+|\)+|\(+|/+|\*+|\[+|\]+|}+|{+|\|+|_+)""")
+_AROUND_NEWLINE = re.compile(r"\s*\n\s*")
+_OTHER_SPACE = re.compile(r"[^\S\n]+")
+
+
+class GPT1Tokenizer(Tokenizer):
+    """BPE over the words that spaCy's English rules find, each ending in `</w>`, in lower case.
+
+    Args:
+        vocabulary: the tokens by id, `<unk>` first.
+        merges: the pairs to join, best first.
+        rules: how words are found. "spacy" is what the weights were trained on, and needs the extra `gpt1`. "bert" is
+            what transformers' OpenAIGPTTokenizer does: it drops accents and newlines and cuts "don't" into "don", "'"
+            and "t", which the weights have hardly ever met.
+
+    >>> tokens = ["<unk>", "a", "b", "a</w>", "b</w>", "ab</w>"]
+    >>> tokenizer = GPT1Tokenizer(tokens, [("a", "b</w>")], rules="bert")
+    >>> tokenizer.encode("AB a baz")
+    [5, 3, 2, 1, 0]
+    >>> tokenizer.decode([5, 3])
+    'ab a'
+
+    References:
+        Radford et al., 2018, "Improving language understanding by generative pre-training", and its code
+        github.com/openai/finetune-transformer-lm, text_utils.py.
+    """
+
+    kind = "gpt1"
+    lossless: ClassVar[bool] = False
+    unknown: ClassVar[int | None] = 0
+
+    def __init__(self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], rules: Rules = "spacy") -> None:
+        super().__init__([_bytes_of(token) for token in vocabulary])
+        assert rules in get_args(Rules)
+        self._vocabulary, self._merges, self.rules = list(vocabulary), list(merges), rules
+        # In GPT-1's vocabulary no two merges make the same token. So it is all one that the library joins the best pair
+        # where it first stands and looks again, and the 2018 code joined it everywhere at once.
+        self._engine = Engine(
+            BPE(
+                vocab={token: i for i, token in enumerate(vocabulary)},
+                merges=self._merges,
+                unk_token=UNKNOWN,
+                end_of_word_suffix=END_OF_WORD,
+            )
+        )
+        if rules == "bert":
+            self._engine.normalizer = BertNormalizer(lowercase=True)
+            self._engine.pre_tokenizer = BertPreTokenizer()
+
+    @property
+    def tokens(self) -> list[str]:
+        """The ordinary vocabulary by id."""
+        return self._vocabulary
+
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """The pairs to join, best first."""
+        return self._merges
+
+    def encode(self, text: str) -> list[int]:
+        """The text's ids; 0 for each character that the vocabulary lacks."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts at once."""
+        if self.rules == "bert":
+            whole = [text.encode("utf-8", "replace").decode() for text in texts]
+            return [encoding.ids for encoding in self._engine.encode_batch_fast(whole)]
+        words = [self._words.of(text) for text in texts]
+        return [encoding.ids for encoding in self._engine.encode_batch_fast(words, is_pretokenized=True)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Readable text: words with the spaces that people put between them (see `WordStream`)."""
+        stream = self.stream()
+        return "".join([*map(stream.feed, ids), stream.finish()])
+
+    def stream(self) -> TextStream:
+        """See `WordStream`."""
+        return WordStream(self._vocabulary)
+
+    def definition(self) -> dict[str, Any]:
+        """The tokens by id, the merges in order, and the rules."""
+        return {"vocabulary": self._vocabulary, "merges": self._merges, "rules": self.rules}
+
+    @classmethod
+    def from_definition(cls, definition: dict[str, Any]) -> "GPT1Tokenizer":
+        """The tokenizer of this vocabulary, these merges and these rules."""
+        merges = [(first, second) for first, second in definition["merges"]]
+        return cls(definition["vocabulary"], merges, cast(Rules, definition["rules"]))
+
+    @cached_property
+    def _words(self) -> "_SpacyWords":
+        return _SpacyWords()
+
+
+def standardise(text: str) -> str:
+    r"""What the 2018 code did to text that ftfy had mended: plain dashes, runs of punctuation apart, single spaces.
+
+    >>> standardise(" Well… (yes)\n\n no — a\\b ")
+    'Well... ( yes ) \n no - a\\b'
+    """
+    text = _RUNS.sub(r" \1 ", text.translate(_PLAIN))
+    return _OTHER_SPACE.sub(" ", _AROUND_NEWLINE.sub(" \n ", text)).strip()
+
+
+class _SpacyWords:
+    """Cuts text into words as spaCy's blank English tokenizer does, after ftfy has mended it."""
+
+    def __init__(self) -> None:
+        try:
+            import ftfy
+            import spacy
+        except ImportError as error:
+            raise MissingPackageError(
+                f"GPT-1's tokenizer needs spaCy and ftfy, and {error.name} is not installed; "
+                "try: pip install 'understudy[gpt1]'"
+            ) from error
+        self._mend, self._fresh = ftfy.fix_text, lambda: spacy.blank("en")
+        self._english = self._fresh()
+
+    def of(self, text: str) -> list[str]:
+        """The lower-case words of a text; a newline for a line break."""
+        english = self._english
+        if len(english.vocab.strings) > WORDS_REMEMBERED:  # it never forgets a word: memory without end
+            english = self._english = self._fresh()
+        # Not the pipeline but its tokenizer, which takes texts of any length.
+        tokens = english.tokenizer(standardise(self._mend(text)))
+        return ["\n" if token.text == "\n " else token.text.lower() for token in tokens]
+
+
+def _bytes_of(token: str) -> bytes:
+    """What a token stands for, with the space after a word's end."""
+    if token == UNKNOWN:
+        return "\ufffd".encode()
+    if token == NEWLINE:
+        return b"\n"
+    word = token.removesuffix(END_OF_WORD)
+    return (word if word == token else word + " ").encode()

@@ -1,0 +1,1 @@
+"""Figures about what a model says: metrics, ranking, recall, replies."""

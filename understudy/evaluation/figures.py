@@ -1,0 +1,103 @@
+"""The figures of an evaluation, each with its interval over conversations."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.data.chat_template import Rendered
+from understudy.data.token_store import TokenStore
+from understudy.data.tokenizers import Tokenizer
+from understudy.evaluation.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
+from understudy.evaluation.replies import Turn
+from understudy.statistics import Estimate, Floats, Indices, halved, ratio
+from understudy.training.evaluation import Surprise
+
+Figures = dict[str, Estimate]
+
+
+def conversations_of(store: TokenStore, docs: Indices) -> Indices:
+    """For each document the number of its conversation, counted from 0 as they come: windows of one share a number."""
+    number: dict[int, int] = {}
+    return np.array(
+        [number.setdefault(content, len(number)) for content in store.hashes[docs].tolist()], dtype=np.int64
+    )
+
+
+def loss_figures(surprise: Surprise, store: TokenStore, docs: Indices, tokenizer: Tokenizer) -> Figures:
+    """Loss, perplexity a token and a word, and bits a byte, from how hard each document was to predict."""
+    of = conversations_of(store, docs)
+    sizes = np.array([text_size(store.document(int(doc)), tokenizer) for doc in docs]).reshape(-1, 2)
+    nats, end_nats, tokens = surprise.nats[docs], surprise.end_nats[docs], surprise.tokens[docs]
+    loss = _ratio(nats, tokens, of)
+    return {
+        "loss": loss,
+        "bpb": _ratio(nats / math.log(2), sizes[:, 0], of),
+        "perplexity": loss.through(_exp),
+        "word_perplexity": _ratio(nats - end_nats, sizes[:, 1], of).through(_exp),
+    }
+
+
+def text_size(document: Rendered, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Bytes and words of what is to be predicted: of each reply its text, and one byte for its end.
+
+    The end counts as the line break that would end the message in a plain file, and as no word.
+    """
+    edges = np.flatnonzero(np.diff(document.is_reply, prepend=False, append=False))
+    ids, end = document.ids.tolist(), tokenizer.special["<|end|>"]
+    replies = [ids[start:stop] for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+    texts = [tokenizer.decode(reply) for reply in replies]
+    ends = sum(reply[-1] == end for reply in replies)
+    sizes = document.sizes
+    size = sum(len(text.encode()) for text in texts) if sizes is None else int(sizes[document.is_reply].sum())
+    return size + ends, sum(len(words(text)) for text in texts)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What was said in the place of each turn's reply: by the model, or, for comparison, the true reply itself."""
+
+    turns: Sequence[Turn]
+    texts: Sequence[str]
+    earlier: Sequence[Sequence[str]]
+    """For each turn what the one who replies had said before it."""
+
+    def figures(self) -> Figures:
+        """Variety and repetition."""
+        of = _renumbered(self.turns)
+        texts_of = [[text for text, at in zip(self.texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
+        earlier = [repeats_earlier(text, before) for text, before in zip(self.texts, self.earlier, strict=True)]
+        return {
+            **{f"distinct_{n}": _share(halved(Distinct(texts_of, n).of, len(texts_of))) for n in (1, 2)},
+            "repetition": mean_over(self.turns, [repeats_itself(text) for text in self.texts]),
+            "repetition_earlier": mean_over(self.turns, earlier),
+        }
+
+
+def overlap(turns: Sequence[Turn], texts: Sequence[str]) -> Estimate:
+    """F1 of what was said in the place of the true replies."""
+    return mean_over(turns, [f1(text, turn.text) for text, turn in zip(texts, turns, strict=True)])
+
+
+def mean_over(turns: Sequence[Turn], values: Sequence[float]) -> Estimate:
+    """The mean of a figure over all replies, its interval over their conversations."""
+    return _ratio(np.array(values, dtype=np.float64), np.ones(len(turns)), _renumbered(turns))
+
+
+def _renumbered(turns: Sequence[Turn]) -> Indices:
+    """The conversations of the turns, numbered without gaps."""
+    return np.unique([turn.conversation for turn in turns], return_inverse=True)[1]
+
+
+def _ratio(parts: Floats, sizes: Floats | Indices, of: Indices) -> Estimate:
+    return ratio(np.bincount(of, parts), np.bincount(of, sizes))
+
+
+def _exp(nats: float) -> float:
+    return math.exp(min(nats, 700))
+
+
+def _share(estimate: Estimate) -> Estimate:
+    """No interval of a share reaches beyond 0 and 1."""
+    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))

@@ -1,0 +1,55 @@
+"""Which of several replies a model finds the best: the reply that was given among others that were not.
+
+Shape suffixes: K candidates, T tokens, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from understudy.acting.engine import prefill
+from understudy.models.language_model import LanguageModel
+
+
+@torch.inference_mode()
+def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
+    """How well each candidate follows the prompt, scores_K: the higher, the better.
+
+    What the next-reply head says at a candidate's last token. Of a model without that head how much likelier the prompt
+    makes the candidate than it is as the first words of a conversation, in nats: a likely reply fits anything, and
+    what counts is what fits here (Holtzman 2021, "Surface Form Competition"). The prompt is computed once.
+
+    Args:
+        model: in evaluation mode.
+        prompt: ids up to and with `<|assistant|>`, with room in the context for each candidate.
+        candidates: ids of each reply, `<|end|>` included.
+    """
+    if model.choice is None:
+        return _log_p(model, prompt, candidates) - _log_p(model, [prompt[0], prompt[-1]], candidates)
+    _, _, hidden_KTD, length_K = _after(model, prompt, candidates)
+    last_KD = hidden_KTD[torch.arange(len(candidates), device=hidden_KTD.device), length_K - 1]
+    return model.choice(last_KD)[:, 0]
+
+
+def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
+    """The log-probability of all tokens of each candidate after the prompt, K."""
+    scores_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
+    log_p_KT = torch.zeros(ids_KT.shape, dtype=scores_1V.dtype, device=ids_KT.device)
+    log_p_KT[:, 0] = scores_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
+    later_KT = torch.arange(1, ids_KT.shape[1], device=ids_KT.device) < length_K[:, None]  # the others are padding
+    later_NV = model.scores(hidden_KTD[:, :-1][later_KT]).log_softmax(dim=-1)
+    log_p_KT[:, 1:][later_KT] = later_NV.gather(-1, ids_KT[:, 1:][later_KT][:, None])[:, 0]
+    return log_p_KT.sum(dim=1)
+
+
+def _after(
+    model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scores after the prompt, the candidates' ids padded at the end, the core's output over them, their lengths."""
+    longest = max(map(len, candidates))
+    scores_1V, state = prefill(model, [prompt], len(prompt) + longest)
+    device = scores_1V.device
+    ids_KT = torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
+    hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
+    return scores_1V, ids_KT, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=device)

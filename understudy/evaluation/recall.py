@@ -1,0 +1,53 @@
+"""How well a model remembers: questions of the built-in conversations, answered greedily and scored exactly."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from understudy.acting.engine import generate, reserve_for_reply
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.chat_template import fit_prompt, render_prompt
+from understudy.data.conversations import Message
+from understudy.data.tokenizers import Tokenizer
+from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.tasks.smalltalk import Question, SmallTalk, is_right
+
+ANSWERED_AT_ONCE = 64
+LONGEST_ANSWER = 48
+
+
+def answers(
+    model: LanguageModel, tokenizer: Tokenizer, talks: Sequence[SmallTalk], most: int = 1000
+) -> list[tuple[Question, str]]:
+    """The model's answer to each question, all that was said before it given as it was (at most `most`).
+
+    The oldest exchanges are left out where they do not fit the context, as in a chat.
+    """
+    config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
+    asked = [(talk, question) for talk in talks for question in talk.questions][:most]
+    prompts = [
+        (question, _prompt(talk.conversation.messages[: question.index], model, tokenizer, config))
+        for talk, question in asked
+    ]
+    prompts = sorted(prompts, key=lambda pair: len(pair[1]))  # alike in length: little padding
+    found: list[tuple[Question, str]] = []
+    with undisturbed(model):
+        for start in range(0, len(prompts), ANSWERED_AT_ONCE):
+            some = prompts[start : start + ANSWERED_AT_ONCE]
+            replies = generate(model, tokenizer, [prompt for _, prompt in some], config)
+            found += [(question, reply.text) for (question, _), reply in zip(some, replies, strict=True)]
+    return found
+
+
+def _prompt(
+    messages: Sequence[Message], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
+) -> list[int]:
+    kept, _ = fit_prompt(messages, tokenizer, model.context, reserve_for_reply(model, config))
+    return render_prompt(kept, tokenizer)
+
+
+def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:
+    """Share of right answers for each kind of question: "recall", "count" and so on."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for question, reply in answered:
+        right[question.kind].append(is_right(question, reply))
+    return {kind: sum(values) / len(values) for kind, values in sorted(right.items())}

@@ -1,0 +1,131 @@
+"""A model in the place of the one who replied: what it finds the best of twenty replies, and what it says itself."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.acting.engine import generate
+from understudy.acting.sampling import SamplingConfig
+from understudy.data.chat_template import Rendered
+from understudy.data.tokenizers import Tokenizer
+from understudy.evaluation.metrics import hit, plain_words
+from understudy.evaluation.ranking import candidate_scores
+from understudy.models.language_model import LanguageModel, undisturbed
+
+CANDIDATES = 20
+"""The true reply and 19 others, as in ConvAI2 (Zhang 2018, "Personalizing Dialogue Agents")."""
+GENERATED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A reply that was given, and all that was said before it."""
+
+    conversation: int
+    prompt: list[int]
+    """Ids up to and with the token after which the reply begins."""
+    reply: list[int]
+    """Ids of the reply and of its end."""
+    text: str
+
+    def earlier(self, tokenizer: Tokenizer) -> list[str]:
+        """What the one who replies had said before."""
+        return [tokenizer.decode(ids) for ids in own_turns(self.prompt, tokenizer)[:-1]]
+
+
+def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+    """What the assistant said in a prompt, turn by turn; the last turn is the one that goes on, or begins, at its end.
+
+    >>> from understudy.data.tokenizers import ByteTokenizer
+    >>> from understudy.data.conversations import Message
+    >>> from understudy.data.chat_template import render_prompt
+    >>> prompt = render_prompt([Message("user", "Hi!"), Message("assistant", "Yo")], ByteTokenizer())
+    >>> own_turns(prompt, ByteTokenizer())
+    [[89, 111], []]
+    """
+    begin, end = tokenizer.special["<|assistant|>"], tokenizer.special["<|end|>"]
+    turns: list[list[int]] = []
+    speaks = False
+    for token in ids:
+        if token == begin:
+            turns.append([])
+            speaks = True
+        elif token == end:
+            speaks = False
+        elif speaks:
+            turns[-1].append(token)
+    return turns
+
+
+def turns_of(documents: Iterable[tuple[int, Rendered]], tokenizer: Tokenizer) -> list[Turn]:
+    """Every reply of some documents, each given with the number of its conversation."""
+    turns = []
+    for conversation, document in documents:
+        edges = np.flatnonzero(np.diff(document.is_reply, prepend=False, append=False))
+        ids = document.ids.tolist()
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            turns.append(Turn(conversation, ids[:start], ids[start:end], tokenizer.decode(ids[start:end])))
+    return turns
+
+
+def distractors(turn: Turn, pool: Sequence[Turn], random: np.random.Generator) -> list[list[int]] | None:
+    """19 replies from other conversations, no two alike and none like the true one; None where there are too few.
+
+    Alike are replies that ConvAI2's F1 holds for the same.
+    """
+    taken, found = {_said(turn)}, []
+    for index in random.permutation(len(pool)).tolist():
+        other = pool[index]
+        if other.conversation != turn.conversation and _said(other) not in taken:
+            taken.add(_said(other))
+            found.append(other.reply)
+            if len(found) == CANDIDATES - 1:
+                return found
+    return None
+
+
+def hits(
+    model: LanguageModel, turns: Sequence[Turn], pool: Sequence[Turn], seed: int, step: Callable[[], None]
+) -> list[float] | None:
+    """For each turn whether the model finds the true reply the best of 20; None where there are not so many replies.
+
+    The others are drawn from `pool`, the same for every model with one tokenizer. A reply too long for what the prompt
+    leaves of the context counts by its beginning. `step` is called after each turn.
+    """
+    random = np.random.default_rng(seed)
+    found = []
+    with undisturbed(model):
+        for turn in turns:
+            others = distractors(turn, pool, random)
+            if others is None:
+                return None
+            room = model.context - len(turn.prompt)
+            scores_K = candidate_scores(model, turn.prompt, [reply[:room] for reply in (turn.reply, *others)])
+            found.append(hit(scores_K.tolist()))
+            step()
+    return found
+
+
+def own_replies(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    turns: Sequence[Turn],
+    config: SamplingConfig,
+    step: Callable[[], None],
+) -> list[str]:
+    """What the model says in the place of each reply. `step` is called once for each."""
+    texts = [""] * len(turns)
+    order = sorted(range(len(turns)), key=lambda index: len(turns[index].prompt))  # alike in length: little padding
+    with undisturbed(model):
+        for start in range(0, len(order), GENERATED_AT_ONCE):
+            some = order[start : start + GENERATED_AT_ONCE]
+            replies = generate(model, tokenizer, [turns[index].prompt for index in some], config)
+            for index, reply in zip(some, replies, strict=True):
+                texts[index] = reply.text
+                step()
+    return texts
+
+
+def _said(turn: Turn) -> str:
+    return " ".join(plain_words(turn.text)) or turn.text

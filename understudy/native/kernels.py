@@ -1,0 +1,200 @@
+"""Products of four rows of a matrix with a few vectors: what nearly all of a decode step's time goes into.
+
+A tile reads its rows once, for all its vectors, and asks for what the next ones need while it computes. Formats:
+
+- float32: the matrix as torch has it, row after row.
+- bfloat16: widened in registers, so that nothing but the weights is rounded.
+- int8, with a scale for each row. The vectors come in two bytes a number, high and low, so that they lose next to
+  nothing. Sums of bytes are exact in any order.
+
+Of bfloat16 and int8 four rows lie together, 64 bytes of each in turn, so that memory is read in one stream: of rows
+side by side the processor guesses less well what comes next (docs/journal.md). `weights.py` packs them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import llvmlite.binding  # type: ignore[import-untyped]
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.extending import intrinsic
+
+from understudy.native.layout import BLOCK, ROWS
+from understudy.native.vectors import (
+    F32,
+    F32X16,
+    I8,
+    I32,
+    I32X16,
+    I64,
+    LANES,
+    call,
+    fetch,
+    first_lanes,
+    read,
+    read_part,
+    spread,
+    summed,
+    summed_by_four,
+    write,
+)
+
+AHEAD = 8192
+"""How far ahead of a stream memory is asked for, in bytes."""
+I8X64 = ir.VectorType(I8, BLOCK)
+FEATURES = llvmlite.binding.get_host_cpu_features()
+
+
+class _Tile:
+    """What tiles of all formats share: the arguments, the running sums and the results."""
+
+    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, given: list[ir.Value]):
+        self.builder, self.rows, self.vectors = builder, rows, vectors
+        self.matrix, self.stride, x, x_stride, self.columns, self.y, self.y_stride, self.bias = given[:8]
+        self.xs = [self.at(x, (x_stride, one)) for one in range(vectors)]
+        self.sums: dict[tuple[int, int, int], ir.Value] = {}
+
+    def at(self, address: ir.Value, *steps: tuple[ir.Value, int]) -> ir.Value:
+        """The address, so many steps of that size further on."""
+        for size, number in steps:
+            address = self.builder.add(address, self.builder.mul(size, I64(number)))
+        return address
+
+    def make_sums(self, kind: ir.Type, parts: int) -> None:
+        """Sums of zero for each cell, in several parts."""
+        for row, one in self.cells():
+            for part in range(parts):
+                self.sums[row, one, part] = cgutils.alloca_once_value(self.builder, ir.Constant(kind, None))
+
+    def cells(self) -> Iterator[tuple[int, int]]:
+        """Every (row, vector)."""
+        return ((row, one) for row in range(self.rows) for one in range(self.vectors))
+
+    def add_product(self, key: tuple[int, int, int], a: ir.Value, b: ir.Value) -> None:
+        """Add a · b to a sum."""
+        sums = call(self.builder, "llvm.fmuladd.v16f32", F32X16, a, b, self.builder.load(self.sums[key]))
+        self.builder.store(sums, self.sums[key])
+
+    def totals(self, one: int, part: int = 0) -> ir.Value:
+        """What a vector's sums come to: of four rows side by side, of one row alone."""
+        sums = [self.builder.load(self.sums[row, one, part]) for row in range(self.rows)]
+        return summed(self.builder, sums[0]) if self.rows == 1 else summed_by_four(self.builder, sums)
+
+    def finish(self, results: list[ir.Value]) -> None:
+        """Write each vector's results with the rows' biases."""
+        for one, value in enumerate(results):
+            bias = read(self.builder, self.bias, value.type)
+            write(self.builder, self.at(self.y, (self.y_stride, one)), self.builder.fadd(value, bias))
+
+
+def _float_tile(tile: _Tile) -> None:
+    builder = tile.builder
+    tile.make_sums(F32X16, 1)
+    starts = [tile.at(tile.matrix, (tile.stride, row)) for row in range(tile.rows)]
+
+    def accumulate(column: ir.Value, mask: ir.Value | None) -> None:
+        def lanes(start: ir.Value) -> ir.Value:
+            at = tile.at(start, (column, 4))
+            return read(builder, at, F32X16) if mask is None else read_part(builder, at, F32X16, mask)
+
+        xs = [lanes(start) for start in tile.xs]
+        for row, start in enumerate(starts):
+            if tile.vectors > 1:  # for one vector the processor's own guesses are better
+                fetch(builder, tile.at(start, (column, 4), (tile.stride, tile.rows)))
+            weights = lanes(start)
+            for one, x in enumerate(xs):
+                tile.add_product((row, one, 0), weights, x)
+
+    whole = builder.and_(tile.columns, I64(-LANES))
+    with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES), I64) as (column, _):
+        accumulate(column, None)
+    rest = builder.sub(tile.columns, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
+        accumulate(whole, first_lanes(builder, rest))
+    tile.finish([tile.totals(one) for one in range(tile.vectors)])
+
+
+def _half_tile(tile: _Tile) -> None:
+    """A block of 64 bytes is 32 columns: the first 16 are lower halves of its words, the others upper halves."""
+    builder = tile.builder
+    tile.make_sums(F32X16, 1)
+    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK // 2), I64) as (column, _):
+        xs = [
+            [read(builder, tile.at(start, (column, 4), (I64(BLOCK), part)), F32X16) for part in (0, 1)]
+            for start in tile.xs
+        ]
+        for row in range(tile.rows):
+            at = tile.at(tile.matrix, (column, 2 * tile.rows), (I64(BLOCK), row))
+            fetch(builder, builder.add(at, I64(AHEAD)))
+            words = read(builder, at, I32X16)
+            lower = builder.shl(words, ir.Constant(I32X16, [16] * LANES))
+            upper = builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES))
+            for part, half in enumerate((lower, upper)):
+                weights = builder.bitcast(half, F32X16)
+                for one in range(tile.vectors):
+                    tile.add_product((row, one, 0), weights, xs[one][part])
+    tile.finish([tile.totals(one) for one in range(tile.vectors)])
+
+
+def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
+    """16 sums, each plus the products of four bytes 0…255 with four bytes −128…127."""
+    if FEATURES.get("avx512vnni"):
+        return call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16, sums, positive, signed)
+    for part in range(4):
+        lanes = ir.Constant(I32X16, list(range(part, BLOCK, 4)))
+        a, b = (builder.shuffle_vector(x, ir.Constant(I8X64, ir.Undefined), lanes) for x in (positive, signed))
+        sums = builder.add(sums, builder.mul(builder.zext(a, I32X16), builder.sext(b, I32X16)))
+    return sums
+
+
+def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Value) -> None:
+    builder = tile.builder
+    tile.make_sums(I32X16, 2)
+    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK), I64) as (column, _):
+        xs = [
+            [read(builder, tile.at(builder.add(start, column), (tile.columns, part)), I8X64, 1) for part in (0, 1)]
+            for start in tile.xs
+        ]
+        for row in range(tile.rows):
+            at = tile.at(tile.matrix, (column, tile.rows), (I64(BLOCK), row))
+            fetch(builder, builder.add(at, I64(AHEAD)))
+            weights = read(builder, at, I8X64, 1)
+            for one in range(tile.vectors):
+                for part in (0, 1):
+                    place = tile.sums[row, one, part]
+                    builder.store(dot_bytes(builder, builder.load(place), xs[one][part], weights), place)
+    four_floats, four_numbers = ir.VectorType(F32, ROWS), ir.VectorType(I32, ROWS)
+    offset, scale = read(builder, offsets, four_numbers), read(builder, scales, four_floats)
+    results = []
+    for one in range(tile.vectors):
+        high, low = (builder.sitofp(builder.sub(tile.totals(one, part), offset), four_floats) for part in (0, 1))
+        x_scale = spread(builder, read(builder, tile.at(x_scales, (I64(4), one)), F32), ROWS)
+        whole = builder.fadd(builder.fmul(high, ir.Constant(four_floats, [128.0] * ROWS)), low)
+        results.append(builder.fmul(whole, builder.fmul(scale, x_scale)))
+    tile.finish(results)
+
+
+def make_tile(kind: str, vectors: int, rows: int = ROWS) -> Any:
+    """A tile for matrices in this format, which writes y[one][row] = matrix[row] · x[one] + bias[row].
+
+    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias; for int8
+    then the rows' scales, 128 times the sum of each row's weights, and the vectors' scales.
+    """
+    number = 11 if kind == "int8" else 8
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        given = list(values)
+        tile = _Tile(builder, rows, vectors, given)
+        if kind == "int8":
+            _byte_tile(tile, *given[8:])
+        else:
+            {"float32": _float_tile, "bfloat16": _half_tile}[kind](tile)
+        return context.get_dummy_value()
+
+    typed = types.void(*[types.int64] * number), generate
+    if kind == "int8":
+        return intrinsic(
+            lambda context, w, stride, x, x_stride, columns, y, y_stride, bias, scales, offsets, x_scales: typed
+        )
+    return intrinsic(lambda context, w, stride, x, x_stride, columns, y, y_stride, bias: typed)

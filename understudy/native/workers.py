@@ -1,0 +1,64 @@
+"""The threads of the process that take decode steps: they wait awake for the next one, and sleep when it is late."""
+
+import os
+import threading
+from functools import cache
+
+import numpy as np
+
+from understudy.native.compilation import code_file, load
+from understudy.native.layout import CACHE_LINE, CONTROL_BYTES
+
+
+class Job:
+    """What a step works on: the tables that `plan` describes, and a number that tells it from others."""
+
+    def __init__(self, number: int, *tables: np.ndarray):
+        self._tables = tables  # held, so that they stay where they are
+        self.arguments = number, *(table.ctypes.data for table in tables)
+        """As the machine code wants it: the number and the tables' addresses."""
+
+
+class Team:
+    """This thread and `threads` − 1 others; each step runs on all of them."""
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        self._take_part = load(code_file())
+        self._memory = np.zeros(CONTROL_BYTES + CACHE_LINE, np.uint8)
+        self._control = -(-self._memory.ctypes.data // CACHE_LINE) * CACHE_LINE
+        self._job: Job | None = None
+        self._turn = threading.Lock()
+        self._awake = [threading.Event() for _ in range(1, threads)]
+        for thread, awake in enumerate(self._awake, start=1):
+            threading.Thread(target=self._work, args=(thread, awake), name=f"decode-{thread}", daemon=True).start()
+
+    def step(self, job: Job) -> None:
+        """Take one step of the job, whose plan must be made for as many threads."""
+        with self._turn:
+            self._job = job
+            for awake in self._awake:
+                if not awake.is_set():
+                    awake.set()
+            self._take_part(0, -1, *job.arguments, self._control)
+
+    def _work(self, thread: int, awake: threading.Event) -> None:
+        done = 0
+        while True:
+            awake.wait()
+            job = self._job  # held here, so that its tables stay while this thread reads them
+            assert job
+            found = self._take_part(thread, done, *job.arguments, self._control)
+            if found == done:  # a step that began just now goes on without this thread
+                awake.clear()
+            done = found
+
+
+@cache
+def team(threads: int) -> Team:
+    """The process's team of so many threads."""
+    return Team(threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=team.cache_clear)  # threads do not come along

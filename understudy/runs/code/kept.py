@@ -1,0 +1,184 @@
+"""Reading back the code that a run kept."""
+
+import hashlib
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from understudy.errors import UserError
+from understudy.runs.code.git import GitError, files_of, git
+from understudy.runs.find import read_record
+from understudy.runs.journal import read_lines
+
+PACKAGE_PREFIX = "understudy-package/"
+READ_FILES = "read.jsonl"
+
+
+class Part(Protocol):
+    """Some of the files."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Path to content id."""
+
+    def read(self, path: str) -> bytes:
+        """The content of one of them."""
+
+
+@dataclass(frozen=True)
+class KeptCode:
+    """All code that a run kept: the working tree, submodules, this package where it lay elsewhere, files read beside.
+
+    `files`: path to content id, as git would name the content; equal ids mean equal bytes. Paths are those in the
+    repository (or the working folder); the package's, where it is kept separately, begin with `understudy-package/`;
+    files from elsewhere have their absolute paths.
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    _parts: list[tuple[str, Part]] = field(default_factory=list)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; KeyError for one that was not kept."""
+        for prefix, part in reversed(self._parts):
+            if path.startswith(prefix) and path[len(prefix) :] in part.files:
+                return part.read(path[len(prefix) :])
+        raise KeyError(path)
+
+    def add(self, prefix: str, part: Part) -> None:
+        """Puts more files in; they hide those of the same path."""
+        self._parts.append((prefix, part))
+        self.files.update({prefix + path: name for path, name in part.files.items()})
+
+
+@contextmanager
+def open_code(run_folder: Path, without_edits: bool = False) -> Iterator[KeptCode]:
+    """The code that the run in `run_folder` began with; `without_edits`: the clean commit below.
+
+    Raises UserError where none was kept, or where it cannot be read.
+    """
+    record = read_record(run_folder)
+    code = record.data.get("code") or {}
+    if code.get("kind") not in ("git", "copy"):
+        raise UserError(f"no code was kept with run {record.id}: {code.get('error') or 'its record names none'}")
+    kept = KeptCode()
+    with ExitStack() as stack:
+        try:
+            for prefix, at, part_of_record in parts_of(code):
+                kept.add(at, _open_part(stack, run_folder / "code", prefix, part_of_record, without_edits))
+            if not without_edits:
+                kept.add("", ReadFiles(run_folder / "code"))
+        except (GitError, OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"the code of run {record.id} cannot be read: {error}") from error
+        yield kept
+
+
+def parts_of(code: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """The parts of a record of code: prefix of the files that hold it, where it goes, and the record of the part."""
+    yield from _with_submodules("", "", code)
+    package = code.get("understudy") or {}
+    if package.get("kind") in ("git", "copy"):
+        yield from _with_submodules("understudy-", PACKAGE_PREFIX, package)
+
+
+def clone(code_folder: Path, prefix: str, part: Mapping[str, Any], target: Path, *, bare: bool = False) -> str:
+    """Clones a part kept by git into `target`, which may exist when empty; the name of the commit to look at.
+
+    Where a killed process left the base unpacked, the repository that the run was made in may still have it.
+    """
+    base, edits = (code_folder / f"{prefix}{name}.bundle" for name in ("base", "edits"))
+    source, name = (base, "base") if base.exists() else (Path(part["top"]), str(part["ref"]))
+    git(target.parent, "init", "--quiet", *(["--bare"] if bare else []), _hash_option(part), str(target))
+    git(target, "fetch", "--quiet", "--no-tags", str(source), f"{name}:refs/heads/base")
+    if edits.exists():
+        git(target, "fetch", "--quiet", "--no-tags", str(edits), "snapshot:refs/heads/snapshot")
+    else:
+        git(target, "update-ref", "refs/heads/snapshot", "refs/heads/base")
+    return str(part["snapshot"])
+
+
+def _hash_option(part: Mapping[str, Any]) -> str:
+    return "--object-format=sha256" if len(part["snapshot"]) == 64 else "--object-format=sha1"
+
+
+def _with_submodules(prefix: str, at: str, part: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    yield prefix, at, part
+    for index, module in enumerate(part.get("submodules", [])):
+        yield from _with_submodules(f"{prefix}submodule-{index}-", f"{at}{module['path']}/", module)
+
+
+def _open_part(stack: ExitStack, folder: Path, prefix: str, part: Mapping[str, Any], without_edits: bool) -> Part:
+    if part["kind"] == "copy":
+        return _Archive(stack.enter_context(zipfile.ZipFile(folder / f"{prefix}sources.zip")))
+    target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-"))) / "code.git"
+    commit = clone(folder, prefix, part, target, bare=True)
+    reader = _Repository(target, part["base"] if without_edits else commit)
+    stack.callback(reader.close)
+    return reader
+
+
+class _Archive:
+    """The files of a sources.zip."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.files = {name: blob_id(archive.read(name)) for name in archive.namelist()}
+
+    def read(self, path: str) -> bytes:
+        return self._archive.read(path)
+
+
+class _Repository:
+    """The files of a commit; one git process answers for all that are read."""
+
+    def __init__(self, repository: Path, commit: str) -> None:
+        self._repository = repository
+        self._process: subprocess.Popen[bytes] | None = None
+        self.files = files_of(partial(git, repository), commit)
+
+    def read(self, path: str) -> bytes:
+        if self._process is None:
+            command = ["git", "-C", str(self._repository), "cat-file", "--batch"]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        question, answer = self._process.stdin, self._process.stdout
+        assert question
+        assert answer
+        question.write(self.files[path].encode() + b"\n")
+        question.flush()
+        size = int(answer.readline().split()[2])
+        return answer.read(size + 1)[:-1]
+
+    def close(self) -> None:
+        if self._process:
+            self._process.communicate()
+
+
+class ReadFiles:
+    """What a run read beside its snapshot (see `watch`): `entries` as they were noted, the last for each path."""
+
+    def __init__(self, code_folder: Path) -> None:
+        self._folder = code_folder
+        self.entries = {entry["path"]: entry for entry in read_lines(code_folder / READ_FILES)}
+        self.files = {path: entry["id"] for path, entry in self.entries.items()}
+
+    def read(self, path: str) -> bytes:
+        """Its content; KeyError where only its hash was kept."""
+        kept = self.entries[path].get("kept")
+        if not kept:
+            raise KeyError(path)
+        return (self._folder / kept).read_bytes()
+
+
+def blob_id(content: bytes, like: str | None = None) -> str:
+    """The name that git gives to a content, in the hash of the name `like`.
+
+    >>> blob_id(b"hello")
+    'b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0'
+    """
+    kind = hashlib.sha256 if like and len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()

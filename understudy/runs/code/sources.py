@@ -1,0 +1,103 @@
+"""Keeping a folder's source files as one archive: the record of the code where there is no git to ask."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy.runs.code.changes import without_secrets
+from understudy.runs.code.scratch import DELETED, FILE
+
+SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md"}
+NAMES = {"Makefile"}
+SKIPPED_FOLDERS = {"runs", "site-packages", "node_modules", "__pycache__"}
+LARGEST_FILE = 1_000_000
+LARGEST_TOTAL = 50_000_000
+MOST_ENTRIES = 50_000  # a run started in a home folder must not wait for a walk through all of it
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass
+class Sources:
+    """The small source files under a folder, without their secrets: path to content; and what was left out, and why."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal files."""
+        digest = hashlib.sha256()
+        for path, content in self.files.items():
+            digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+        return digest.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes them as a zip file, the same bytes for the same files."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, content in self.files.items():
+                entry = zipfile.ZipInfo(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), LONG_AGO)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, content)
+
+
+def read_sources(folder: Path, exclude: Iterable[Path] = ()) -> Sources:
+    """Reads the small source files under `folder`, in the order of their paths.
+
+    Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders. Source files
+    too large for it, secrets, and where the walk stopped stand in `left_out`: [{"path", "bytes", "reason"}].
+    """
+    sources, total = Sources(), 0
+    for path in _source_files(folder, [path.resolve() for path in exclude]):
+        if path is None:
+            reason = f"more than {MOST_ENTRIES} entries: the rest was not looked at"
+            sources.left_out.append({"path": ".", "bytes": None, "reason": reason})
+            break
+        name = str(path.relative_to(folder))
+        content, reason, size = _read(path, room=LARGEST_TOTAL - total)
+        if reason:
+            sources.left_out.append({"path": name, "bytes": size, "reason": reason})
+            continue
+        _, mode, content = without_secrets((name, FILE, content), sources.left_out)
+        if mode != DELETED:
+            sources.files[name] = content
+            total += len(content)
+    return sources
+
+
+def _read(path: Path, room: int) -> tuple[bytes, str, int]:
+    """A file's content, the reason if it is left out, and its size."""
+    size = 0
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            return b"", "above 1 MB", size
+        if size > room:
+            return b"", "the archive is full at 50 MB", size
+        return path.read_bytes(), "", size
+    except OSError as error:
+        return b"", f"not readable: {error.strerror}", size
+
+
+def _source_files(folder: Path, exclude: list[Path]) -> Iterator[Path | None]:
+    """The source files under the folder in a fixed order; a last None when there was too much to see it all."""
+    entries = 0
+    for parent, folders, files in os.walk(folder):
+        entries += len(folders) + len(files)
+        if entries > MOST_ENTRIES:
+            yield None
+            return
+        folders[:] = sorted(name for name in folders if not _is_skipped(Path(parent, name), exclude))
+        for name in sorted(files):
+            path = Path(parent, name)
+            if (path.suffix in SUFFIXES or name in NAMES) and path.is_file():
+                yield path
+
+
+def _is_skipped(folder: Path, exclude: list[Path]) -> bool:
+    if folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or (folder / "pyvenv.cfg").exists():
+        return True
+    return folder.resolve() in exclude

@@ -1,0 +1,1 @@
+"""One run as text, curves, plots and a page."""

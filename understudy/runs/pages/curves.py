@@ -1,0 +1,80 @@
+"""Curves of metrics: which points are shown, and how they look on the terminal."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from understudy.console import text
+
+HEIGHT = 16
+WIDEST = 100
+# The braille pen draws thin, the block pen thick; the signs stand for them in the legend.
+THIN, THICK = ("braille", "⠒"), ("hd", "▚")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named series over steps, all finite, with the pen and the colour that draw it."""
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[float]
+    color: str
+    pen: tuple[str, str] = THIN
+
+
+def finite(steps: Sequence[int], values: Sequence[Any]) -> tuple[list[int], list[float]]:
+    """The points whose value is a finite number.
+
+    >>> finite([1, 2, 3], [0.5, float("nan"), "text"])
+    ([1], [0.5])
+    """
+    kept = [(step, value) for step, value in zip(steps, values, strict=True) if is_finite(value)]
+    return [step for step, _ in kept], [value for _, value in kept]
+
+
+def is_finite(value: Any) -> bool:
+    """Whether this is a number, and neither nan nor infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def thin(values: Sequence[float], most: int) -> list[int]:
+    """At most about `most` indices of finite values, spread evenly. Each stretch keeps its extremes: spikes stay.
+
+    >>> thin([5, 4, 3, 2, 1, 90, 1, 0, 0, 0, 0, 0], most=4)
+    [4, 5, 6, 7, 11]
+    """
+    if len(values) <= most:
+        return list(range(len(values)))
+    stretch = math.ceil(2 * len(values) / most)
+    kept = {len(values) - 1}
+    for start in range(0, len(values), stretch):
+        indices = range(start, min(start + stretch, len(values)))
+        kept |= {min(indices, key=values.__getitem__), max(indices, key=values.__getitem__)}
+    return sorted(kept)
+
+
+def draw(title: str, curves: Sequence[Curve], width: int) -> Text:
+    """The curves on one picture at most `width` columns wide, under a title and a legend with the last values."""
+    import plotext  # type: ignore[import-untyped]  # takes a fifth of a second, which only a curve is worth
+
+    width = min(width, WIDEST)
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(width, HEIGHT)
+    figure.theme("colorless")
+    heading = text(title, "bold")
+    for curve in curves:
+        if len(curve.steps) > 1:
+            marker, sign = curve.pen
+            thinned = thin(curve.values, most=8 * width)
+            marks = plotext.marker(marker, curve.color)
+            points = [curve.steps[i] for i in thinned], [curve.values[i] for i in thinned]
+            signal = figure.signal(*points, marker=marks)
+            signal.lines()
+            figure.draw(signal)
+            heading.append_text(text(f"   {sign} {curve.name} {curve.values[-1]:.4g}", curve.color))
+    return Text("\n").join([heading, Text.from_ansi(figure.build().string())])

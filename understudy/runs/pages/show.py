@@ -1,0 +1,146 @@
+"""One run on the terminal, with its curves."""
+
+import json
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from understudy.console import age, flat, number, text
+from understudy.runs.code.kept import ReadFiles
+from understudy.runs.find import Record, read_record
+from understudy.runs.journal import read_metrics, series
+from understudy.runs.pages.curves import THICK, THIN, Curve, draw, finite
+
+# What a curve shows together, best first: the unit, then the names of its training and validation series.
+CURVES = (("bits a byte", ("bpb", "val_bpb")), ("loss, nats a token", ("loss", "val_loss")))
+PENS = (("cyan", THIN), ("magenta", THICK))  # for the training and the validation series
+
+
+def show(folder: Path, console: Console) -> None:
+    """Prints a run: configuration, code, data, parents, seeds, checks, outcome, last metrics and curves."""
+    record = read_record(folder)
+    console.print(text(f"{record.id}  {record.verb}  {record.status}  {age(record.created)} ago"), style="bold")
+    if record.marks.bad:
+        console.print(text(f"bad: {record.marks.bad}", "bold red"))
+    for title, values in _sections(record):
+        if values:
+            console.print(text(f"\n{title}"), style="bold")
+            console.print(_grid(values))
+    rows = read_metrics(folder / "metrics.jsonl")
+    for unit, names in CURVES:
+        points = [(name, *finite(*series(rows, name))) for name in names]
+        curves = [Curve(*point, *pen) for point, pen in zip(points, PENS, strict=True)]
+        if any(len(curve.steps) > 1 for curve in curves):
+            console.print()
+            console.print(draw(unit, curves, console.width))
+
+
+def _sections(record: Record) -> list[tuple[str, dict[str, Any]]]:
+    data = record.data
+    return [
+        ("run", _beginning_and_end(record)),
+        ("configuration", flat(data.get("config") or {})),
+        ("code", _code(record)),
+        ("data", _files(data.get("data", []))),
+        ("parents", {str(parent): "" for parent in data.get("parents", [])}),
+        ("base", _published(data.get("base") or {})),
+        ("seeds", {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {}),
+        ("checks", _checks(record)),
+        ("outcome", flat(data.get("outcome") or {})),
+        ("last metrics", _last_metrics(record.folder / "metrics.jsonl")),
+    ]
+
+
+def _files(entries: list[dict[str, Any]]) -> dict[str, str]:
+    return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
+
+
+def _published(base: dict[str, Any]) -> dict[str, Any]:
+    """The published weights that a run began with; all their files lie in one folder."""
+    told = {name: base[name] for name in ("source", "revision") if base.get(name)}
+    return told | _files([entry | {"path": Path(entry["path"]).name} for entry in base.get("files", [])])
+
+
+def _beginning_and_end(record: Record) -> dict[str, Any]:
+    lines = {name: record.data.get(name) for name in ("cwd", "created", "ended", "error")}
+    lines["argv"] = " ".join(map(str, record.data.get("argv", [])))
+    lines["resumed"] = ", ".join(str(entry["time"]) for entry in record.data.get("resumed", []))
+    lines["repeats"] = record.data.get("rerun_of")
+    lines["verified"] = _verified(record.folder / "verified.json")
+    lines["tags"] = ", ".join(record.marks.tags)
+    lines["pinned"] = "yes: `understudy runs gc` keeps it" if record.marks.pinned else ""
+    lines["note"] = record.note
+    return {name: line for name, line in lines.items() if line}
+
+
+def _verified(path: Path) -> str:
+    """What came of the last `runs verify`."""
+    try:
+        told = json.loads(path.read_bytes())
+        when = age(datetime.fromtimestamp(told["time"]).astimezone())
+        compared = f"{told['lines']:,} lines of metrics, {told['checkpoints']:,} checkpoints"
+        verdict = "identical, bit for bit" if told["identical"] else f"differs from {told['difference']}"
+        return f"{verdict}; {compared}; {when} ago"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _checks(record: Record) -> dict[str, Any]:
+    """How many checks passed, and what the others found."""
+    checks = record.data.get("checks") or []
+    counts = Counter(check["verdict"] for check in checks)
+    failed = [check for check in checks if check["verdict"] == "failed"]
+    lines = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
+    return lines | {check["name"]: f"{check['measured']}; expected {check['expected']}" for check in failed}
+
+
+def _code(record: Record) -> dict[str, Any]:
+    """How the working folder's code was kept and, where this package lies elsewhere, the package's."""
+    code = record.data.get("code") or {}
+    lines = _kept(code, record.folder / "code", "")
+    package = code.get("understudy") or {}
+    if package.get("kind") in ("git", "copy", "none"):
+        of_package = _kept(package, record.folder / "code", "understudy-")
+        lines |= {f"understudy: {name}": line for name, line in of_package.items()}
+    read = [f"{path} ({entry['why']})" for path, entry in ReadFiles(record.folder / "code").entries.items()]
+    return lines | ({"read beside it": ", ".join(read)} if read else {})
+
+
+def _kept(code: dict[str, Any], folder: Path, prefix: str) -> dict[str, Any]:
+    edits = folder / f"{prefix}edits.bundle"
+    pull = f" && git -C there pull {edits} snapshot" if edits.exists() else ""
+    lines = {
+        "commit": f"{code.get('commit') or 'none yet'} on {code.get('branch') or 'no branch'}" if "ref" in code else "",
+        "snapshot": ", ".join(code[name] for name in ("snapshot", "ref") if code.get(name)),
+        "to see it": f"git clone {folder}/{prefix}base.bundle there{pull}" if "ref" in code else "",
+        "archived": f"{code['files']} source files in {folder}/{prefix}sources.zip" if "files" in code else "",
+        "edited": ", ".join(code.get("dirty_files", [])),
+        "untracked": ", ".join(code.get("untracked_files", [])),
+        "submodules": ", ".join(module["path"] for module in code.get("submodules", [])),
+        "left out": ", ".join(f"{entry['path']} ({entry['reason']})" for entry in code.get("left_out", [])),
+        "error": code.get("error"),
+    }
+    return {name: line for name, line in lines.items() if line}
+
+
+def _last_metrics(path: Path) -> dict[str, Any]:
+    """The last value of every name that was logged, with its step."""
+    last: dict[str, Any] = {}
+    for row in read_metrics(path):
+        for name, value in row.items():
+            if name not in ("step", "time"):
+                last[name] = f"{number(value)} at step {row['step']:,}"
+    return last
+
+
+def _grid(values: dict[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")  # a path that is cut cannot be copied
+    for name, value in values.items():
+        grid.add_row(text(f"  {name}"), text(value))
+    return grid

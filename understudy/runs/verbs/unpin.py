@@ -1,0 +1,23 @@
+"""`understudy runs unpin`."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from understudy.runs.marks import change_marks
+from understudy.runs.verbs.arguments import RunsReferences, all_meant
+from understudy.runs.verbs.marking import say_marks
+
+
+@dataclass
+class Options:
+    """Takes the pins of runs away."""
+
+    runs: RunsReferences
+
+
+def main(options: Options, console: Console) -> None:
+    """See `Options`."""
+    for record in all_meant(options.runs):
+        change_marks(record.folder, pinned=False)
+        say_marks(record.folder, console)

@@ -1,0 +1,1 @@
+"""Tasks: a generator of examples and the scorer that goes with it."""

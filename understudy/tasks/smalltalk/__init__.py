@@ -1,0 +1,24 @@
+"""The built-in conversations: a small world in which people tell things, and the partner remembers them exactly.
+
+A user tells their name, home, work, pets, family, tastes and plans, and asks for them later; the partner answers,
+counts, compares, adds small numbers, and says so when it cannot know. Everything is drawn from a seed. How much of
+everything there is stands in mix.py, what is said in phrases/, which words exist in words.py and names.py.
+"""
+
+from understudy.tasks.smalltalk.dialogue import SmallTalk, generate
+from understudy.tasks.smalltalk.mix import MIX, Mix
+from understudy.tasks.smalltalk.names import Split, split_of
+from understudy.tasks.smalltalk.scoring import Question, is_right, refuses
+
+DEMO_LINES: tuple[str, ...] = (
+    "Hi there!",
+    "I'm Ottoline from Gruvhaven, and I have a cat called Percy.",
+    "I work as a gardener.",
+    "Do you know a joke?",
+    "What's my name?",
+    "and what is my cat called?",
+    "What is 3 plus 4?",
+    "What's the weather like?",
+)
+
+__all__ = ["DEMO_LINES", "MIX", "Mix", "Question", "SmallTalk", "Split", "generate", "is_right", "refuses", "split_of"]

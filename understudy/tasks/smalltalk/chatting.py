@@ -1,0 +1,94 @@
+"""Talk beside the facts: greetings, goodbyes, moods, jokes, questions to the assistant itself."""
+
+from understudy.tasks.smalltalk.phrases import chat
+from understudy.tasks.smalltalk.phrases.topic import Exchange
+from understudy.tasks.smalltalk.talk import Pending, Talk, topic_of
+from understudy.tasks.smalltalk.telling import ask_next
+
+
+def greet(talk: Talk) -> None:
+    """The user greets; the assistant greets back and, at times, asks something."""
+    greeting = talk.pick(chat.GREETINGS)
+    user = talk.user_line(greeting, {})
+    reply = talk.pick(chat.FINE_REPLIES if "how are you" in greeting else chat.GREETING_REPLIES)
+    if talk.chance(0.45):
+        asked = ask_next(talk)
+    elif talk.chance(0.3):
+        asked, talk.pending = talk.pick(chat.ANSWERS["mood"][0]), Pending("mood")
+    else:
+        asked = ""
+    talk.exchange(user, talk.reply_line(f"{reply} {asked}".rstrip(), {}))
+
+
+def part(talk: Talk) -> None:
+    """The user says goodbye; the assistant too, by name where it knows one."""
+    slots = {"n": talk.facts.get(("name", ""), "")}
+    pets = [value for (topic, _), value in talk.facts.items() if topic == "pet"]
+    lines = chat.GOODBYE_REPLIES
+    if slots["n"] and talk.chance(0.5):
+        lines = chat.GOODBYE_NAMED
+    elif len(pets) == 1 and talk.chance(0.3):
+        lines, slots["p"] = chat.GOODBYE_PET, pets[0]
+    user = talk.user_line(talk.pick(chat.GOODBYES), {})
+    talk.exchange(user, talk.reply_line(talk.pick(lines), slots))
+
+
+def answer_chat(talk: Talk, pending: Pending) -> None:
+    """The user answers a question of the assistant's that was not about a fact."""
+    answers = chat.ANSWERS[pending.kind][1]
+    said = answers[int(talk.rand() ** 1.5 * len(answers))]  # rather the first, friendlier ones
+    talk.exchange(talk.user_line(talk.pick(said.user), {}), talk.reply_line(talk.pick(said.reply or chat.JOKES), {}))
+
+
+def chatter(talk: Talk) -> None:
+    """Something small that has nothing to do with the facts, each at most once."""
+    index = int(talk.rand() * len(chat.CHATS))
+    if talk.done[f"chat {index}"]:
+        return
+    talk.done[f"chat {index}"] += 1
+    said = chat.CHATS[index]
+    _say(talk, said)
+    if said.then:
+        talk.pending = Pending(said.then)
+
+
+def praise(talk: Talk) -> None:
+    """The user confirms what was just recalled."""
+    _say(talk, chat.AFTER_RECALL)
+
+
+def ask_about_assistant(talk: Talk) -> None:
+    """The user asks the assistant about itself, each thing at most once."""
+    index = int(talk.rand() * len(chat.SELF))
+    if not talk.done[f"self {index}"]:
+        talk.done[f"self {index}"] += 1
+        talk.done["self"] += 1
+        _say(talk, chat.SELF[index])
+
+
+def joke(talk: Talk) -> None:
+    """The user asks for a joke."""
+    talk.done["joke"] += 1
+    talk.exchange(talk.user_line(talk.pick(chat.JOKE_ASKS), {}), talk.reply_line(talk.pick(chat.JOKES), {}))
+    if talk.chance(0.3):
+        _say(talk, chat.AFTER_JOKE)
+
+
+def can_say_more(talk: Talk) -> bool:
+    """Whether the user can talk on about something told."""
+    return talk.done["about told"] < 2 and any(topic_of(key).more for key in talk.facts)
+
+
+def say_more(talk: Talk) -> None:
+    """The user talks on about a told fact, adding no new one."""
+    talk.done["about told"] += 1
+    key = talk.pick_key([key for key in talk.facts if topic_of(key).more])
+    more = topic_of(key).more
+    said = more[int(talk.rand() * len(more))]
+    slots = talk.known(key)
+    user = talk.user_line(talk.pick(said.user), slots, chat.CHAT_LEADS)
+    talk.exchange(user, talk.reply_line(talk.pick(said.reply), slots))
+
+
+def _say(talk: Talk, said: Exchange) -> None:
+    talk.exchange(talk.user_line(talk.pick(said.user), {}), talk.reply_line(talk.pick(said.reply), {}))

@@ -1,0 +1,109 @@
+"""The user asks for what follows from told facts, and for sums: counting, comparing, adding."""
+
+from understudy.tasks.smalltalk.phrases import questions
+from understudy.tasks.smalltalk.phrases.chat import ASK_LEADS
+from understudy.tasks.smalltalk.talk import Key, Talk, listed
+from understudy.tasks.smalltalk.words import NUMBERS, with_article
+
+
+def comparable(talk: Talk) -> list[Key]:
+    """The two told ages that can be compared: of the user's only two pets, or of two relatives; else nothing."""
+    for topic in ("pet age", "kin age"):
+        keys = [key for key in talk.facts if key[0] == topic]
+        others_told = len(talk.kinds) + 2 * _pairs(talk) if topic == "pet age" else 2
+        if len(keys) == 2 == others_told and _number(talk, keys[0]) != _number(talk, keys[1]):
+            return keys
+    return []
+
+
+def compare(talk: Talk) -> None:
+    """The user asks who of two is the older or the younger."""
+    talk.done["compare"] += 1
+    more = talk.pick(("older", "older", "younger"))
+    first, second = keys = comparable(talk)
+    winner, loser = sorted(keys, key=lambda key: _number(talk, key), reverse=more == "older")
+    if first[0] == "pet age":
+        names = {key: talk.facts["pet", key[1]] for key in keys}
+        asks, replies = questions.COMPARE_PETS[more], questions.COMPARE_PETS_REPLIES
+        slots = {"p": names[first], "q": names[second], "w": names[winner], "more": more}
+        right, wrong = names[winner], names[loser]
+    else:
+        asks, replies = questions.COMPARE_KIN[more], questions.COMPARE_KIN_REPLIES
+        slots = {"a": first[1], "b": second[1], "w": winner[1], "more": more}
+        right, wrong = winner[1], loser[1]
+    user = talk.user_line(talk.pick(asks), slots, ASK_LEADS)
+    talk.question("compare", first[0], right, [wrong])
+    talk.exchange(user, talk.reply_line(talk.pick_plain(replies), slots))
+
+
+def has_pets(talk: Talk) -> bool:
+    """Whether a pet was told about."""
+    return bool(talk.kinds) or _pairs(talk) > 0
+
+
+def count(talk: Talk) -> None:
+    """The user asks how many pets were told about."""
+    talk.done["count"] += 1
+    number = len(talk.kinds) + 2 * _pairs(talk)
+    slots = {"w": NUMBERS[number], "W": NUMBERS[number].capitalize(), "pets": "pet" if number == 1 else "pets"}
+    slots["list"] = listed(_pets_by_name(talk))
+    listing = number > 1 and talk.chance(0.4)
+    replies = questions.COUNT_PETS_LISTING if listing else questions.COUNT_PETS_REPLIES
+    user = talk.user_line(talk.pick(questions.COUNT_PETS), slots, ASK_LEADS)
+    talk.question("count", "pets", str(number), _numbers_but(number))
+    talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
+
+
+def add(talk: Talk) -> None:
+    """A sum of two numbers up to ten; the assistant calculates in digits."""
+    talk.done["sum"] += 1
+    x, z = (1 + int(talk.rand() * 10) for _ in range(2))
+    as_words = talk.chance(0.25)
+    asked = {"x": NUMBERS[x] if as_words else str(x), "z": NUMBERS[z] if as_words else str(z)}
+    user = talk.user_line(talk.pick(questions.SUM_ASKS), asked, ASK_LEADS)
+    talk.question("sum", "numbers", str(x + z), _numbers_but(x, z, x + z))
+    slots = {"x": str(x), "z": str(z), "w": str(x + z)}
+    talk.exchange(user, talk.reply_line(talk.pick(questions.SUM_REPLIES), slots))
+
+
+def can_add_told(talk: Talk) -> bool:
+    """Whether an age of a pet was told."""
+    return any(key[0] == "pet age" for key in talk.facts)
+
+
+def add_told(talk: Talk) -> None:
+    """A sum with told numbers: the ages of two pets together, or the age of one in a year or two."""
+    talk.done["told sum"] += 1
+    keys = comparable(talk)
+    if keys and keys[0][0] == "pet age" and talk.chance(0.6):
+        x, z = (_number(talk, key) for key in keys)
+        asks, replies = questions.TOLD_SUM_ASKS, questions.TOLD_SUM_REPLIES
+        slots = {"p": talk.facts["pet", keys[0][1]], "q": talk.facts["pet", keys[1][1]]}
+    else:
+        key = talk.pick_key([key for key in talk.facts if key[0] == "pet age"])
+        x, z = _number(talk, key), 1 + int(talk.rand() * 2)
+        asks, replies = questions.LATER_ASKS[z], questions.LATER_REPLIES
+        slots = {"p": talk.facts["pet", key[1]]}
+    slots |= {"x": str(x), "z": str(z), "w": str(x + z), "W": str(x + z)}
+    user = talk.user_line(talk.pick(asks), slots, ASK_LEADS)
+    talk.question("sum", "ages", str(x + z), _numbers_but(x, z, x + z))
+    talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
+
+
+def _pairs(talk: Talk) -> int:
+    return sum(key[0] == "pair" for key in talk.facts)
+
+
+def _pets_by_name(talk: Talk) -> list[str]:
+    pairs = [value for (topic, _), value in talk.facts.items() if topic == "pair"]
+    singles = [talk.facts.get(("pet", kind), with_article(kind)) for kind in talk.kinds]
+    return singles + [name for pair in pairs for name in pair.split(" and ")]
+
+
+def _number(talk: Talk, key: Key) -> int:
+    value = talk.facts[key]
+    return int(value) if value.isdigit() else NUMBERS.index(value)
+
+
+def _numbers_but(*right: int) -> list[str]:
+    return [str(number) for number in range(21) if number not in right]

@@ -1,0 +1,117 @@
+"""How a user writes: one register for a conversation, laid over phrases that are all written neatly."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from understudy.tasks.smalltalk.names import Rand
+
+_EXPANSIONS = (
+    *(("I'm", "I am"), ("I've", "I have"), ("I'd", "I would"), ("I'll", "I will"), ("What's", "What is")),
+    *(("what's", "what is"), ("Who's", "Who is"), ("Where's", "Where is"), ("When's", "When is"), ("It's", "It is")),
+    *(("it's", "it is"), ("don't", "do not"), ("can't", "cannot"), ("won't", "will not"), ("name's", "name is")),
+    *(
+        ("They're", "They are"),
+        ("That's", "That is"),
+        ("that's", "that is"),
+        ("You're", "You are"),
+        ("you're", "you are"),
+    ),
+)
+_AMERICAN = (("favourite", "favorite"), ("colour", "color"), ("neighbour", "neighbor"))
+_SLIPPED = """the/teh what/waht my/ym is/si you/yuo do/od have/ahve and/adn where/wher how/hwo who/hwo are/aer of/fo
+    to/ot tell/tel me/em what's/whats i'm/im your/yuor with/wiht for/fro can/cna"""
+_SLIPS = dict(pair.split("/") for pair in _SLIPPED.split())
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way of writing; `lower` also writes names and towns without capitals."""
+
+    register: str = "neat"
+    lower: bool = False
+    small_start: bool = False
+    small_i: bool = False
+    full_stops: bool = True
+    question_marks: bool = True
+    apostrophes: bool = True
+    american: bool = False
+
+
+def draw_style(register: str, american: bool, rand: Rand) -> Style:
+    """A style of the register, with the habits that differ from one person to the next."""
+    if register == "casual":
+        return Style(register, False, True, rand() < 0.4, False, rand() < 0.6, rand() < 0.8, american)
+    if register == "lower":
+        return Style(register, True, True, True, False, rand() < 0.3, rand() < 0.5, american)
+    if register == "terse":
+        return Style(register, False, rand() < 0.2, False, rand() < 0.5, rand() < 0.7, True, american)
+    return Style(register, american=american)
+
+
+@lru_cache(maxsize=10_000)
+def decapitalised(template: str) -> str:
+    """The phrase as it goes on after a comma; "I" and names that come first stay as they are.
+
+    >>> decapitalised("What's my name?"), decapitalised("I'm {v}."), decapitalised("{V}, for sure.")
+    ("what's my name?", "I'm {v}.", '{v}, for sure.')
+    """
+    if template.startswith("{"):
+        return "{" + template[1].lower() + template[2:]
+    if re.match(r"I\b", template):
+        return template
+    return "ok" + template[2:] if template.startswith("OK") else template[0].lower() + template[1:]
+
+
+def led_in(lead: str, template: str) -> str:
+    """The phrase after a lead-in such as "By the way, "."""
+    return lead + (template if lead.endswith(("! ", ". ")) else decapitalised(template))
+
+
+@lru_cache(maxsize=100_000)
+def dressed(template: str, style: Style) -> str:
+    """A neat template in the given style, its slots untouched (the caller lowers the filled text where `lower` is set).
+
+    >>> dressed("What's my name?", Style("lower", True, True, True, False, False, False))
+    'whats my name'
+    >>> dressed("I'm {v}. What's yours?", Style("formal"))
+    'I am {v}. What is yours?'
+    """
+    text = _exclaimed(template) if style.register == "chatty" else template
+    text = _replaced(text, _AMERICAN) if style.american else text
+    text = _replaced(text, _EXPANSIONS) if style.register == "formal" else text
+    text = decapitalised(text) if style.small_start else text
+    text = re.sub(r"\bI\b", "i", text) if style.small_i else text
+    text = text if style.full_stops else text.rstrip(".!")
+    text = text if style.question_marks else text.replace("?", "")
+    text = text if style.apostrophes else text.replace("'", "")
+    return re.sub(r"[.,:!]", "", text) if style.lower else text
+
+
+def _exclaimed(text: str) -> str:
+    return text[:-1] + "!" if text.endswith(".") else text
+
+
+def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    for old, new in pairs:
+        text = re.sub(rf"\b{old}\b", new, text)
+    return text
+
+
+def slipped(template: str, rand: Rand) -> str:
+    """The template with one function word mistyped, where it has one that often is.
+
+    >>> slipped("What is {v}?", lambda: 0.0)
+    'Waht is {v}?'
+    """
+    found = [match for match in re.finditer(r"[A-Za-z']+", template) if _can_slip(template, match)]
+    if not found:
+        return template
+    match = found[int(rand() * len(found))]
+    slip = _SLIPS[match[0].lower()]
+    slip = slip.capitalize() if match[0][0].isupper() else slip
+    return template[: match.start()] + slip + template[match.end() :]
+
+
+def _can_slip(template: str, match: re.Match[str]) -> bool:
+    return match[0].lower() in _SLIPS and not template[: match.start()].endswith("{")

@@ -1,0 +1,199 @@
+"""A conversation while it is being made: what was said, what was told, and who has to answer what next."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from understudy.data.conversations import Message
+from understudy.tasks.smalltalk import words
+from understudy.tasks.smalltalk.mix import Mix
+from understudy.tasks.smalltalk.names import Rand, Split
+from understudy.tasks.smalltalk.phrases import TOPICS
+from understudy.tasks.smalltalk.phrases.chat import CHATTY_LEADS
+from understudy.tasks.smalltalk.phrases.topic import Topic
+from understudy.tasks.smalltalk.scoring import Question, normalised
+from understudy.tasks.smalltalk.style import draw_style, dressed, led_in, slipped
+from understudy.tasks.smalltalk.words import with_article
+from understudy.tasks.smalltalk.world import Fact, World, pick
+
+Key = tuple[str, str]  # topic and about, see Fact.key
+Slots = dict[str, str]
+_SLOT = re.compile(r"\{(\w+)\}")
+_OPEN_TOPICS = ("name", "home", "pet", "pair", "kin")
+# Topics whose values could be taken for one another; every other topic stands for itself.
+_GROUPS = dict.fromkeys(("name", "kin", "pet", "pair"), "who")
+_GROUPS |= dict.fromkeys(("food", "dislike"), "food") | dict.fromkeys(("age", "pet age", "kin age"), "number")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What the assistant has just asked for: a fact ("short", "polar" or "intro"), or a key of chat.ANSWERS."""
+
+    kind: str
+    item: tuple[Fact, ...] = ()
+
+
+class Talk:
+    """The state of one conversation; the functions of telling, asking and chatting each add exchanges to it."""
+
+    def __init__(self, rand: Rand, split: Split, mix: Mix, register: str | None = None):
+        self.rand, self.mix = rand, mix
+        self.world = World(split, mix, rand)
+        self.american = rand() < mix.american
+        self._own_style = draw_style(register or mix.registers.draw(rand), self.american, rand)
+        self.style = self._own_style
+        self.messages: list[Message] = []
+        self.questions: list[Question] = []
+        self.facts: dict[Key, str] = {}  # as spelled by the user, in the order of telling
+        self.kinds: list[str] = []  # kinds of single pets told about, named or not
+        self.old: list[tuple[str, str]] = []  # (topic, value) of everything taken back
+        self.asked: Counter[Key] = Counter()
+        self.last_asked: Key | None = None
+        self.done: Counter[str] = Counter()
+        self.agenda: list[tuple[Fact, ...]] = []
+        self.pending: Pending | None = None
+        self.recalls = 0  # how many recall questions were asked
+        self.characters = 0
+
+    def pick(self, choices: Sequence[str]) -> str:
+        """One of the choices, all equally likely."""
+        return pick(choices, self.rand)
+
+    def pick_plain(self, lines: Sequence[str]) -> str:
+        """The first and plainest of the lines more often than the others."""
+        return lines[0] if self.rand() < self.mix.plain_reply else pick(lines, self.rand)
+
+    def pick_key(self, keys: Sequence[Key]) -> Key:
+        """One of the facts, all equally likely."""
+        return pick(keys, self.rand)
+
+    def chance(self, probability: float) -> bool:
+        """True with the given probability."""
+        return self.rand() < probability
+
+    def next_turn(self) -> None:
+        """Settle how the user's next line is written: nearly always as the others."""
+        self.style = self._own_style
+        if self.rand() < self.mix.drift:
+            self.style = draw_style(self.mix.registers.draw(self.rand), self.american, self.rand)
+
+    def user_line(self, template: str, slots: Slots, leads: Sequence[str] = ()) -> str:
+        """A line of the user's in the style of this turn."""
+        register = self.style.register
+        if leads and register not in ("terse", "formal") and self.rand() < self.mix.lead_in:
+            template = led_in(self.pick(leads), template)
+        elif register == "chatty" and self.messages and self.rand() < 0.25:
+            template = led_in(self.pick(CHATTY_LEADS), template)
+        text = dressed(template, self.style)
+        if self.rand() < self.mix.typo:
+            text = slipped(text, self.rand)
+        text = text.format_map(slots)
+        if register == "chatty":
+            text += self.pick(("", "", "", "!" if text.endswith("!") else "", " :)"))
+        return text.lower() if self.style.lower else text
+
+    def reply_line(self, template: str, slots: Slots) -> str:
+        """A line of the assistant's: always neat, at times as cheerful as a chatty user."""
+        if self.style.register == "chatty" and template.endswith(".") and self.rand() < 0.3:
+            template = template[:-1] + "!"
+        return template.format_map(slots)
+
+    def exchange(self, user: str, reply: str) -> None:
+        """Add one line of each side."""
+        self.messages += (Message("user", user), Message("assistant", reply))
+        self.characters += len(user) + len(reply)
+
+    def question(self, kind: str, topic: str, answer: str, distractors: Sequence[str]) -> None:
+        """Note that the assistant's line of the exchange to come answers a question."""
+        right = normalised(answer)
+        wrong = dict.fromkeys(other for other in distractors if normalised(other) not in right)
+        self.recalls += kind == "recall"
+        self.questions.append(Question(len(self.messages) + 1, kind, topic, answer, tuple(wrong)))
+
+    def learn(self, fact: Fact) -> Slots:
+        """Take a fact as told in this turn's spelling; its slots."""
+        value = fact.value.lower() if self.style.lower and fact.topic in _OPEN_TOPICS else fact.value
+        if fact.key in self.facts:
+            self.old.append((fact.topic, self.facts[fact.key]))
+        self.facts[fact.key] = value
+        if fact.topic == "pet" and fact.about not in self.kinds:
+            self.kinds.append(fact.about)
+        return self.slots(fact.key, value)
+
+    def known(self, key: Key) -> Slots:
+        """The slots of a fact that was told."""
+        return self.slots(key, self.facts[key])
+
+    def slots(self, key: Key, value: str = "") -> Slots:
+        """What fills the slots of the topic's phrases (see topic.py)."""
+        topic, about = key
+        slots = {"v": value, "V": _capital(value), "a": about, "A": _capital(about)}
+        if topic in ("job", "colour") and value:
+            slots |= {"va": with_article(value), "Va": _capital(with_article(value)), "vs": value + "s"}
+        elif topic in ("pet", "pair", "pet age"):
+            aa, plural = with_article(about), words.PETS[about]
+            slots |= {"aa": aa, "Aa": _capital(aa), "as": plural, "As": _capital(plural)}
+        elif topic == "kin":
+            slots["aa"] = with_article(about)
+        elif topic == "plan":
+            slots["d"] = words.DAYS[about]
+        if topic in ("pet age", "kin age"):
+            slots["p"] = self.facts.get((topic.split()[0], about), "")
+            slots["y"] = "year" if value in ("1", "one") else "years"
+        return slots
+
+    def rivals(self, topic: str) -> list[str]:
+        """Every value told, now or before, that could be taken for one of this topic."""
+        group = _GROUPS.get(topic, topic)
+        told = [(key[0], value) for key, value in self.facts.items()] + self.old
+        return [part for other, value in told if _GROUPS.get(other, other) == group for part in _parts(other, value)]
+
+    def all_values(self) -> list[str]:
+        """Every value told, now or before."""
+        told = [(key[0], value) for key, value in self.facts.items()] + self.old
+        return [part for topic, value in told for part in _parts(topic, value)]
+
+
+def topic_of(key: Key) -> Topic:
+    """The phrases for a fact."""
+    return TOPICS[key[0]]
+
+
+def new_talk(seed: int, split: Split, index: int, mix: Mix, register: str | None = None) -> Talk:
+    """The beginning of conversation `index`, which depends on nothing but these arguments."""
+    return Talk(Random(f"smalltalk {seed} {split} {index}").random, split, mix, register)
+
+
+@cache
+def numbered(template: str, place: int) -> str:
+    """The template with its slots numbered, so that it can stand in one line with others.
+
+    >>> numbered("{aa} called {v}", 1)
+    '{aa1} called {v1}'
+    """
+    return _SLOT.sub(rf"{{\g<1>{place}}}", template)
+
+
+def numbered_slots(each: Sequence[Slots]) -> Slots:
+    """The slots of several facts for numbered templates."""
+    return {f"{name}{place}": value for place, slots in enumerate(each) for name, value in slots.items()}
+
+
+def listed(parts: Sequence[str]) -> str:
+    """The parts in one list.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _parts(topic: str, value: str) -> list[str]:
+    return value.split(" and ") if topic == "pair" else [value]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

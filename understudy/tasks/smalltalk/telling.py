@@ -1,0 +1,203 @@
+"""The user tells: unasked, in answer to the assistant, several facts at once, or taking back what was said before."""
+
+import re
+from functools import lru_cache
+
+from understudy.tasks.smalltalk import words
+from understudy.tasks.smalltalk.phrases import others, you
+from understudy.tasks.smalltalk.phrases.chat import DECLINES, GREETING_LEADS, MORE_LEADS, TELL_LEADS
+from understudy.tasks.smalltalk.phrases.topic import Lines
+from understudy.tasks.smalltalk.style import led_in
+from understudy.tasks.smalltalk.talk import Key, Pending, Slots, Talk, numbered, numbered_slots, topic_of
+from understudy.tasks.smalltalk.world import Fact
+
+Item = tuple[Fact, ...]  # facts that are told in one line
+
+# Topics with lines of their own for being told together: (their lines, the assistant's)
+_TOGETHER: dict[tuple[str, ...], tuple[Lines, Lines]] = {
+    ("name", "home"): (you.NAME_AND_HOME, ()),
+    ("pet", "pet age"): (others.PET_WITH_AGE, ()),
+    ("pet", "pet"): (others.TWO_PETS, others.TWO_PETS_ECHO),
+    ("kin", "kin"): (others.TWO_KIN, ()),
+    ("pet age", "pet age"): (others.TWO_AGES, others.TWO_AGES_ECHO),
+    ("kin age", "kin age"): (others.TWO_AGES, others.TWO_AGES_ECHO),
+}
+_JOINED = {
+    2: ("{} and {}.", "{} and {}.", "{}, and {}.", "{}. {}."),
+    3: ("{}, {} and {}.", "{}. {} and {}.", "{} and {}. {}."),
+}
+_AGES = ("pet age", "kin age")
+# Topics that the assistant opens with a wider question: (its first question, its next ones, the answers)
+_INTRODUCED = {
+    "pet": (others.PET_INTRO_PROMPT, others.PET_MORE_PROMPT, others.PET_INTRO_SHORT),
+    "kin": (others.KIN_INTRO_PROMPT, others.KIN_MORE_PROMPT, others.KIN_INTRO_SHORT),
+}
+
+
+def tell(talk: Talk) -> None:
+    """The user tells the next item of the agenda, at times joined with those after it."""
+    item = talk.agenda.pop(0)
+    if _lacks_name(talk, item):
+        return
+    while len(item) < 3 and talk.agenda and _can_join(item, talk.agenda[0]) and talk.chance(talk.mix.several):
+        item += talk.agenda.pop(0)
+    if len(item) == 1 and item[0].topic in _INTRODUCED and talk.chance(talk.mix.kind_first):
+        _tell_kind(talk, item, intro=False)
+    elif item[0].topic == "name" and len(item) == 1 and talk.chance(0.12):
+        slots = talk.learn(item[0])
+        user = _line(talk, talk.pick(you.NAME.tell_asking), slots)
+        talk.exchange(user, talk.reply_line(talk.pick(you.NAME.echo_answering), slots))
+    else:
+        slots = _learned(talk, item)
+        user = _line(talk, _phrase(talk, item), slots)
+        talk.exchange(user, _followed_up(talk, item, _echo(talk, item, slots)))
+
+
+def answer_fact(talk: Talk, pending: Pending) -> None:
+    """The user answers the assistant's question for the first fact of an item; the rest is told later."""
+    item, rest = pending.item[:1], pending.item[1:]
+    if rest:
+        talk.agenda.insert(0, rest)
+    topic = topic_of(item[0].key)
+    if pending.kind == "intro" and item[0].topic == "pet" and talk.chance(2 * talk.mix.kind_first):
+        return _tell_kind(talk, item, intro=True)
+    if talk.chance(0.03):
+        return talk.exchange(talk.user_line(talk.pick(DECLINES.user), {}), talk.pick(DECLINES.reply))
+    intro = _INTRODUCED[item[0].topic][2] if pending.kind == "intro" else ()
+    lines = intro or (topic.polar_short if pending.kind == "polar" else topic.short)
+    slots = talk.learn(item[0])
+    user = talk.user_line(talk.pick(lines), slots)
+    talk.exchange(user, _followed_up(talk, item, _echo(talk, item, slots)))
+
+
+def correct(talk: Talk) -> None:
+    """The user takes a fact back and tells it anew: from now on only the new one counts."""
+    topic, about = talk.pick_key(_correctable(talk))
+    fact = talk.world.fact(topic, about)
+    if fact is None or fact.value == talk.facts[fact.key]:
+        return
+    talk.done["correct"] += 1
+    slots = talk.learn(fact)
+    phrases = topic_of(fact.key)
+    talk.exchange(talk.user_line(talk.pick(phrases.fix), slots), talk.reply_line(talk.pick(phrases.fix_echo), slots))
+    talk.asked[fact.key] = -1  # more likely than ever to be asked for
+
+
+def can_correct(talk: Talk) -> bool:
+    """Whether there is a told fact that can be taken back."""
+    return bool(_correctable(talk))
+
+
+def _correctable(talk: Talk) -> list[Key]:
+    return [key for key in talk.facts if topic_of(key).fix]
+
+
+def ask_next(talk: Talk) -> str:
+    """A question of the assistant's for the next thing on the user's agenda, or nothing."""
+    if not talk.agenda or _lacks_name(talk, talk.agenda[0]):
+        return ""
+    fact = talk.agenda[0][0]
+    kind, prompts = _prompts(talk, fact)
+    if not prompts:
+        return ""
+    talk.pending = Pending(kind, talk.agenda.pop(0))
+    return talk.pick(prompts).format_map(talk.slots(fact.key))
+
+
+def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
+    """The assistant's questions for a fact, and what kind of answer they want."""
+    topic = topic_of(fact.key)
+    if fact.about in words.NOT_FAMILY:
+        return "", ()
+    if fact.topic in _INTRODUCED:
+        again = any(told == fact.topic for told, _ in talk.facts) or (fact.topic == "pet" and talk.kinds)
+        return "intro", _INTRODUCED[fact.topic][1 if again else 0]
+    if topic.polar_prompt and talk.chance(0.5):
+        return "polar", topic.polar_prompt
+    return "short", topic.prompt
+
+
+def _line(talk: Talk, template: str, slots: Slots) -> str:
+    """The user's line, after a greeting where it is the very first."""
+    if not talk.messages and talk.style.register != "terse" and talk.chance(0.5):
+        return talk.user_line(led_in(talk.pick(GREETING_LEADS), template), slots)
+    return talk.user_line(template, slots, _leads(talk))
+
+
+def _leads(talk: Talk) -> Lines:
+    if not talk.messages:
+        return ()
+    return TELL_LEADS + MORE_LEADS if len(talk.facts) > 1 else TELL_LEADS
+
+
+def _lacks_name(talk: Talk, item: Item) -> bool:
+    """Whether the item tells the age of somebody whose name was never told."""
+    named = {fact.key for fact in item} | set(talk.facts)
+    return any(fact.topic in _AGES and (fact.topic.split()[0], fact.about) not in named for fact in item)
+
+
+def _can_join(item: Item, following: Item) -> bool:
+    facts = (*item, *following)
+    return len(following) == 1 and all(topic_of(fact.key).clause and fact.topic not in _AGES for fact in facts)
+
+
+def _tell_kind(talk: Talk, item: Item, intro: bool) -> None:
+    """The user mentions a pet or a relative without the name; the assistant asks for it."""
+    fact = item[0]
+    slots = talk.slots(fact.key)
+    if fact.topic == "pet":
+        talk.kinds.append(fact.about)
+        lines, echo = (others.PET_KIND_SHORT if intro else others.PET_KIND_TELL), others.PET_KIND_ECHO
+    else:
+        lines, echo = others.KIN_KIND_TELL, others.KIN_KIND_ECHO
+    user = talk.user_line(talk.pick(lines), slots, () if intro else _leads(talk))
+    reply = f"{talk.pick(echo)} {talk.pick(topic_of(fact.key).prompt)}"
+    talk.exchange(user, talk.reply_line(reply, slots))
+    talk.pending = Pending("short", item)
+
+
+def _learned(talk: Talk, item: Item) -> Slots:
+    """The slots of the facts just told: plain for one, numbered ({v0}, {v1}) for several."""
+    each = [talk.learn(fact) for fact in item]
+    return each[0] if len(each) == 1 else numbered_slots(each)
+
+
+def _phrase(talk: Talk, item: Item) -> str:
+    if len(item) == 1:
+        topic = topic_of(item[0].key)
+        return talk.pick(topic.terse if talk.style.register == "terse" and topic.terse else topic.tell)
+    together = _TOGETHER.get(tuple(fact.topic for fact in item))
+    if together and (not _can_join(item[:1], item[1:]) or talk.chance(0.7)):
+        return talk.pick(together[0])
+    clauses = tuple(talk.pick(topic_of(fact.key).clause) for fact in item)
+    return _joined(talk.pick(_JOINED[len(item)]), clauses)
+
+
+@lru_cache(maxsize=50_000)
+def _joined(pattern: str, clauses: Lines) -> str:
+    """One line of several clauses, their slots numbered and their sentences begun with capitals."""
+    line = pattern.format(*(numbered(clause, place) for place, clause in enumerate(clauses)))
+    return re.sub(r"(^|\. )([a-z])", lambda start: start[1] + start[2].upper(), re.sub(r"(^|\. )\{a", r"\1{A", line))
+
+
+def _echo(talk: Talk, item: Item, slots: Slots) -> str:
+    """What the assistant says to what it was told; nearly always it says the value again."""
+    if len(item) == 1:
+        return talk.reply_line(talk.pick(topic_of(item[0].key).echo), slots)
+    together = _TOGETHER.get(tuple(fact.topic for fact in item))
+    if together and together[1]:
+        return talk.reply_line(talk.pick(together[1]), slots)
+    places = [0, len(item) - 1] if talk.chance(0.4) else [0 if item[0].topic == "name" else len(item) - 1]
+    echoes = [numbered(talk.pick(topic_of(item[place].key).echo), place) for place in places]
+    return talk.reply_line(" ".join(echoes), slots)
+
+
+def _followed_up(talk: Talk, item: Item, echo: str) -> str:
+    """The echo, with a question of the assistant's after it or without."""
+    liking = topic_of(item[-1].key).liking
+    if liking and len(item) == 1 and talk.chance(0.15):
+        talk.pending = Pending("liking")
+        return f"{echo} {talk.pick(liking)}"
+    if talk.chance(talk.mix.ask_back):
+        return f"{echo} {ask_next(talk)}".rstrip()
+    return echo

@@ -1,0 +1,183 @@
+"""The small world: draws the facts that one user may tell, from words and combinations that belong to the split."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+from zlib import crc32
+
+from understudy.tasks.smalltalk import words
+from understudy.tasks.smalltalk.mix import Mix
+from understudy.tasks.smalltalk.names import (
+    COINS,
+    COMMON,
+    RUDE,
+    SURNAMES,
+    TOWN_FIRSTS,
+    Rand,
+    Split,
+    split_of,
+)
+from understudy.tasks.smalltalk.phrases import closed_words
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing to tell: the `value` of a `topic`, and whom or when it is about (pet kind, relation, "on Monday")."""
+
+    topic: str
+    value: str
+    about: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What this is a fact about: a later fact of the same key takes its place."""
+        return self.topic, self.about
+
+
+def combination_split(family: str, first: str, second: str) -> Split:
+    """The only split in which two facts may stand together: six tenths train, two tenths for each of the others.
+
+    Families: "spare" (job, hobby), "aged" (pet kind, age), "planned" (when, activity).
+    """
+    share = crc32(f"{family} {first} {second}".encode()) % 10
+    return "train" if share < 6 else "valid" if share < 8 else "test"
+
+
+@cache
+def partners(family: str, split: Split, first: str) -> tuple[str, ...]:
+    """All that may be combined with `first` in the split."""
+    others = {"spare": words.HOBBIES, "aged": PET_AGES, "planned": words.ACTIVITIES}[family]
+    return tuple(other for other in others if combination_split(family, first, other) == split)
+
+
+@cache
+def jobs_beside(split: Split, hobby: str) -> tuple[str, ...]:
+    """All jobs that somebody with this hobby may have in the split."""
+    return tuple(job for job in words.JOBS if hobby in partners("spare", split, job))
+
+
+PET_AGES = tuple(str(age) for age in range(1, 11))
+_ODD_PETS = tuple(kind for kind in words.PETS if kind not in words.COMMON_PETS)
+_CLOSED = closed_words()
+_SIMPLE: dict[str, Sequence[str]] = {
+    "age": tuple(str(age) for age in range(16, 86)),
+    "birthday": words.MONTHS,
+    "food": words.FOODS,
+    "dislike": words.FOODS,
+    "drink": words.DRINKS,
+    "colour": words.COLOURS,
+    "music": words.MUSIC,
+    "instrument": words.INSTRUMENTS,
+    "language": words.LANGUAGES,
+}
+_OPEN = {"name": "person", "home": "town", "pet": "pet", "kin": "person"}
+
+
+@cache
+def _common(kind: str, split: Split) -> tuple[str, ...]:
+    return tuple(word for word in COMMON[kind] if split_of(word) == split and word.lower() not in _CLOSED)
+
+
+def pick(choices: Sequence[T], rand: Rand) -> T:
+    """One of the choices, all equally likely."""
+    return choices[int(rand() * len(choices))]
+
+
+class World:
+    """Facts of one conversation: no value is ever drawn twice, and none that belongs to another split."""
+
+    def __init__(self, split: Split, mix: Mix, rand: Rand):
+        self.split, self.mix, self.rand = split, mix, rand
+        self.number_words = rand() < 0.3  # small ages are told as "seven", not "7"
+        self._used: set[str] = set()
+        self._jobs: list[str] = []
+        self._hobbies: list[str] = []
+        self._whens: set[str] = set()
+
+    def fact(self, topic: str, about: str = "") -> Fact | None:
+        """A new fact of the topic, or None where the split has none left that agrees with those drawn before."""
+        if topic == "plan" and not about:
+            about = self._unused(tuple(when for when in words.DAYS if when not in self._whens)) or ""
+            self._whens.add(about)
+        value: str | None
+        if topic in _OPEN:
+            value = self.word(words.SEXES.get(about, _OPEN[topic]))
+        else:
+            value = self._closed_value(topic, about)
+        return Fact(topic, value, about) if value else None
+
+    def word(self, kind: str) -> str:
+        """An unused name of a "person", "woman", "man", "town" or "pet"."""
+        word = self._single(kind)
+        if self.rand() < self.mix.two_words:
+            if kind in ("person", "woman", "man"):
+                return f"{word} {self._of_split(SURNAMES)}"
+            if kind == "town":
+                return f"{pick(TOWN_FIRSTS, self.rand)} {word}"
+        return word
+
+    def kind(self, taken: Iterable[str] = ()) -> str:
+        """A kind of pet that is not taken."""
+        free = words.COMMON_PETS if self.rand() < 0.5 else _ODD_PETS
+        return pick([kind for kind in free if kind not in taken] or _ODD_PETS, self.rand)
+
+    def relation(self, taken: Iterable[str] = (), young: bool = False) -> str:
+        """A relation that is not taken; a young one has an age to tell."""
+        free = words.ELDERS if not young and self.rand() < 0.5 else tuple(words.KIN_AGES)
+        return pick([relation for relation in free if relation not in taken] or words.ELDERS, self.rand)
+
+    def pair(self, kind: str) -> Fact:
+        """Two pets of one kind, as one fact: "Bix and Mofi"."""
+        return Fact("pair", f"{self._single('pet')} and {self._single('pet')}", kind)
+
+    def _single(self, kind: str) -> str:
+        coin, common = COINS[kind], _common(kind, self.split)
+        while True:
+            word = pick(common, self.rand) if self.rand() < self.mix.common_words else coin(self.rand)
+            lower = word.lower()
+            free = 3 <= len(word) <= 12 and lower not in self._used and lower not in _CLOSED
+            if free and split_of(word) == self.split and not RUDE.search(lower):
+                self._used.add(lower)
+                return word
+
+    def _of_split(self, names: Sequence[str]) -> str:
+        return pick([name for name in names if split_of(name) == self.split], self.rand)
+
+    def _closed_value(self, topic: str, about: str) -> str | None:
+        if topic == "job":
+            return self._remember(self._jobs, self._unused(self._jobs_left()))
+        if topic == "hobby":
+            return self._remember(self._hobbies, self._unused(self._hobbies_left()))
+        if topic == "plan":
+            return self._unused(partners("planned", self.split, about))
+        if topic == "pet age":
+            return self._number(pick(partners("aged", self.split, about) or ("",), self.rand))
+        if topic == "kin age":
+            youngest, oldest = words.KIN_AGES[about]
+            return str(youngest + int(self.rand() * (oldest - youngest + 1)))
+        return self._unused(_SIMPLE[topic])
+
+    def _number(self, digits: str) -> str:
+        return words.NUMBERS[int(digits)] if digits and self.number_words else digits
+
+    def _jobs_left(self) -> Sequence[str]:
+        return [job for job in words.JOBS if all(job in jobs_beside(self.split, hobby) for hobby in self._hobbies)]
+
+    def _hobbies_left(self) -> Sequence[str]:
+        return [h for h in words.HOBBIES if all(h in partners("spare", self.split, job) for job in self._jobs)]
+
+    def _remember(self, told: list[str], value: str | None) -> str | None:
+        if value:
+            told.append(value)
+        return value
+
+    def _unused(self, choices: Sequence[str]) -> str | None:
+        left = [choice for choice in choices if choice not in self._used]
+        if not left:
+            return None
+        value = pick(left, self.rand)
+        self._used.add(value)
+        return value
