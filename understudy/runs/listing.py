@@ -6,10 +6,10 @@ from rich.console import Console
 
 from understudy.console import counted
 from understudy.errors import ConfigError
+from understudy.runs.arguments import Query
 from understudy.runs.find import LATEST, Record, latest_runs, list_runs, runs_folder
 from understudy.runs.query import in_order, matching
 from understudy.runs.table import RunsTable
-from understudy.runs.verbs.arguments import Query
 
 
 @dataclass

@@ -10,6 +10,7 @@ from rich.console import Console
 from understudy.console import text
 from understudy.errors import ConfigError, UserError
 from understudy.files import write_atomically
+from understudy.runs.arguments import RunReferences
 from understudy.runs.compare.comparison import compare
 from understudy.runs.compare.groups import group_by
 from understudy.runs.compare.page import comparison_page, grouping_page
@@ -18,7 +19,6 @@ from understudy.runs.compare.terminal import print_comparison, print_verdicts
 from understudy.runs.compare.verdicts import verdicts
 from understudy.runs.find import Record, find_run, list_runs, means
 from understudy.runs.query import matching
-from understudy.runs.verbs.arguments import RunReferences
 
 QUERY_SIGNS = set("=<>~ ")
 

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from understudy.console import counted, size_of, text
 from understudy.runs.archive.pack import pack
+from understudy.runs.arguments import RunsReferences, all_meant
 from understudy.runs.find import Record, list_runs
 from understudy.runs.lineage import ancestors
-from understudy.runs.verbs.arguments import RunsReferences, all_meant
 
 
 @dataclass

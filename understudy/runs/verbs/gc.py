@@ -8,12 +8,12 @@ from rich.console import Console
 
 from understudy.console import counted, size_of, text
 from understudy.errors import UserError
+from understudy.runs.arguments import Query
 from understudy.runs.cleanup import Plan, carry_out, plan
 from understudy.runs.disk import freed
 from understudy.runs.find import Record, list_runs, runs_folder
 from understudy.runs.query import duration, matching
 from understudy.runs.table import RunsTable
-from understudy.runs.verbs.arguments import Query
 
 MOST_SHOWN = 30
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from understudy.runs.arguments import RunReference, Words
 from understudy.runs.find import find_run
 from understudy.runs.marks import set_note
-from understudy.runs.verbs.arguments import RunReference, Words
 
 
 @dataclass

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from understudy.console import text
+from understudy.runs.arguments import RunReference
 from understudy.runs.find import find_run
 from understudy.runs.pages.report import write_report
-from understudy.runs.verbs.arguments import RunReference
 
 
 @dataclass

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from understudy.runs.arguments import RunReference
 from understudy.runs.find import find_run, read_record
 from understudy.runs.rerun.child import start
 from understudy.runs.rerun.packages import build_environment, environment_differences
 from understudy.runs.rerun.tree import FOLDER, put_up
-from understudy.runs.verbs.arguments import RunReference
 
 MOST_NAMED = 8
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from understudy.runs.arguments import RunReference
 from understudy.runs.find import find_run
 from understudy.runs.pages.show import show
-from understudy.runs.verbs.arguments import RunReference
 
 
 @dataclass

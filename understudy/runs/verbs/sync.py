@@ -8,11 +8,11 @@ import tyro
 from rich.console import Console
 
 from understudy.errors import UserError
+from understudy.runs.arguments import RunReferences
 from understudy.runs.find import Record, find_run, list_runs, read_record, runs_folder
 from understudy.runs.mlflow.address import Address, TrackingError, checked, lacks_password
 from understudy.runs.mlflow.bulk import replay_all
 from understudy.runs.mlflow.store import open_store
-from understudy.runs.verbs.arguments import RunReferences
 
 EXAMPLE = "--to sqlite:///runs/mlflow.db, for one"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from understudy.errors import UserError, suggestion
+from understudy.runs.arguments import RunsReference, Tags, runs_meant
 from understudy.runs.marks import change_marks
-from understudy.runs.verbs.arguments import RunsReference, Tags, runs_meant
 from understudy.runs.verbs.marking import say_marks
 
 
