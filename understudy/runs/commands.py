@@ -1,68 +1,64 @@
 """The command `understudy runs`: what was run, and what came of it.
 
-A command is a module beside this one with a dataclass `Options`, whose docstring is its help, and
-`main(options, console)`, which returns an exit code or None for 0. It is imported when it is called.
+A command is a function `f(options: SomeOptions, console: Console) -> int | None` that lies beside the logic it calls.
+Its options are a dataclass whose docstring is the help. It returns the exit code, or None for 0.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
+from typing import get_type_hints
 
 from rich.console import Console
 
 from understudy.errors import UserError, suggestion
 from understudy.options import parse
+from understudy.runs.arguments import Words
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of `understudy runs`.
+    """A command of `understudy runs`: its function, named from `understudy.runs` on, and a line of help."""
 
-    `takes_run`: its first argument is a run, without which it can do nothing. `free_text`: the words after the run are
-    anything, a dash before them too. `module` is where it lies if not in one of its own name.
-    """
-
+    function: str
     meaning: str
-    takes_run: bool = False
-    free_text: bool = False
-    module: str = ""
 
 
 GROUPS = {
     "to look at": {
-        "list": Command("list runs, or those that a query picks; without a command, the latest", module="listing"),
-        "show": Command("one run: configuration, code, data, seeds, checks, outcome, curves", takes_run=True),
-        "compare": Command("what differs between runs; which setting is better over its seeds", takes_run=True),
-        "report": Command("write report.html into a run's folder: all about it on one page", takes_run=True),
-        "containing": Command("the runs whose code holds a commit, a line or a definition"),
+        "list": Command("listing.main", "list runs, or those that a query picks; without a command, the latest"),
+        "show": Command("verbs.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
+        "compare": Command("verbs.compare.main", "what differs between runs; which setting is better over its seeds"),
+        "report": Command("verbs.report.main", "write report.html into a run's folder: all about it on one page"),
+        "containing": Command("verbs.containing.main", "the runs whose code holds a commit, a line or a definition"),
     },
     "to do again": {
-        "rerun": Command("run a run again, on its exact code", takes_run=True),
-        "verify": Command("run it again and compare bit for bit", takes_run=True),
+        "rerun": Command("verbs.rerun.main", "run a run again, on its exact code"),
+        "verify": Command("verbs.verify.main", "run it again and compare bit for bit"),
     },
     "to mark": {
-        "note": Command("write a note on a run", takes_run=True, free_text=True),
-        "tag": Command("give runs a tag", takes_run=True),
-        "untag": Command("take it away", takes_run=True),
-        "pin": Command("keep runs from gc", takes_run=True),
-        "unpin": Command("take the pin away", takes_run=True),
-        "mark-bad": Command("say that results are not to be trusted, and why", takes_run=True, free_text=True),
-        "mark-good": Command("take that back", takes_run=True),
+        "note": Command("verbs.note.main", "write a note on a run"),
+        "tag": Command("verbs.tag.main", "give runs a tag"),
+        "untag": Command("verbs.untag.main", "take it away"),
+        "pin": Command("verbs.pin.main", "keep runs from gc"),
+        "unpin": Command("verbs.unpin.main", "take the pin away"),
+        "mark-bad": Command("verbs.mark_bad.main", "say that results are not to be trusted, and why"),
+        "mark-good": Command("verbs.mark_good.main", "take that back"),
     },
     "to keep": {
-        "export": Command("write runs into one archive", takes_run=True),
-        "import": Command("take in the runs of an archive", module="verbs.import_runs"),
-        "gc": Command("delete runs and leftovers; without --delete, say what would go and why"),
-        "disk": Command("what runs take on the disk"),
-        "sync": Command("send runs to an MLflow store: what it lacks, nothing twice"),
-        "ui": Command("MLflow's page on all runs"),
+        "export": Command("verbs.export.main", "write runs into one archive"),
+        "import": Command("verbs.import_runs.main", "take in the runs of an archive"),
+        "gc": Command("verbs.gc.main", "delete runs and leftovers; without --delete, say what would go and why"),
+        "disk": Command("verbs.disk.main", "what runs take on the disk"),
+        "sync": Command("verbs.sync.main", "send runs to an MLflow store: what it lacks, nothing twice"),
+        "ui": Command("verbs.ui.main", "MLflow's page on all runs"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(argv: Sequence[str], console: Console) -> int:
-    """Does what `understudy runs *argv` asks, and returns the exit code. Raises UserError for a wrong command line."""
+    """Run the command line `understudy runs *argv` and return the exit code. Raises UserError for a wrong one."""
     if argv and argv[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -70,13 +66,18 @@ def main(argv: Sequence[str], console: Console) -> int:
     if name not in COMMANDS:
         close = suggestion(name, COMMANDS) or "; `understudy runs --help` lists the commands"
         raise UserError(f"unknown command `understudy runs {name}`{close}")
-    command = COMMANDS[name]
-    if command.takes_run and not rest:
+
+    # Imported only now, because some commands need libraries that take long to load.
+    module, _, attribute = COMMANDS[name].function.rpartition(".")
+    function = getattr(import_module(f"understudy.runs.{module}"), attribute)
+    kind = get_type_hints(function)["options"]
+
+    first, *others = fields(kind)
+    if not rest and first.name in ("run", "runs") and first.default is MISSING:
         raise UserError(f"`understudy runs {name}` needs the id of a run, such as brave-otter or last")
-    if command.free_text and rest[0] not in ("-h", "--help"):
-        rest = [rest[0], "--", *rest[1:]]
-    module = import_module(f"understudy.runs.{command.module or 'verbs.' + name.replace('-', '_')}")
-    return module.main(parse(module.Options, rest, f"understudy runs {name}"), console) or 0
+    if any(field.type is Words for field in others) and rest[0] not in ("-h", "--help"):
+        rest.insert(1, "--")  # a note may begin with a dash
+    return function(parse(kind, rest, f"understudy runs {name}"), console) or 0
 
 
 def _help() -> str:

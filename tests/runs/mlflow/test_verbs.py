@@ -114,8 +114,8 @@ def ui(address: Address, here: Path) -> Iterator[Callable[[int], "subprocess.Pop
     started: list[subprocess.Popen[str]] = []
 
     def start(port: int) -> "subprocess.Popen[str]":
-        program = "import sys; from rich.console import Console; from understudy.runs.verbs import dispatch\n"
-        program += "sys.exit(dispatch.main(sys.argv[1:], Console(width=200)))"
+        program = "import sys; from rich.console import Console; from understudy.runs import commands\n"
+        program += "sys.exit(commands.main(sys.argv[1:], Console(width=200)))"
         command = [sys.executable, "-u", "-c", program, "ui", "--port", str(port)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return started[-1]
