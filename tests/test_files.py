@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from understudy.files import fingerprint, plain, write_atomically, write_json
+from understudy.files import fingerprint, is_temporary, locked, plain, whole, write_atomically, write_json
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_writing_replaces_the_whole_file(here: Path) -> None:
@@ -37,6 +43,25 @@ def test_files_get_the_usual_permissions(here: Path) -> None:
     (here / "usual").write_text("")
     write_atomically(here / "file", "")
     assert (here / "file").stat().st_mode == (here / "usual").stat().st_mode
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_else(here: Path) -> None:
+    with whole(here / "model") as building:
+        building.mkdir()
+        assert is_temporary(building.name)
+    with pytest.raises(KeyboardInterrupt), whole(here / "model") as building:
+        (building / "deep").mkdir(parents=True)
+        raise KeyboardInterrupt
+    assert os.listdir(here) == ["model"]
+    assert not os.listdir(here / "model")
+
+
+@pytest.mark.parametrize("name", ["lock", "."])
+def test_a_lock_is_held_by_one_at_a_time(name: str, here: Path) -> None:
+    with locked(here / name) as first, locked(here / name, blocking=False) as second:
+        assert (first, second) == (True, False)
+    with locked(here / name, blocking=False) as third:
+        assert third
 
 
 def test_fingerprint_streams(here: Path) -> None:

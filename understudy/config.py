@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -54,6 +55,50 @@ def read_config(cls: type[Config], arguments: Sequence[str], prog: str) -> Confi
     except (OSError, ValueError) as error:
         raise ConfigError(f"{arguments[0]} cannot be read as a configuration: {error}") from error
     return from_dict(cls, values["config"] if isinstance(values, dict) and "config" in values else values)
+
+
+def in_range(
+    option: str,
+    value: float,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    of: str = "",
+) -> None:
+    """Raise ConfigError unless `value` lies from `low` to `high`.
+
+    Args:
+        option: the option's name, or that of its field.
+        value: what was given. nan is out of every range.
+        low: the lowest value, or with `above` the one that it must exceed.
+        high: the highest value, or with `below` the one that it must stay below.
+        above: `low` itself is out of range.
+        below: `high` itself is out of range.
+        of: what the number is, such as "hours".
+
+    >>> in_range("valid_share", 0.5, 0, 1)
+    >>> in_range("--port", 99999, 1, 65535)
+    Traceback (most recent call last):
+    understudy.errors.ConfigError: --port 99999 is out of range; expected 1 to 65535
+    >>> in_range("valid_share", 1.0, 0, 1, below=True)
+    Traceback (most recent call last):
+    understudy.errors.ConfigError: --valid-share 1.0 is out of range; expected 0 or more, and below 1
+    >>> in_range("gap", -1, 0, above=True, of="hours")
+    Traceback (most recent call last):
+    understudy.errors.ConfigError: --gap -1 is out of range; expected more than 0 (hours)
+    """
+    if (low < value if above else low <= value) and (value < high if below else value <= high):
+        return
+    if high < math.inf and not above and not below:
+        expected = f"{low:g} to {high:g}"
+    else:
+        expected = f"more than {low:g}" if above else f"{low:g} or more"
+        if high < math.inf:
+            expected += f", and below {high:g}" if below else f", up to {high:g}"
+    name = option.removeprefix("--").replace("_", "-")
+    raise ConfigError(f"--{name} {value} is out of range; expected {expected}{f' ({of})' if of else ''}")
 
 
 def child_seed(seed: int, name: str) -> int:

@@ -1,14 +1,26 @@
-"""How values are written for people, on the terminal and on pages alike."""
+"""What people see: how values are worded, and the one progress bar, table and signal handler of all commands."""
 
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-# Characters that move a cursor or hide others (a tab is kept), and what "surrogateescape" makes of bytes that are no
-# UTF-8.
-CONTROL = (*range(9), *range(10, 32), *range(127, 160), *range(0xDC80, 0xDD00))
-SPELT_OUT = {code: f"\\x{code & 0xFF:02x}" for code in CONTROL}
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Column, Table
+
+CONTROL = (*range(9), *range(11, 32), *range(127, 160))
+"""Code points that move a cursor or hide other characters: C0 without tab and newline, DEL and C1."""
+# A single line may hold no newline either, nor what "surrogateescape" makes of bytes that are not UTF-8.
+_SPELT_OUT = {code: f"\\x{code & 0xFF:02x}" for code in (*CONTROL, ord("\n"), *range(0xDC80, 0xDD00))}
+_REPLACED = dict.fromkeys(CONTROL, "�")
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -65,7 +77,7 @@ def age(created: datetime) -> str:
 
 
 def unicode(value: Any) -> str:
-    r"""As text that can be printed and written as UTF-8: file names may hold bytes that are no Unicode.
+    r"""Return text that can be printed and written as UTF-8: file names may hold bytes that are not Unicode.
 
     >>> unicode("caf\udce9.py")
     'caf\\udce9.py'
@@ -74,14 +86,130 @@ def unicode(value: Any) -> str:
 
 
 def visible(line: str) -> str:
-    r"""One line of a file, with bytes that are no UTF-8 and characters that would move a cursor spelt out.
+    r"""Return one line of a file with control characters and bytes that are not UTF-8 spelt out.
 
     >>> visible("red: \x1b[31m\r")
     'red: \\x1b[31m\\x0d'
     """
-    return unicode(line.translate(SPELT_OUT))
+    return unicode(line.translate(_SPELT_OUT))
+
+
+def printable(text: str) -> str:
+    r"""Return the text with each control character replaced by U+FFFD, so that it cannot drive the terminal.
+
+    >>> printable("red: \x1b[31m")
+    'red: \ufffd[31m'
+    """
+    return text.translate(_REPLACED)
+
+
+def and_more(names: Iterable[str], most: int = 3, separator: str = ", ") -> str:
+    """Join the first `most` names, and count the others.
+
+    >>> and_more(["a", "b", "c"]), and_more(["a", "b", "c", "d", "e"], most=2)
+    ('a, b, c', 'a, b and 3 more')
+    """
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def text(value: Any, style: str = "") -> Text:
     """For the terminal, without markup."""
     return Text(unicode(value), style=style)
+
+
+def say(console: "Console", line: str, style: str = "") -> None:
+    """Print a line in which nothing is markup, and that the terminal may wrap where it likes."""
+    console.print(Text(line, style=style), soft_wrap=True)
+
+
+def table(*columns: "Column | str", title: str = "", header: bool = True) -> "Table":
+    """Return an empty table in the one style: no lines, a bold header, the title at the left."""
+    from rich.table import Table  # 70 ms that most commands can save
+
+    return Table(
+        *columns,
+        title=title or None,
+        title_justify="left",
+        show_header=header,
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+
+
+class Bar:
+    """A progress bar while it is shown."""
+
+    def __init__(self, progress: "Progress", what: str, total: float | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task(what, total=total, figures="")
+
+    def advance(self, n: float = 1) -> None:
+        """Move the bar on by `n`."""
+        self._progress.advance(self._task, n)
+
+    def update(self, completed: float | None = None, figures: str | None = None, what: str | None = None) -> None:
+        """Set how much is done, the figures to the right of the bar, or what is being done. None: as before."""
+        fields: dict[str, Any] = {} if figures is None else {"figures": figures}
+        self._progress.update(self._task, completed=completed, description=what, **fields)
+
+
+@contextmanager
+def progress(console: "Console", what: str, total: float | None = None, percent: bool = False) -> Iterator[Bar]:
+    """Show a progress bar while the block runs; it leaves no trace, and appears on terminals only.
+
+    Args:
+        console: where it is shown.
+        what: what is being done, such as "learning".
+        total: where `completed` ends; None, where that is unknown, shows a spinner and the time so far.
+        percent: show the share that is done and not the counts, for totals such as bytes.
+
+    >>> from rich.console import Console
+    >>> with progress(Console(), "learning", total=2) as bar:
+    ...     bar.advance()
+    ...     bar.update(completed=2, figures="loss 1.234")
+    """
+    from rich import progress as rich  # 100 ms that most commands can save
+
+    # Both tables of columns end in the figures and the time.
+    done: list[rich.ProgressColumn] = [rich.SpinnerColumn(), rich.TextColumn("{task.description}")]
+    clock: list[rich.ProgressColumn] = [rich.TimeElapsedColumn()]
+    if total is not None:
+        done = [rich.TextColumn("{task.description}"), rich.BarColumn()]
+        done += [rich.TaskProgressColumn() if percent else rich.MofNCompleteColumn()]
+        clock = [rich.TextColumn("· left"), rich.TimeRemainingColumn()]
+    columns = *done, rich.TextColumn("{task.fields[figures]}", markup=False), *clock
+    with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        yield Bar(shown, what, total)
+
+
+@contextmanager
+def on_signals(handler: Callable[[int], None], *numbers: int) -> Iterator[None]:
+    """Call `handler(number)` when one of these signals arrives in the block; afterwards they do what they did before.
+
+    Does nothing outside the main thread: only that may set handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # A forked data worker inherits the handler, and should simply end.
+        if os.getpid() != owner:
+            os._exit(128 + number)
+        handler(number)
+
+    previous = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+def interrupt(number: int) -> None:
+    """Raise KeyboardInterrupt, as Ctrl-C does. For `on_signals(interrupt, SIGTERM)`."""
+    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,18 +1,83 @@
-"""Files that are whole or not there at all, and values as plain JSON."""
+"""Files that are whole or not there at all, locks between processes, and values as plain JSON."""
 
 import hashlib
 import json
 import math
 import os
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows has no flock
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def whole(path: Path | str) -> Iterator[Path]:
+    """Yield a free path beside `path` to make a file or folder at, and rename it into place when the block succeeds.
+
+    Readers, and crashes, meet the old file or the new one, whole. When the block fails, what it made is removed.
+    A file is replaced; a folder takes the place of an empty folder or of nothing (else OSError).
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "model"
+    >>> with whole(folder) as building:
+    ...     building.mkdir()
+    ...     _ = (building / "note.txt").write_text("hello")
+    >>> [file.name for file in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    # Not mkstemp: its files are private to the user, and a run must be readable by whoever may read its folder.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path | str, blocking: bool = True) -> Iterator[bool]:
+    """Hold the lock of a folder, or of a file that is made where there is none; yield whether it is held.
+
+    It is a lock between processes, and between two uses in one process. A killed process holds nothing.
+
+    Args:
+        path: a folder, or a file that serves only as a lock.
+        blocking: wait for whoever holds it; else go on at once, with False where it is taken.
+
+    Raises:
+        OSError: it cannot be opened, or its file system has no locks.
+    """
+    if fcntl is None:
+        yield True
+        return
+    kind = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, kind | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
 
 def write_atomically(path: Path | str, data: str | bytes) -> None:
-    """Writes `data` (text as UTF-8) so that readers, and crashes, meet the old file or the new one, whole.
+    """Write `data` (text as UTF-8) so that readers, and crashes, meet the old file or the new one, whole.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -20,18 +85,10 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
     >>> path.read_text()
     'hello'
     """
-    path = Path(path)
-    # Not mkstemp: its files are private to the user, and a run must be readable by whoever may read its folder.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole(path) as temporary, open(temporary, "xb") as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_temporary(name: str) -> bool:
@@ -82,5 +139,5 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Writes the value as indented JSON, atomically."""
+    """Write the value as indented JSON, atomically."""
     write_atomically(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
