@@ -16,7 +16,7 @@ from understudy.config import child_seed
 from understudy.errors import UserError
 from understudy.runs.find import read_record
 from understudy.runs.journal import read_lines, read_metrics, series
-from understudy.runs.run import Run
+from understudy.runs.run import NullRecorder, Run
 
 
 @dataclass
@@ -148,7 +148,7 @@ def test_an_error_is_not_hidden_by_a_lost_folder(here: Path) -> None:
 
 PROGRAM = """
 import sys, time
-from understudy.runs.run import Run
+from understudy.runs.run import NullRecorder, Run
 with Run.create("pretrain", [], {}) as run:
     print(run.folder, flush=True)
 """
@@ -262,7 +262,7 @@ def test_of_two_that_resume_at_once_one_wins(here: Path) -> None:
     program = """
 import sys
 from understudy.errors import UserError
-from understudy.runs.run import Run
+from understudy.runs.run import NullRecorder, Run
 print("ready", flush=True); input()
 try:
     Run.reopen(sys.argv[1]); print("resumed", flush=True); input()
@@ -318,11 +318,13 @@ def test_update_merges_dictionaries_and_replaces_the_rest() -> None:
     assert (record["checks"], record["extra"], record["value"]) == ([{"name": "b"}], 1, "nan")
 
 
-def test_a_shadow_gives_the_same_seeds_and_leaves_no_trace(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_null_recorder_gives_the_same_seeds_and_leaves_no_trace(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = new_run(seed=5)
     (here / "data.txt").write_text("data")
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    with Run.shadow(run.folder) as shadow:
+    with NullRecorder.follow(run.folder) as shadow:
         assert (shadow.id, shadow.verb, shadow.config) == (run.id, run.verb, run.config)
         assert shadow.seed("init") == child_seed(5, "init")
         shadow.log(1, loss=1.0)
@@ -335,7 +337,7 @@ def test_a_shadow_gives_the_same_seeds_and_leaves_no_trace(here: Path, capsys: p
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
     assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="no run to follow"):
-        Run.shadow(here / "nowhere")
+        NullRecorder.follow(here / "nowhere")
 
 
 def test_the_console_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

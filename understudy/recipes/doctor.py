@@ -28,7 +28,7 @@ from understudy.files import write_json
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Lesson, set_up
 from understudy.runs.find import find_run, runs_folder
-from understudy.runs.run import Run
+from understudy.runs.run import NullRecorder, Run
 from understudy.training.checkpoint import TRAINING_VERBS, list_checkpoints, restore
 from understudy.training.distributed import World
 
@@ -109,7 +109,7 @@ def rehearse(setup: Setup, earlier: Sequence[Figures] = ()) -> list[Verdict]:
 def _opened(target: str) -> Iterator[Run]:
     """The run, or one made up for the configuration in a file; nothing is written to either."""
     if not Path(target).is_file():
-        run = Run.shadow(find_run(target, verbs=TRAINING_VERBS))
+        run = NullRecorder.follow(find_run(target, verbs=TRAINING_VERBS))
         yield _of_training(run, target)
         return
     record = _read(Path(target))
@@ -120,7 +120,7 @@ def _opened(target: str) -> Iterator[Run]:
         cache = runs_folder() / "cache"
         if cache.is_dir():
             (Path(place) / "cache").symlink_to(cache)  # data that were prepared once are found there
-        yield _of_training(Run.shadow(folder), target)
+        yield _of_training(NullRecorder.follow(folder), target)
 
 
 def _of_training(run: Run, target: str) -> Run:

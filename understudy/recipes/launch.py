@@ -17,7 +17,7 @@ from understudy.runs.find import find_run, read_record
 from understudy.runs.mlflow.address import Address, checked, lacks_password
 from understudy.runs.mlflow.stream import streaming
 from understudy.runs.rerun.child import RERUN_OF
-from understudy.runs.run import Run
+from understudy.runs.run import NullRecorder, Run
 from understudy.training.distributed import World, main_first, process_group, world_from_environment
 
 Recipe = Callable[[Any, Run, World], None]
@@ -56,7 +56,7 @@ def _open_run(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
     if world.size > 1:
         dist.broadcast_object_list(folder)
     assert folder[0]
-    return run if world.is_main else Run.shadow(folder[0])
+    return run if world.is_main else NullRecorder.follow(folder[0])
 
 
 def _created(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:

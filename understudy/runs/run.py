@@ -14,7 +14,9 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from typing_extensions import override
 
 from understudy.config import child_seed
 from understudy.errors import DiskFullError, UserError
@@ -32,12 +34,44 @@ from understudy.runs.space import Reserve, full_disk, full_disk_named
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Run", "status_of"]
+__all__ = ["NullRecorder", "Recorder", "Run", "status_of"]
 
 MAY_HOLD_SECRETS = ("argv", "command", "config", "error", "resumed")
 """The parts of a record that are written with their secrets blotted out."""
 
 watch.begin()  # here, so that what a program imports and reads before it creates its run is noted too
+
+
+class Recorder(Protocol):
+    """All of a run that a training loop sees. `Run` records to its folder, `NullRecorder` records nothing."""
+
+    folder: Path
+    """Where the checkpoints go."""
+    record: dict[str, Any]
+    """What run.json holds: read it, and change it by `update`."""
+
+    @property
+    def id(self) -> str:
+        """The run's id, such as `20261123-1412-brave-otter`."""
+
+    @property
+    def console(self) -> "Console":
+        """The terminal, for progress bars."""
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append the metrics of a step to metrics.jsonl."""
+
+    def sample(self, step: int, **fields: Any) -> None:
+        """Append a sample of the model's output to samples.jsonl."""
+
+    def checkpoint(self, step: int, weights: Path) -> None:
+        """Append the hash of the weights saved after a step to checkpoints.jsonl."""
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print text and append it to console.log."""
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of run.json."""
 
 
 class Run:
@@ -117,14 +151,6 @@ class Run:
         entry = {"time": _now(), "argv": list(sys.argv if argv is None else argv), "code": code}
         run.update(resumed=[*resumed, entry])
         return run
-
-    @classmethod
-    def shadow(cls, folder: Path | str) -> "Run":
-        """The same run for a helping process (a torchrun rank above 0): equal seeds, but it writes and says nothing."""
-        found = read_record(Path(folder).absolute())
-        if found.status == "broken":
-            raise UserError(f"no run to follow at {found.folder}: its run.json cannot be read")
-        return _Shadow(found.folder, found.data)
 
     @property
     def id(self) -> str:
@@ -264,30 +290,45 @@ class Run:
                 self._watch.sweep({entry["path"] for entry in self.record["data"]})
 
 
-class _Shadow(Run):
-    """A run that leaves no trace."""
+class NullRecorder(Run):
+    """A run that writes and prints nothing, for processes that only help: a torchrun rank above 0, the doctor.
 
-    def __enter__(self) -> "Run":
+    Its seeds and configuration are those of the run that it follows; `update` changes its record in memory only.
+    """
+
+    @classmethod
+    def follow(cls, folder: Path | str) -> "NullRecorder":
+        """Return a null recorder for the run in `folder`. Raises UserError where run.json cannot be read."""
+        found = read_record(Path(folder).absolute())
+        if found.status == "broken":
+            raise UserError(f"no run to follow at {found.folder}: its run.json cannot be read")
+        return cls(found.folder, found.data)
+
+    @override
+    def __enter__(self) -> "NullRecorder":
         self._cleanup.callback(_catch_sigterm())
         return self
 
     @cached_property
     def console(self) -> "Console":
+        """A console that prints nothing."""
         from rich.console import Console
 
         return Console(quiet=True)
 
-    def log(self, step: int, **values: Any) -> None:
-        """Nothing."""
+    @override
+    def log(self, step: int, **values: Any) -> None: ...
 
-    def checkpoint(self, step: int, weights: Path) -> None:
-        """Nothing."""
+    @override
+    def checkpoint(self, step: int, weights: Path) -> None: ...
 
-    def sample(self, step: int, **fields: Any) -> None:
-        """Nothing."""
+    @override
+    def sample(self, step: int, **fields: Any) -> None: ...
 
+    @override
     def _save(self) -> None: ...
 
+    @override
     def _write_console_log(self, text: str) -> None: ...
 
 
