@@ -37,7 +37,7 @@ def test_a_run_with_checks_is_the_run_without_bit_for_bit(
 ) -> None:
     assert understudy(*CHATS, *options) == 0
     looked_at = last_run()
-    monkeypatch.setattr(learning, "check_start", lambda setup, run: None)
+    monkeypatch.setattr(learning, "check_start", lambda *_: None)
     assert understudy(*CHATS, *options) == 0
     plain = last_run()
     assert len(record_of(looked_at)["checks"]) == 29

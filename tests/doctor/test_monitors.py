@@ -14,7 +14,7 @@ from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.doctor.baselines import References
-from understudy.doctor.checks import Check, Setup, Verdict, run_checks
+from understudy.doctor.checks import Check, Examination, Verdict, run_checks
 from understudy.doctor.monitors import Finite, Spikes, Watch, Watcher
 from understudy.doctor.overlap import TrainValidOverlap
 from understudy.doctor.probes import exact_twin, probe, step_gradients, twin, undivided
@@ -27,7 +27,7 @@ BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
 
 
-def make_setup(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray], **options: Any) -> Setup:
+def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray], **options: Any) -> Examination:
     stores = [
         build_store(folder / side, [Rendered(ids.astype(np.int32), np.ones(len(ids), bool)) for ids in some], BYTES)
         for side, some in (("train", documents), ("valid", valid))
@@ -39,7 +39,7 @@ def make_setup(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)
     corpus = Corpus(stores[0], docs[0], stores[1], docs[1], "text", "")
-    return Setup(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
+    return Examination(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
 
 
 def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarray]:
@@ -49,31 +49,38 @@ def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarr
 
 
 @pytest.fixture
-def setup(tmp_path: Path) -> Setup:
-    return make_setup(tmp_path, texts(60, seed=1), texts(8, seed=2), dropout=0.2)
+def experiment(tmp_path: Path) -> Examination:
+    return make_experiment(tmp_path, texts(60, seed=1), texts(8, seed=2), dropout=0.2)
 
 
-def state_of(setup: Setup) -> list[Any]:
-    model, optimizer = setup.learner.model, setup.learner.optimizer
+def state_of(experiment: Examination) -> list[Any]:
+    model, optimizer = experiment.learner.model, experiment.learner.optimizer
     weights = [parameter.detach().clone() for parameter in model.parameters()]
     moments = [x.clone() for state in optimizer.state.values() for x in state.values()]
     modes = [module.training for module in model.modules()]
     gradients = [parameter.grad is None for parameter in model.parameters()]
     rates = [group["lr"] for group in optimizer.param_groups]
-    others = [modes, gradients, rates, setup.learner.steps_done, random.getstate(), np.random.get_state()[1].tolist()]
+    others = [
+        modes,
+        gradients,
+        rates,
+        experiment.learner.steps_done,
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    ]
     return [weights + moments + [torch.get_rng_state()], others]
 
 
 @pytest.mark.parametrize("check", START, ids=lambda check: check.name)
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_check_leaves_everything_as_it_was(check: Check, steps: int, setup: Setup) -> None:
+def test_a_check_leaves_everything_as_it_was(check: Check, steps: int, experiment: Examination) -> None:
     for step in range(steps):
-        setup.learner.step(setup.batches.batch(step))
+        experiment.learner.step(experiment.batches.batch(step))
     random.seed(5)
     np.random.seed(6)
-    before = state_of(setup)
-    (verdict,) = run_checks([check], setup)
-    after = state_of(setup)
+    before = state_of(experiment)
+    (verdict,) = run_checks([check], experiment)
+    after = state_of(experiment)
     assert verdict.verdict in ("ok", "noted"), verdict
     assert all(torch.equal(one, other) for one, other in zip(before[0], after[0], strict=True))
     assert before[1] == after[1]
@@ -86,20 +93,20 @@ class _Stumbles(Check):
     def __init__(self, error: BaseException):
         self.error = error
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         raise self.error
 
 
-def test_a_check_that_stumbles_has_found_something_and_ends_nothing(setup: Setup) -> None:
-    found = run_checks([_Stumbles(ValueError("odd\nshape")), _Stumbles(MemoryError())], setup)
+def test_a_check_that_stumbles_has_found_something_and_ends_nothing(experiment: Examination) -> None:
+    found = run_checks([_Stumbles(ValueError("odd\nshape")), _Stumbles(MemoryError())], experiment)
     assert [one.verdict for one in found] == ["failed", "skipped"]
     assert str(found[0]) == "stumbles: it stopped with ValueError: odd shape; expected no error. Likely: this, or that"
     with pytest.raises(KeyboardInterrupt):
-        run_checks([_Stumbles(KeyboardInterrupt())], setup)
+        run_checks([_Stumbles(KeyboardInterrupt())], experiment)
 
 
-def test_what_takes_too_long_is_left_to_the_doctor(setup: Setup) -> None:
-    found = run_checks(START, setup, seconds=0.0)
+def test_what_takes_too_long_is_left_to_the_doctor(experiment: Examination) -> None:
+    found = run_checks(START, experiment, seconds=0.0)
     assert {one.verdict for one in found} == {"skipped"}
     assert found[0].measured == "the 0 seconds for checks were over; `understudy doctor` takes more"
 
@@ -113,20 +120,20 @@ def test_every_check_explains_itself() -> None:
         assert len(check.causes) == 2
 
 
-def test_a_twin_learns_what_its_original_would(setup: Setup) -> None:
-    setup.learner.step(setup.batches.batch(0))
-    copy = twin(setup.learner)
+def test_a_twin_learns_what_its_original_would(experiment: Examination) -> None:
+    experiment.learner.step(experiment.batches.batch(0))
+    copy = twin(experiment.learner)
     assert copy.optimizer.param_groups[0]["params"][0] is next(iter(copy.model.parameters()))
-    for learner in (copy, setup.learner):
+    for learner in (copy, experiment.learner):
         torch.manual_seed(3)
-        learner.step(setup.batches.batch(1))
-    for one, other in zip(copy.model.parameters(), setup.learner.model.parameters(), strict=True):
+        learner.step(experiment.batches.batch(1))
+    for one, other in zip(copy.model.parameters(), experiment.learner.model.parameters(), strict=True):
         assert one is not other
         assert torch.equal(one, other)
 
 
-def test_the_probe_is_the_runs_own_data(setup: Setup) -> None:
-    batch = probe(setup, rows=4, length=16)
+def test_the_probe_is_the_runs_own_data(experiment: Examination) -> None:
+    batch = probe(experiment, rows=4, length=16)
     assert batch.inputs_BT.shape == (4, 16)
     assert (batch.weights_BT > 0).all()  # there are enough long documents
     assert batch.reset_BT[:2, 1:].sum() <= batch.reset_BT[2:, 1:].sum()
@@ -136,17 +143,17 @@ def test_the_probe_is_the_runs_own_data(setup: Setup) -> None:
     assert undivided(batch).reset_BT.sum() == 4
 
 
-def test_the_gradients_are_those_the_optimizer_is_given(setup: Setup) -> None:
-    given, metrics = step_gradients(exact_twin(setup.learner), probe(setup))
+def test_the_gradients_are_those_the_optimizer_is_given(experiment: Examination) -> None:
+    given, metrics = step_gradients(exact_twin(experiment.learner), probe(experiment))
     norm = torch.cat([gradient.flatten() for gradient in given.values()]).norm()
     assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-5)
-    assert given.keys() == dict(setup.learner.model.named_parameters()).keys()
+    assert given.keys() == dict(experiment.learner.model.named_parameters()).keys()
 
 
 def overlap(folder: Path, train: list[np.ndarray], valid: list[np.ndarray], thorough: bool = False) -> Verdict:
-    setup = make_setup(folder, train, valid)
-    setup.thorough = thorough
-    return TrainValidOverlap().run(setup)
+    experiment = make_experiment(folder, train, valid)
+    experiment.thorough = thorough
+    return TrainValidOverlap().run(experiment)
 
 
 def test_overlap_is_counted_exactly(tmp_path: Path) -> None:
@@ -202,22 +209,22 @@ def test_infinity_is_found_in_the_gradient_too() -> None:
     assert watcher.verdict().measured == "grad_norm inf at step 1"
 
 
-def test_the_watch_tells_of_a_failure_once_and_keeps_figures_of_the_first_steps(setup: Setup) -> None:
-    watch = Watch(setup.learner)
+def test_the_watch_tells_of_a_failure_once_and_keeps_figures_of_the_first_steps(experiment: Examination) -> None:
+    watch = Watch(experiment.learner)
     told = []
     for step in range(25):
         watch.before()
-        metrics = setup.learner.step(setup.batches.batch(step))
+        metrics = experiment.learner.step(experiment.batches.batch(step))
         told.append([one.name for one in watch.after(metrics | ({"lr": 1.0} if step in (7, 9) else {}))])
     assert told == [[]] * 7 + [["schedule_followed"]] + [[]] * 17
     assert set(watch.figures) == {"first_loss", "grad_norm", "update_ratio"}
     assert 1e-4 < watch.figures["update_ratio"] < 0.1
     assert set(watch.ratio.ratios) == {1, 10, 20}
 
-    late = Watch(setup.learner)  # as after a resume: its first steps are not the run's
+    late = Watch(experiment.learner)  # as after a resume: its first steps are not the run's
     for step in range(10):
         late.before()
-        late.after(setup.learner.step(setup.batches.batch(step)))
+        late.after(experiment.learner.step(experiment.batches.batch(step)))
     assert late.figures == {}
 
 

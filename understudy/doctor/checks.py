@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.dataset import Corpus
-from understudy.data.packing import PackedBatches
-from understudy.data.tokenizers import Tokenizer
-from understudy.training.learner import Learner
+from understudy.training.experiment import Experiment
 
 Outcome = Literal["ok", "failed", "skipped", "noted"]
 
@@ -39,28 +36,13 @@ class Verdict:
 
 
 @dataclass
-class Setup:
-    """A training set-up: all that a run is about to use, or used."""
+class Examination(Experiment):
+    """An experiment under examination, and how far to look."""
 
-    learner: Learner
-    batches: PackedBatches
-    valid: PackedBatches
-    corpus: Corpus
-    tokenizer: Tokenizer
-    seed_process: Callable[[int], None]
-    """Seeds torch's random numbers as the process of that rank does before its first step."""
-    fresh: bool = True
-    """Whether the weights are as they were initialised."""
-    frozen: frozenset[str] = frozenset()
-    """Names of the parameters that are not to learn."""
     thorough: bool = False
     """Whether to take the time to look at everything, instead of a sample."""
     process_states: Tensor | None = None
     """State of the random numbers of each process: [processes, bytes]."""
-    rows: int = 4
-    """Rows of a small batch."""
-    length: int = 64
-    """Positions of its rows, at most."""
 
 
 class Check:
@@ -71,7 +53,7 @@ class Check:
     about_start: ClassVar[bool] = False
     """Whether it asks about the weights that a run begins with, whatever became of them."""
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """Look at the set-up; learners and models are only to be changed in copies (see `probes.twin`)."""
         raise NotImplementedError
 
@@ -90,7 +72,7 @@ class Check:
 
 def run_checks(
     checks: Sequence[Check],
-    setup: Setup,
+    experiment: Examination,
     seconds: float = float("inf"),
     begin: Callable[[Check], None] = lambda check: None,
 ) -> list[Verdict]:
@@ -104,15 +86,15 @@ def run_checks(
                 check.skipped(f"the {seconds:g} seconds for checks were over; `understudy doctor` takes more")
             )
             continue
-        with untouched(setup.learner.device):
-            verdicts.append(_run(check, setup))
+        with untouched(experiment.learner.device):
+            verdicts.append(_run(check, experiment))
     return verdicts
 
 
-def _run(check: Check, setup: Setup) -> Verdict:
+def _run(check: Check, experiment: Examination) -> Verdict:
     """A set-up that is wrong enough makes a check stumble: that is a finding too, and must not end the training."""
     try:
-        return check.run(setup)
+        return check.run(experiment)
     except (MemoryError, torch.OutOfMemoryError, OSError) as error:
         return check.skipped(f"not enough memory or disk ({type(error).__name__})")
     except Exception as error:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from understudy.data.packing import Batch, PackedBatches
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Examination, Verdict
 from understudy.doctor.probes import exact_twin, plain_nll, probe, weighted_mean
+from understudy.training.experiment import Experiment
 from understudy.training.learner import Part
 
 LOOKED_AT = 8
@@ -19,16 +20,16 @@ LOOKED_AT = 8
 SHIFTS = (-1, 0, 1, 2)
 
 
-def some_batches(setup: Setup) -> Iterator[Batch]:
+def some_batches(experiment: Examination) -> Iterator[Batch]:
     """The first batches; all of the first epoch where there is time."""
-    count = setup.batches.batches_per_epoch
-    for step in range(count if setup.thorough else min(LOOKED_AT, count)):
-        yield setup.batches.batch(step)
+    count = experiment.batches.batches_per_epoch
+    for step in range(count if experiment.thorough else min(LOOKED_AT, count)):
+        yield experiment.batches.batch(step)
 
 
-def _parts(setup: Setup, batch: Batch) -> Part:
+def _parts(experiment: Experiment, batch: Batch) -> Part:
     """The rows as the model gets them."""
-    inputs, targets, weights, resets = zip(*setup.learner.parts(batch), strict=True)
+    inputs, targets, weights, resets = zip(*experiment.learner.parts(batch), strict=True)
     none = all(reset is None for reset in resets)
     filled = [torch.zeros_like(x, dtype=torch.bool) if r is None else r for x, r in zip(inputs, resets, strict=True)]
     return torch.cat(inputs), torch.cat(targets), torch.cat(weights), None if none else torch.cat(filled)
@@ -49,25 +50,25 @@ class LabelAlignment(Check):
         "the loss shifts logits against targets that were shifted before",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
-        agree = np.mean([_agreement(*_arrays(setup, batch), shift=0) for batch in some_batches(setup)])
-        best = self._best_by_tokens(setup)
-        trained, lowest = self._shift_of_the_loss(setup)
+        agree = np.mean([_agreement(*_arrays(experiment, batch), shift=0) for batch in some_batches(experiment)])
+        best = self._best_by_tokens(experiment)
+        trained, lowest = self._shift_of_the_loss(experiment)
         measured = f"shift {best} fits best, shift 0 {agree:.1%} of targets; the loss is that of shift {trained}"
         if lowest is not None:
             measured += f", and shift {lowest} has the lowest"
         good = agree == 1 and best == trained == (lowest or 0) == 0
         return self.judge(good, measured, "shift 0 for all targets and for the loss")
 
-    def _best_by_tokens(self, setup: Setup) -> int:
-        inputs, targets, reset = _arrays(setup, setup.batches.batch(0))
+    def _best_by_tokens(self, experiment: Experiment) -> int:
+        inputs, targets, reset = _arrays(experiment, experiment.batches.batch(0))
         shares = {shift: _agreement(inputs, targets, reset, shift) for shift in SHIFTS}
         return max(SHIFTS, key=lambda shift: (shares[shift], shift == 0))
 
-    def _shift_of_the_loss(self, setup: Setup) -> tuple[int, int | None]:
+    def _shift_of_the_loss(self, experiment: Experiment) -> tuple[int, int | None]:
         """The shift whose plain loss the learner computes, and the one whose loss is lowest if learning has begun."""
-        batch = probe(setup)
+        batch = probe(experiment)
         length = batch.inputs_BT.shape[1]
         if length < 2 * len(SHIFTS):
             return 0, None
@@ -75,7 +76,7 @@ class LabelAlignment(Check):
         tokens_BT = np.concatenate([batch.inputs_BT[:, :1], batch.targets_BT], axis=1)
         batch.weights_BT[:, : inner.start] = batch.weights_BT[:, inner.stop :] = 0
         batch.weights_BT[:, inner] = 1
-        learner = exact_twin(setup.learner)
+        learner = exact_twin(experiment.learner)
         nats = {shift: np.roll(tokens_BT, -1 - shift, axis=1)[:, :length] for shift in SHIFTS}
         losses = {s: weighted_mean(plain_nll(learner, batch, t), batch.weights_BT) for s, t in nats.items()}
         loss = learner.step(batch)["loss"]
@@ -83,15 +84,15 @@ class LabelAlignment(Check):
         if abs(losses[nearest] - loss) > 1e-4 * loss:  # another fault, which `loss_value` names
             nearest = 0
         lowest = min(SHIFTS, key=lambda shift: losses[shift])
-        learned = not setup.fresh and losses[0] < 0.8 * np.log(setup.tokenizer.vocab_size)
+        learned = not experiment.fresh and losses[0] < 0.8 * np.log(experiment.tokenizer.vocab_size)
         return nearest, (lowest if losses[lowest] < 0.95 * losses[0] else 0) if learned else None
 
 
-def _arrays(setup: Setup, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs and targets as the model gets them, and where the documents begin."""
-    inputs, targets = (x.cpu().numpy() for x in _parts(setup, batch)[:2])
-    begins = inputs == setup.tokenizer.special["<|bos|>"]
-    padding = inputs == setup.batches.store.meta.pad
+    inputs, targets = (x.cpu().numpy() for x in _parts(experiment, batch)[:2])
+    begins = inputs == experiment.tokenizer.special["<|bos|>"]
+    padding = inputs == experiment.batches.store.meta.pad
     return inputs, targets, batch.reset_BT[: len(inputs)] | begins | padding
 
 
@@ -118,19 +119,19 @@ class ReplyMask(Check):
         "the mask of another role, or of another document, was taken",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
         wrong = looked_at = 0
-        for batch in some_batches(setup):
-            known, expected = self._expected(setup, batch)
+        for batch in some_batches(experiment):
+            known, expected = self._expected(experiment, batch)
             wrong += int((~np.isclose(batch.weights_BT, expected) & known).sum())
             looked_at += int(known.sum())
         return self.judge(wrong == 0, f"{wrong:,} of {looked_at:,} targets have another's weight", "0")
 
-    def _expected(self, setup: Setup, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def _expected(self, experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Where it is known who speaks, and the weights there."""
-        special, full = setup.tokenizer.special, batch.inputs_BT != setup.batches.store.meta.pad
-        if setup.corpus.kind == "text":
+        special, full = experiment.tokenizer.special, batch.inputs_BT != experiment.batches.store.meta.pad
+        if experiment.dataset.kind == "text":
             return full, np.ones_like(batch.weights_BT)
         step_T = np.arange(batch.inputs_BT.shape[1])
         marks = np.isin(batch.inputs_BT, list(special.values()))
@@ -139,7 +140,7 @@ class ReplyMask(Check):
         speaker = np.take_along_axis(batch.inputs_BT, np.maximum(last, 0), axis=1)
         replies = speaker == special["<|assistant|>"]
         # A piece of a document that was cut may begin in mid-reply: nobody can tell before its first role token.
-        return full & (last >= start), np.where(replies, 1.0, setup.batches.other_weight)
+        return full & (last >= start), np.where(replies, 1.0, experiment.batches.other_weight)
 
 
 class DocumentStarts(Check):
@@ -155,12 +156,12 @@ class DocumentStarts(Check):
         "the resets are dropped on the way to the model",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
         begins = missing = 0
-        for batch in some_batches(setup):
-            inputs, _, _, reset = _parts(setup, batch)
-            inner = (inputs == setup.tokenizer.special["<|bos|>"])[:, 1:]  # a row starts afresh anyway
+        for batch in some_batches(experiment):
+            inputs, _, _, reset = _parts(experiment, batch)
+            inner = (inputs == experiment.tokenizer.special["<|bos|>"])[:, 1:]  # a row starts afresh anyway
             begins += int(inner.sum())
             missing += int((inner if reset is None else inner & ~reset[:, 1:]).sum())
         return self.judge(missing == 0, f"{missing:,} of {begins:,} documents in mid-row begin without a reset", "0")
@@ -179,17 +180,17 @@ class DataComplete(Check):
         "the last rows or batches of an epoch are dropped",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
         sides = (
-            ("train", setup.batches, setup.corpus.train_docs),
-            ("validation", setup.valid, setup.corpus.valid_docs),
+            ("train", experiment.batches, experiment.dataset.train_docs),
+            ("validation", experiment.validation, experiment.dataset.valid_docs),
         )
         told, good = [], True
         for side, batches, docs in sides:
             lengths = batches.store.starts[docs + 1] - batches.store.starts[docs]
             held = int(np.maximum(lengths - 1, 0).sum())
-            given = self._counted(batches, side) if setup.thorough else batches.tokens_per_epoch
+            given = self._counted(batches, side) if experiment.thorough else batches.tokens_per_epoch
             good &= given == held
             told.append(f"{given:,} of {held:,} {side} targets")
         return self.judge(good, "an epoch has " + ", ".join(told), "all of them")
@@ -213,17 +214,19 @@ class RandomStreams(Check):
         "every process resumes with the first one's random state",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
-        ranks = max(4, setup.learner.world.size)
-        draws = [self._draws(setup, rank) for rank in range(ranks)]
-        states = [] if setup.process_states is None else [bytes(state.tolist()) for state in setup.process_states]
+        ranks = max(4, experiment.learner.world.size)
+        draws = [self._draws(experiment, rank) for rank in range(ranks)]
+        states = (
+            [] if experiment.process_states is None else [bytes(state.tolist()) for state in experiment.process_states]
+        )
         distinct = len(set(draws)), len(set(states))
         measured = f"{distinct[0]} streams for {ranks} ranks"
         if states:
             measured += f", {distinct[1]} states in {len(states)} processes"
         return self.judge(distinct == (ranks, len(states)), measured, "one for each")
 
-    def _draws(self, setup: Setup, rank: int) -> tuple[float, ...]:
-        setup.seed_process(rank)
+    def _draws(self, experiment: Experiment, rank: int) -> tuple[float, ...]:
+        experiment.seed_process(rank)
         return tuple(torch.rand(8).tolist())

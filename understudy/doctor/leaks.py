@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from understudy.data.packing import Batch
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Verdict
 from understudy.doctor.probes import exact_twin, input_gradients, probe, twin, undivided
+from understudy.training.experiment import Experiment
 
 ROUNDING = 1e-6
 """Share of the largest gradient that counts as none where the true value is an exact zero."""
@@ -32,12 +33,12 @@ def _relative(norm_BT: Tensor, seen_BT: np.ndarray) -> float:
 class _Leak(Check):
     """Looks for a gradient where there must be none."""
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the subclasses."""
-        batch = probe(setup)
+        batch = probe(experiment)
         if batch.inputs_BT.shape[1] < SHORTEST:
             return self.skipped("the context is too short")
-        learner = twin(setup.learner, micro_batch_size=0)
+        learner = twin(experiment.learner, micro_batch_size=0)
         worst = 0.0
         for rows in (batch, undivided(batch)):  # with resets and without, which is computed another way
             for row, step in _places(rows):
@@ -128,13 +129,13 @@ class GradientReach(Check):
         "the attention window is narrower than the context, or a reset is set where no document begins",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        batch = undivided(probe(setup))
+        batch = undivided(probe(experiment))
         length = batch.inputs_BT.shape[1]
         if length < SHORTEST:
             return self.skipped("the context is too short")
-        norm_BT = input_gradients(exact_twin(setup.learner), batch, 0, length - 1)
+        norm_BT = input_gradients(exact_twin(experiment.learner), batch, 0, length - 1)
         share = float((norm_BT[0] > 0).float().mean())
         return self.judge(share >= 0.95, f"{share:.0%} of the {length} inputs before a loss move it", "at least 95%")
 

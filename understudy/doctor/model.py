@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.data.packing import Batch
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Verdict
 from understudy.doctor.probes import exact_twin, plain_nll, probe, twin, undivided, weighted_mean
 from understudy.models.device import autocast
 from understudy.models.lora import merge
+from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 
 EMBEDDING_STD = 0.02
@@ -41,17 +42,19 @@ class InitialLoss(Check):
         "the tokens are not this vocabulary's, or the loss is not a mean over tokens",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        loss = twin(setup.learner, micro_batch_size=0).step(probe(setup))["loss"]
-        guessing = math.log(setup.tokenizer.vocab_size)
-        if not setup.fresh:
-            expected = f"below {guessing:.2f} (ln {setup.tokenizer.vocab_size}), as these weights have learned"
+        loss = twin(experiment.learner, micro_batch_size=0).step(probe(experiment))["loss"]
+        guessing = math.log(experiment.tokenizer.vocab_size)
+        if not experiment.fresh:
+            expected = f"below {guessing:.2f} (ln {experiment.tokenizer.vocab_size}), as these weights have learned"
             return self.judge(loss < guessing, f"{loss:.2f} nats a token", expected)
-        width = setup.learner.model.spec.width
-        own = EMBEDDING_STD**2 * width / 2 + math.log1p(math.exp(EMBEDDING_STD * width) / setup.tokenizer.vocab_size)
+        width = experiment.learner.model.spec.width
+        own = EMBEDDING_STD**2 * width / 2 + math.log1p(
+            math.exp(EMBEDDING_STD * width) / experiment.tokenizer.vocab_size
+        )
         low, high = 0.9 * guessing, 1.1 * guessing + own
-        expected = f"{low:.2f} to {high:.2f} (ln {setup.tokenizer.vocab_size} = {guessing:.2f})"
+        expected = f"{low:.2f} to {high:.2f} (ln {experiment.tokenizer.vocab_size} = {guessing:.2f})"
         return self.judge(low <= loss <= high, f"{loss:.2f} nats a token", expected)
 
 
@@ -70,14 +73,14 @@ class DeadUnits(Check):
         "the learning rate is so high that units were pushed where their gradient is 0",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        shares = self._dead_shares(twin(setup.learner, micro_batch_size=0), setup)
+        shares = self._dead_shares(twin(experiment.learner, micro_batch_size=0), experiment)
         worst = max(shares, key=lambda name: shares[name])
-        limit = 0.5 if setup.fresh else 0.9
+        limit = 0.5 if experiment.fresh else 0.9
         return self.judge(shares[worst] <= limit, f"{shares[worst]:.0%} dead at {worst}", f"at most {limit:.0%}")
 
-    def _dead_shares(self, learner: Learner, setup: Setup) -> dict[str, float]:
+    def _dead_shares(self, learner: Learner, experiment: Experiment) -> dict[str, float]:
         """By layer, the share of its units that never change."""
         shares: dict[str, float] = {}
 
@@ -85,7 +88,7 @@ class DeadUnits(Check):
             units_ND = units.detach().float().flatten(0, -2)
             shares[name] = float((units_ND.amax(dim=0) == units_ND.amin(dim=0)).float().mean())
 
-        batch = undivided(probe(setup))
+        batch = undivided(probe(experiment))
         with ExitStack() as hooks, torch.no_grad(), autocast(learner.device, learner.dtype):
             for name, module in learner.model.named_modules():
                 if isinstance(module, nn.Linear):
@@ -119,9 +122,9 @@ class TiedWeights(Check):
         "the embedding is detached in the head",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner, batch = exact_twin(setup.learner), probe(setup)
+        learner, batch = exact_twin(experiment.learner), probe(experiment)
         merge(learner.model)  # under LoRA the embedding rests
         before = self._apart(learner)
         learner.step(batch)
@@ -160,13 +163,15 @@ class CachedLogits(Check):
         "the cached keys, values or states are those of another row or step",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        model = exact_twin(setup.learner).model.eval()
-        batch = undivided(probe(setup, rows=2, length=32))
+        model = exact_twin(experiment.learner).model.eval()
+        batch = undivided(probe(experiment, rows=2, length=32))
         length = batch.inputs_BT.shape[1]
         batch.reset_BT[1, length // 2] = True
-        ids_BT, reset_BT = (torch.from_numpy(x).to(setup.learner.device) for x in (batch.inputs_BT, batch.reset_BT))
+        ids_BT, reset_BT = (
+            torch.from_numpy(x).to(experiment.learner.device) for x in (batch.inputs_BT, batch.reset_BT)
+        )
         with torch.no_grad():
             whole_BTV, _ = model(ids_BT, reset_BT=reset_BT)
             pieces = []
@@ -199,15 +204,15 @@ class InputsMatter(Check):
         "the core's output does not depend on them (a residual or mask that drops everything)",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner, batch = exact_twin(setup.learner), probe(setup)
+        learner, batch = exact_twin(experiment.learner), probe(experiment)
         other = shuffled(batch)
         real_BT, wrong_BT = (plain_nll(learner, x, batch.targets_BT) for x in (batch, other))
         different_BT = batch.inputs_BT != other.inputs_BT
         moved = float((real_BT != wrong_BT)[different_BT].mean()) if different_BT.any() else 1.0
         measured = f"{moved:.0%} of the losses change with their input"
-        if moved < 0.99 or setup.fresh:
+        if moved < 0.99 or experiment.fresh:
             return self.judge(moved >= 0.99, measured, "at least 99%")
         real, wrong = (weighted_mean(x_BT, batch.weights_BT) for x_BT in (real_BT, wrong_BT))
         measured = f"{real:.2f} nats a token on real inputs, {wrong:.2f} on shuffled ones"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.data.token_store import Hashes, Indices, TokenStore
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Examination, Verdict
 
 GRAM = 13
 CONTAINED = 0.8
@@ -35,11 +35,13 @@ class TrainValidOverlap(Check):
         "the validation files were made from the training files, slightly changed",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
-        corpus = setup.corpus
-        train_docs = corpus.train_docs if setup.thorough else _sample(corpus.train, corpus.train_docs, SAMPLE_TOKENS)
-        count = len(corpus.valid_docs) if setup.thorough else SAMPLE_DOCS
+        corpus = experiment.dataset
+        train_docs = (
+            corpus.train_docs if experiment.thorough else _sample(corpus.train, corpus.train_docs, SAMPLE_TOKENS)
+        )
+        count = len(corpus.valid_docs) if experiment.thorough else SAMPLE_DOCS
         valid_docs = _spread(corpus.valid_docs, count)
         valid = list(_chunks(corpus.valid, valid_docs))
         held_out = _Grams(valid)

@@ -14,11 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.data.packing import Batch, PackedBatches, Question
-from understudy.doctor.checks import Setup
 from understudy.models.device import autocast
 from understudy.training.distributed import World
+from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 
+ROWS = 4
+"""Rows of a small batch."""
+LENGTH = 64
+"""Positions of its rows, at most."""
 MOST_BATCHES = 64
 """How far into the data to look for rows with something to learn."""
 
@@ -42,11 +46,10 @@ def exact_twin(learner: Learner, **changes: Any) -> Learner:
     return made
 
 
-def probe(setup: Setup, rows: int | None = None, length: int | None = None) -> Batch:
+def probe(experiment: Experiment, rows: int = ROWS, length: int = LENGTH) -> Batch:
     """A small batch: pieces of rows that hold much to learn; the later half of its rows joins two documents each."""
-    rows = rows or setup.rows
-    length = min(length or setup.length, setup.batches.context)
-    pieces = _pieces_with_weight(setup.batches, rows + rows // 2, length)
+    length = min(length, experiment.batches.context)
+    pieces = _pieces_with_weight(experiment.batches, rows + rows // 2, length)
     batch = _rows(pieces, slice(0, rows))
     joined, half = slice(rows - rows // 2, rows), length // 2
     if not half:
@@ -56,12 +59,12 @@ def probe(setup: Setup, rows: int | None = None, length: int | None = None) -> B
     return batch
 
 
-def with_question(batch: Batch, setup: Setup) -> Batch:
+def with_question(batch: Batch, experiment: Experiment) -> Batch:
     """The same with a question for the next-reply head, if the batches ask any, its candidates cut to `length`."""
-    some = setup.batches.batch(0).questions[:1]
+    some = experiment.batches.batch(0).questions[:1]
     return replace(
         batch,
-        questions=tuple(Question(0, tuple(ids[-setup.length :] for ids in question.candidates)) for question in some),
+        questions=tuple(Question(0, tuple(ids[-LENGTH:] for ids in question.candidates)) for question in some),
     )
 
 

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Examination, Verdict
 from understudy.doctor.model import shuffled
 from understudy.doctor.probes import (
+    LENGTH,
+    ROWS,
     arrays_of,
     batch_of,
     difference,
@@ -21,6 +23,7 @@ from understudy.doctor.probes import (
     weighted_mean,
 )
 from understudy.training import checkpoint, evaluation
+from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 
 LARGE = 10_000_000
@@ -44,9 +47,9 @@ class EvaluationLeavesNoTrace(Check):
         "the evaluation draws random numbers, or learns",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner = twin(setup.learner)
+        learner = twin(experiment.learner)
         model = learner.model.train()
         model.set_dropout(0.5)
         modes: list[bool] = []
@@ -54,12 +57,12 @@ class EvaluationLeavesNoTrace(Check):
         def note(*_: Any) -> None:
             modes.append(any(module.training for module in model.modules()))
 
-        batch = next(setup.valid.eval_batches())
-        length = min(setup.length, batch.inputs_BT.shape[1])
-        rows = batch_of(x[: setup.rows, :length] for x in arrays_of(batch))
+        batch = next(experiment.validation.eval_batches())
+        length = min(LENGTH, batch.inputs_BT.shape[1])
+        rows = batch_of(x[:ROWS, :length] for x in arrays_of(batch))
         before = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
         handle = model.embedding.register_forward_pre_hook(note)
-        figures = [evaluation.evaluate(model, [rows], setup.tokenizer, learner.dtype) for _ in range(2)]
+        figures = [evaluation.evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2)]
         handle.remove()
         changed = {
             "in training mode": any(modes),
@@ -88,18 +91,18 @@ class ResumeEquivalence(Check):
         "the optimizer's moments or the number of steps are not restored",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
-        if setup.learner.model.parameter_count() > LARGE and not setup.thorough:
+        if experiment.learner.model.parameter_count() > LARGE and not experiment.thorough:
             return self.skipped("the checkpoint of so large a model takes long to write; `understudy doctor` does it")
-        steady, again = twin(setup.learner), twin(setup.learner)
-        batch = probe(setup)
+        steady, again = twin(experiment.learner), twin(experiment.learner)
+        batch = probe(experiment)
         for learner in (steady, again):
             learner.model.set_dropout(0.2)
         for _ in range(2):
             steady.step(batch)
         with tempfile.TemporaryDirectory() as place:
-            folder = checkpoint.save_checkpoint(Path(place), steady, setup.tokenizer)
+            folder = checkpoint.save_checkpoint(Path(place), steady, experiment.tokenizer)
             losses = [steady.step(batch)["loss"] for _ in range(2)]
             state = torch.get_rng_state()
             torch.manual_seed(1)
@@ -139,11 +142,11 @@ class OverfitOneBatch(Check):
         "the targets cannot be told from the inputs (they are shifted, shuffled or of another row)",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
         config = dict(schedule="constant", warmup=0, lr=3e-3, steps=10**6, clip=1.0)
-        learner = exact_twin(setup.learner, **config)
-        batch = undivided(probe(setup, rows=2, length=32))
+        learner = exact_twin(experiment.learner, **config)
+        batch = undivided(probe(experiment, rows=2, length=32))
         losses = [learner.step(batch)["loss"] for _ in range(BY_HEART)]
         real, wrong = (
             weighted_mean(plain_nll(learner, x, batch.targets_BT), batch.weights_BT) for x in (batch, shuffled(batch))
@@ -151,6 +154,6 @@ class OverfitOneBatch(Check):
         measured = (
             f"from {losses[0]:.2f} to {real:.2f} nats a token in {BY_HEART} steps, {wrong:.2f} with shuffled inputs"
         )
-        part = 0.9 if setup.frozen else 0.5
+        part = 0.9 if experiment.frozen else 0.5
         good = real < max(0.1, part * losses[0]) and wrong > 1.1 * real
         return self.judge(good, measured, f"at most {part:.0%} of it, and 10% more when shuffled")

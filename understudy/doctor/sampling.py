@@ -10,8 +10,9 @@ import torch
 from understudy.acting import engine as generate
 from understudy.acting import sampling
 from understudy.acting.sampling import SamplingConfig
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Verdict
 from understudy.doctor.probes import exact_twin
+from understudy.training.experiment import Experiment
 
 DRAWS = 4000
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=12)
@@ -34,7 +35,7 @@ class SamplingTemperature(Check):
         "the draw takes another distribution than the shaped scores'",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
         scores_BV = 2 * torch.randn(16, 64)
         apart = 0.0
@@ -71,10 +72,10 @@ class CachedGeneration(Check):
         "the padding of shorter prompts is attended to",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        model = exact_twin(setup.learner).model.double().eval()
-        corpus = setup.corpus
+        model = exact_twin(experiment.learner).model.double().eval()
+        corpus = experiment.dataset
         prompts = [
             corpus.valid.document(int(corpus.valid_docs[number % len(corpus.valid_docs)])).ids[:length].tolist()
             for number, length in enumerate(PROMPTS)
@@ -83,7 +84,7 @@ class CachedGeneration(Check):
         if not prompts:
             return self.skipped("the context is too short")
         cached, plain = (
-            [reply.ids for reply in way(model, setup.tokenizer, prompts, GREEDY)]
+            [reply.ids for reply in way(model, experiment.tokenizer, prompts, GREEDY)]
             for way in (generate.generate, generate.generate_plain)
         )
         same = sum(one == other for one, other in zip(cached, plain, strict=True))

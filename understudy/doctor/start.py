@@ -3,7 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from understudy.doctor.checks import Check, Setup, Verdict, run_checks, untouched
+from torch import Tensor
+
+from understudy.doctor.checks import Check, Examination, Verdict, run_checks, untouched
 from understudy.doctor.data import DataComplete, DocumentStarts, LabelAlignment, RandomStreams, ReplyMask
 from understudy.doctor.leaks import GradientReach, LeakOverBatch, LeakOverDocuments, LeakOverTime
 from understudy.doctor.model import CachedLogits, DeadUnits, InitialLoss, InputsMatter, TiedWeights
@@ -20,6 +22,7 @@ from understudy.doctor.step import (
     ScheduleAsConfigured,
 )
 from understudy.runs.run import Run
+from understudy.training.experiment import Experiment
 
 SECONDS = 4.0
 """No check begins later than this in a run of minutes: they may take 3% of three, and the last one takes a while."""
@@ -57,28 +60,31 @@ AT_LENGTH: tuple[Check, ...] = (*START, OverfitOneBatch())
 """What `understudy doctor` runs; it adds some that sample, and the watchers of the first steps."""
 
 
-def check_start(setup: Setup, run: Run) -> None:
+def check_start(experiment: Experiment, run: Run, process_states: Tensor | None = None) -> None:
     """Run the checks of a training that is about to start; their verdicts go to its record and its console.
+
+    `process_states` [processes, bytes] are the states of the random numbers of each process.
 
     What fails is told, and the training goes on: whether a finding matters is for people to say.
     """
     began = time.perf_counter()
-    verdicts = run_checks(START, setup, max(SECONDS, SHARE * _seconds_of_training(setup)))
+    examination = Examination(**vars(experiment), process_states=process_states)
+    verdicts = run_checks(START, examination, max(SECONDS, SHARE * _seconds_of_training(experiment)))
     run.update(check_seconds=round(time.perf_counter() - began, 3))
     keep(verdicts, run)
     tell(verdicts, run)
 
 
-def _seconds_of_training(setup: Setup) -> float:
+def _seconds_of_training(experiment: Experiment) -> float:
     """About how long the training will take."""
-    with untouched(setup.learner.device):
-        learner, batch = twin(setup.learner, micro_batch_size=0), probe(setup)
+    with untouched(experiment.learner.device):
+        learner, batch = twin(experiment.learner, micro_batch_size=0), probe(experiment)
         learner.step(batch)  # the first one takes longer
         began = time.perf_counter()
         learner.step(batch)
         seconds = time.perf_counter() - began
-    positions = setup.learner.config.steps * setup.batches.batch_size * setup.batches.context
-    return seconds * positions / batch.inputs_BT.size / setup.learner.world.size
+    positions = experiment.learner.config.steps * experiment.batches.batch_size * experiment.batches.context
+    return seconds * positions / batch.inputs_BT.size / experiment.learner.world.size
 
 
 def keep(verdicts: Sequence[Verdict], run: Run) -> None:

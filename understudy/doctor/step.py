@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from understudy.data.packing import Batch
-from understudy.doctor.checks import Check, Setup, Verdict
+from understudy.doctor.checks import Check, Examination, Verdict
 from understudy.doctor.data import some_batches
 from understudy.doctor.probes import (
     difference,
@@ -23,6 +23,7 @@ from understudy.doctor.probes import (
     weighted_mean,
     with_question,
 )
+from understudy.training.experiment import Experiment
 from understudy.training.schedules import rate_at
 
 NAMED = 4
@@ -47,9 +48,9 @@ class OptimizerCovers(Check):
         "the model or a part of it was replaced after the optimizer was made",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner = setup.learner
+        learner = experiment.learner
         held = [id(parameter) for group in learner.optimizer.param_groups for parameter in group["params"]]
         names = {id(p): name for name, p in learner.model.named_parameters()}
         trainable = {id(p) for p in learner.model.parameters() if p.requires_grad}
@@ -76,23 +77,23 @@ class ParametersMove(Check):
         "the layer is not used by the loss (or its learning rate is 0)",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner = twin(setup.learner)
+        learner = twin(experiment.learner)
         learner.steps_done = 0  # at the end of a schedule the rate may be 0
         before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
         after = dict(learner.model.named_parameters())
-        learning = before.keys() - setup.frozen
+        learning = before.keys() - experiment.frozen
         heard: set[str] = set()
         for _ in range(2):
-            gradients, _ = step_gradients(learner, with_question(probe(setup), setup))
+            gradients, _ = step_gradients(learner, with_question(probe(experiment), experiment))
             heard |= {name for name, gradient in gradients.items() if bool(gradient.any())}
             if learning <= heard:
                 break
         moved = {name for name in before if not torch.equal(before[name], after[name])}
         still = [name for name in before if name in learning and name not in moved]
         deaf = [name for name in before if name in learning and name not in heard]
-        loose = [name for name in before if name in setup.frozen & moved]
+        loose = [name for name in before if name in experiment.frozen & moved]
         good = not (still or deaf or loose)
         measured = f"without gradient: {_listed(deaf)}; unmoved: {_listed(still)}; frozen but moved: {_listed(loose)}"
         return self.judge(
@@ -113,9 +114,9 @@ class GradientsFresh(Check):
         "state of one step (a loss, a graph) is carried into the next",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner, batch = exact_twin(setup.learner), probe(setup)
+        learner, batch = exact_twin(experiment.learner), probe(experiment)
         later = _rolled(batch)
         learner.step(batch)
         clean = exact_twin(learner)
@@ -146,16 +147,16 @@ class MaskedTokens(Check):
         "the packing gives padding a weight",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Examination) -> Verdict:
         """See the class."""
-        pad = setup.batches.store.meta.pad
-        padding = sum(int(((b.inputs_BT == pad) & (b.weights_BT != 0)).sum()) for b in some_batches(setup))
-        batch = probe(setup)
+        pad = experiment.batches.store.meta.pad
+        padding = sum(int(((b.inputs_BT == pad) & (b.weights_BT != 0)).sum()) for b in some_batches(experiment))
+        batch = probe(experiment)
         batch.weights_BT[:, ::4] = 0  # so that there is something masked in a plain text too
         batch.weights_BT[0, 1] = 1
-        other = (batch.targets_BT + 1) % setup.tokenizer.vocab_size
+        other = (batch.targets_BT + 1) % experiment.tokenizer.vocab_size
         changed = replace(batch, targets_BT=np.where(batch.weights_BT == 0, other, batch.targets_BT))
-        learner = exact_twin(setup.learner)
+        learner = exact_twin(experiment.learner)
         (first, one), (second, two) = (step_gradients(exact_twin(learner), rows) for rows in (batch, changed))
         apart = max(difference(first, second), abs(one["loss"] - two["loss"]) / abs(two["loss"]))
         measured = f"masked targets change the gradient by {apart:.1e}; {padding:,} places of padding have weight"
@@ -175,9 +176,9 @@ class LossValue(Check):
         "logits and targets are not those of the same position",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        learner, batch = exact_twin(setup.learner), probe(setup)
+        learner, batch = exact_twin(experiment.learner), probe(experiment)
         plain = weighted_mean(plain_nll(learner, batch, batch.targets_BT), batch.weights_BT)
         loss = learner.step(batch)["loss"]
         good = abs(loss - plain) <= 1e-3 * abs(plain)
@@ -198,10 +199,10 @@ class Accumulation(Check):
         "the sum is not divided, or divided twice",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        batch = _uneven(probe(setup))
-        whole, one_by_one = (exact_twin(setup.learner, micro_batch_size=size) for size in (0, 1))
+        batch = _uneven(probe(experiment))
+        whole, one_by_one = (exact_twin(experiment.learner, micro_batch_size=size) for size in (0, 1))
         (first, plain), (second, added) = step_gradients(whole, batch), step_gradients(one_by_one, batch)
         apart = max(difference(second, first), abs(added["loss"] - plain["loss"]) / abs(plain["loss"]))
         return self.judge(apart <= 1e-3, f"{apart:.1e} apart, rows at once and one by one", "at most 1e-3")
@@ -230,10 +231,10 @@ class ScheduleAsConfigured(Check):
         "the schedule is made for another number of steps, or its rate does not reach every group",
     )
 
-    def run(self, setup: Setup) -> Verdict:
+    def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        config = setup.learner.config
-        learner, batch = twin(setup.learner), probe(setup, rows=2, length=8)
+        config = experiment.learner.config
+        learner, batch = twin(experiment.learner), probe(experiment, rows=2, length=8)
         places = {0, config.warmup - 1, config.warmup, config.steps // 2, config.steps - 1}
         wrong: list[str] = []
         for step in sorted(place for place in places if 0 <= place < config.steps):

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from understudy.config import from_dict
 from understudy.doctor.baselines import Figures, earlier_figures
-from understudy.doctor.checks import Check, Setup, Verdict, run_checks, untouched
+from understudy.doctor.checks import Check, Examination, Verdict, run_checks, untouched
 from understudy.doctor.monitors import FIRST_STEPS, Watch
 from understudy.doctor.probes import twin
 from understudy.doctor.sampling import SAMPLING_CHECKS
@@ -72,7 +72,7 @@ def examine(target: str, console: Console) -> list[Verdict]:
 
 
 def _examine(lesson: Lesson, run: Run, begin: Begin) -> list[Verdict]:
-    setup = replace(set_up(lesson, run, World()), thorough=True)
+    experiment = Examination(**vars(set_up(lesson, run, World())), thorough=True)
     checkpoints = list_checkpoints(run.folder)
     # Fine-tuning that has begun no longer knows its base: its first steps are not those of the earlier runs.
     earlier = earlier_figures(run.folder.parent, run.record) if lesson.fresh or not checkpoints else []
@@ -81,25 +81,25 @@ def _examine(lesson: Lesson, run: Run, begin: Begin) -> list[Verdict]:
         begin(check.name)
 
     at_start = [check for check in CHECKS if check.about_start or not checkpoints]
-    verdicts = run_checks(at_start, setup, begin=tell)
+    verdicts = run_checks(at_start, experiment, begin=tell)
     begin(f"{FIRST_STEPS} steps")
-    verdicts += rehearse(setup, earlier)
+    verdicts += rehearse(experiment, earlier)
     if checkpoints:
-        with untouched(setup.learner.device):
-            restore(setup.learner, checkpoints[-1])
+        with untouched(experiment.learner.device):
+            restore(experiment.learner, checkpoints[-1])
         later = [check for check in CHECKS if not check.about_start]
-        verdicts += run_checks(later, replace(setup, fresh=False), begin=tell)
+        verdicts += run_checks(later, replace(experiment, fresh=False), begin=tell)
     return verdicts
 
 
-def rehearse(setup: Setup, earlier: Sequence[Figures] = ()) -> list[Verdict]:
+def rehearse(experiment: Examination, earlier: Sequence[Figures] = ()) -> list[Verdict]:
     """What the watchers say of the first steps, which a copy of the learner takes."""
-    with untouched(setup.learner.device):
-        learner = twin(setup.learner)
+    with untouched(experiment.learner.device):
+        learner = twin(experiment.learner)
         watch = Watch(learner, earlier)
         for step in range(min(FIRST_STEPS, learner.config.steps)):
             watch.before()
-            watch.after(learner.step(setup.batches.batch(step)))
+            watch.after(learner.step(experiment.batches.batch(step)))
             if watch.finite.found:
                 break
     return watch.verdicts()

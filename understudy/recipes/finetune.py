@@ -28,8 +28,8 @@ from understudy.training.checkpoint import (
     spec_of,
 )
 from understudy.training.distributed import World, main_first
+from understudy.training.experiment import LoopConfig
 from understudy.training.learner import LearnerConfig
-from understudy.training.loop import LoopConfig
 
 SPEAKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 MOST_CANDIDATES = 100

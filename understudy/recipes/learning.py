@@ -17,7 +17,6 @@ from understudy.data.next_reply import ChoiceBatches
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.doctor.baselines import earlier_figures
-from understudy.doctor.checks import Setup
 from understudy.doctor.monitors import Watch
 from understudy.doctor.start import check_start
 from understudy.evaluation.recall import answers, shares_right
@@ -26,8 +25,9 @@ from understudy.runs.run import Run
 from understudy.tasks.smalltalk import generate
 from understudy.training.checkpoint import Loaded, list_checkpoints, restore
 from understudy.training.distributed import World, everyones
+from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.loop import LoopConfig, train
+from understudy.training.loop import train
 
 RECALL_CONVERSATIONS = 150
 SAMPLES = 2
@@ -102,7 +102,7 @@ class Lesson:
     """Passes over the data, in place of the learner's steps; 0: those."""
 
 
-def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
+def set_up(lesson: Lesson, run: Run, world: World) -> Experiment:
     """The learner and its batches, as the run will use them."""
     model, corpus, config = lesson.model, lesson.corpus, lesson.learner
     batches = _batches(lesson, run)
@@ -111,13 +111,14 @@ def set_up(lesson: Lesson, run: Run, world: World) -> Setup:
     learner = Learner(model, config, lesson.device, world)
     valid = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, model.context, seed=0, shuffle=False)
     seed = run.seed("dropout")
-    return Setup(
+    return Experiment(
         learner,
         batches,
         valid,
         corpus,
         lesson.tokenizer,
         lambda rank: seed_process(seed, rank),
+        lesson.loop,
         lesson.fresh,
         lesson.frozen,
     )
@@ -136,21 +137,16 @@ def seed_process(seed: int, rank: int) -> None:
 
 def learn(run: Run, world: World, lesson: Lesson) -> None:
     """Train `lesson.model` on its corpus and put the outcome into the run."""
-    setup = set_up(lesson, run, world)
-    learner, corpus = setup.learner, lesson.corpus
-    _describe(run, setup, lesson, world)
-    setup.seed_process(world.rank)
+    experiment = set_up(lesson, run, world)
+    learner, corpus = experiment.learner, lesson.corpus
+    _describe(run, experiment, lesson, world)
+    experiment.seed_process(world.rank)
     _take_up(run, learner)
-    _check(run, setup, world)
+    _check(run, experiment, world)
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
     figures = train(
-        learner,
-        setup.batches,
-        setup.valid,
-        lesson.tokenizer,
-        lesson.loop,
+        experiment,
         run,
-        corpus.kind,
         Watch(learner, earlier_figures(run.folder.parent, run.record), _failed(run)),
         lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind),
     )
@@ -163,9 +159,14 @@ def learn(run: Run, world: World, lesson: Lesson) -> None:
     run.finish(**figures, headline=headline, steps=learner.steps_done, kind=corpus.kind)
 
 
-def _describe(run: Run, setup: Setup, lesson: Lesson, world: World) -> None:
+def _describe(run: Run, experiment: Experiment, lesson: Lesson, world: World) -> None:
     """Record and say what is about to be trained."""
-    model, batches, config, dtype = lesson.model, setup.batches, setup.learner.config, setup.learner.dtype
+    model, batches, config, dtype = (
+        lesson.model,
+        experiment.batches,
+        experiment.learner.config,
+        experiment.learner.dtype,
+    )
     count, learned = model.parameter_count(), model.parameter_count(learned=True)
     run.update(
         model={
@@ -187,13 +188,13 @@ def _describe(run: Run, setup: Setup, lesson: Lesson, world: World) -> None:
     )
 
 
-def _check(run: Run, setup: Setup, world: World) -> None:
+def _check(run: Run, experiment: Experiment, world: World) -> None:
     """Look for silent bugs before the first step; a run that goes on was looked at when it began."""
-    if setup.learner.steps_done:
+    if experiment.learner.steps_done:
         return
-    setup.process_states = everyones(torch.get_rng_state(), world)
+    states = everyones(torch.get_rng_state(), world)
     if world.is_main:
-        check_start(setup, run)
+        check_start(experiment, run, states)
 
 
 def _failed(run: Run) -> list[str]:

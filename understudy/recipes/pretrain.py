@@ -14,8 +14,8 @@ from understudy.models.language_model import LanguageModel
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
 from understudy.runs.run import Run
 from understudy.training.distributed import World, main_first
+from understudy.training.experiment import LoopConfig
 from understudy.training.learner import LearnerConfig
-from understudy.training.loop import LoopConfig
 
 LEAST = 256 + len(SPECIALS)
 

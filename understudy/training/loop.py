@@ -4,68 +4,38 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from understudy.data.packing import PackedBatches
-from understudy.data.tokenizers import Tokenizer
 from understudy.doctor.monitors import FIRST_STEPS, Watch
 from understudy.doctor.start import keep
-from understudy.errors import ConfigError, DivergedError
+from understudy.errors import DivergedError
 from understudy.runs.run import Run
 from understudy.training.checkpoint import save_checkpoint
 from understudy.training.distributed import total
 from understudy.training.evaluation import evaluate
-from understudy.training.learner import Learner
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """When to evaluate, to save and to show samples."""
-
-    eval_every: int = 500
-    """Steps between evaluations on the validation split (0: only at the end)."""
-    save_every: int = 500
-    """Steps between checkpoints (0: only at the end)."""
-    sample_every: int = 500
-    """Steps between samples of the model's talk (0: none)."""
-
-    def checked(self) -> "LoopConfig":
-        """Itself, or a ConfigError that names the number that cannot work."""
-        for name, value in asdict(self).items():
-            if value < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; expected 0 or more")
-        return self
+from understudy.training.experiment import Experiment
 
 
 def train(
-    learner: Learner,
-    batches: PackedBatches,
-    valid: PackedBatches,
-    tokenizer: Tokenizer,
-    config: LoopConfig,
-    run: Run,
-    kind: str,
-    watch: Watch,
-    sample: Callable[[], list[dict[str, str]]],
+    experiment: Experiment, run: Run, watch: Watch, sample: Callable[[], list[dict[str, str]]]
 ) -> dict[str, float]:
     """Learn until all steps are done; the last evaluation's figures.
 
     Ctrl-C (or SIGTERM) ends the step at hand, saves a checkpoint and goes on as KeyboardInterrupt; a second one does
-    not wait. `kind` ("chats" or "text") goes into the checkpoints. `sample` gives some of the model's talk and must
-    leave random numbers alone.
+    not wait. `sample` gives some of the model's talk and must leave random numbers alone.
 
     Raises:
         DivergedError: a loss or gradient is no finite number; there is no checkpoint of that step.
     """
+    learner, config = experiment.learner, experiment.loop
     steps, figures, is_main = learner.config.steps, {}, learner.world.is_main
     with _progress(run, steps) as progress, _stop_requested() as stop:
         task = progress.add_task("", total=steps, completed=learner.steps_done, figures="")
         while learner.steps_done < steps:
             began = time.perf_counter()
-            batch = batches.batch(learner.steps_done)
+            batch = experiment.batches.batch(learner.steps_done)
             watch.before()
             metrics = learner.step(batch)
             speed = int((batch.weights_BT > 0).sum()) / (time.perf_counter() - began)
@@ -74,19 +44,19 @@ def train(
             last = step == steps
             _look(watch, metrics, run, step == FIRST_STEPS or last)
             if is_main and (last or _due(step, config.eval_every)):
-                figures = _evaluate(learner, valid, tokenizer, run, speed)
+                figures = _evaluate(experiment, run, speed)
             if is_main and (last or _due(step, config.sample_every)) and config.sample_every:
                 _sample(sample, step, run)
             # A signal reaches the processes at different moments, and all must stop after the same step.
             stopping = total(float(stop()), learner.world, learner.device) > 0
             if last or stopping or _due(step, config.save_every):
-                saved = save_checkpoint(run.folder, learner, tokenizer, kind=kind)
+                saved = save_checkpoint(run.folder, learner, experiment.tokenizer, kind=experiment.dataset.kind)
                 run.checkpoint(step, saved / "model.safetensors")
             progress.update(task, completed=step, figures=_bar_text(metrics["loss"], figures, speed))
             if stopping and not last:
                 raise KeyboardInterrupt(f"stopped after step {step}")
     if is_main and not figures:  # a run that was killed after its last step
-        figures = _evaluate(learner, valid, tokenizer, run)
+        figures = _evaluate(experiment, run)
     return figures
 
 
@@ -105,10 +75,9 @@ def _look(watch: Watch, metrics: dict[str, float], run: Run, due: bool) -> None:
         )
 
 
-def _evaluate(
-    learner: Learner, valid: PackedBatches, tokenizer: Tokenizer, run: Run, speed: float | None = None
-) -> dict[str, float]:
-    figures = evaluate(learner.model, valid.eval_batches(), tokenizer, learner.dtype)
+def _evaluate(experiment: Experiment, run: Run, speed: float | None = None) -> dict[str, float]:
+    learner = experiment.learner
+    figures = evaluate(learner.model, experiment.validation.eval_batches(), experiment.tokenizer, learner.dtype)
     run.log(learner.steps_done, **figures)
     run.say(
         f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats a token, "
