@@ -28,7 +28,7 @@ GROUPS = {
     "to look at": {
         "list": Command("listing.main", "list runs, or those that a query picks; without a command, the latest"),
         "show": Command("verbs.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
-        "compare": Command("verbs.compare.main", "what differs between runs; which setting is better over its seeds"),
+        "compare": Command("compare.command.main", "what differs between runs; which setting is better over its seeds"),
         "report": Command("verbs.report.main", "write report.html into a run's folder: all about it on one page"),
         "containing": Command("verbs.containing.main", "the runs whose code holds a commit, a line or a definition"),
     },

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from understudy.runs.compare.code import CodeDifference, FileDiff
+from understudy.runs.compare.differences import Sheet
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.compare.sheets import Sheet
-from understudy.runs.pages.page import Html, element, folded, joined, table
 from understudy.runs.pages.plots import Series, legend, line_plot
+from understudy.runs.pages.render import Html, element, folded, joined, table
 
 MOST_LINES_A_FILE = 2_000
 MOST_LINES = 20_000

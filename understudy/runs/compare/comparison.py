@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy.runs.compare.code import CodeDifference, code_differences
+from understudy.runs.compare.differences import Sheet, differences, final_metrics
 from understudy.runs.compare.runs import ComparedRun, curve_names
-from understudy.runs.compare.sheets import Sheet, differences, final_metrics
 
 NO_WINNER = (
     "Each setting stands on a single run, one seed each: no winner can be named. "

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from understudy.errors import UserError, suggestion
 from understudy.runs.compare.code import code_ids
+from understudy.runs.compare.differences import differing_keys
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.compare.sheets import differing_keys
 
 MOST_NAMED = 6
 

@@ -10,9 +10,9 @@ from rich.text import Text
 from understudy.console import age, text
 from understudy.runs.compare.code import CodeDifference, FileDiff
 from understudy.runs.compare.comparison import NO_WINNER, Comparison
+from understudy.runs.compare.differences import Row, Sheet
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.compare.sheets import Row, Sheet
 from understudy.runs.compare.verdicts import (
     CONTEST_COLUMNS,
     SAMPLE_COLUMNS,

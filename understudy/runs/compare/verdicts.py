@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from understudy.errors import UserError, suggestion
+from understudy.runs.compare.differences import MISSING, digits
 from understudy.runs.compare.groups import Group
 from understudy.runs.compare.runs import ComparedRun, direction, metric_names
-from understudy.runs.compare.sheets import MISSING, digits
 from understudy.statistics import CONFIDENCE, Difference, interquartile_mean, paired_difference, unpaired_difference
 
 SAMPLE_COLUMNS = ("seeds", "mean", "IQM", "std", "values")

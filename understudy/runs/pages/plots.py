@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from understudy.runs.pages.curves import thin
-from understudy.runs.pages.page import Html, element
+from understudy.runs.pages.render import Html, element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

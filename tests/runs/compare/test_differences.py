@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from understudy.errors import UserError
+from understudy.runs.compare.differences import Sheet, differences, differing_keys, final_metrics
 from understudy.runs.compare.runs import ComparedRun, compared, curve_names, direction, metric_names
-from understudy.runs.compare.sheets import Sheet, differences, differing_keys, final_metrics
 
 MakeRun = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.runs.pages.curves import thin
-from understudy.runs.pages.page import Html, element, escaped, page, pairs, table
 from understudy.runs.pages.plots import Series, legend, line_plot, seeds_plot
+from understudy.runs.pages.render import Html, element, escaped, page, pairs, table
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from understudy.runs.compare.blocks import code_block, curves_block, sheet_table
 from understudy.runs.compare.comparison import NO_WINNER, Comparison
+from understudy.runs.compare.differences import MISSING
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.compare.sheets import MISSING
 from understudy.runs.compare.verdicts import (
     CONTEST_COLUMNS,
     SAMPLE_COLUMNS,
@@ -17,8 +17,8 @@ from understudy.runs.compare.verdicts import (
     level,
     sample_cells,
 )
-from understudy.runs.pages.page import Html, element, page, section, table
 from understudy.runs.pages.plots import legend, seeds_plot
+from understudy.runs.pages.render import Html, element, page, section, table
 
 
 def comparison_page(found: Comparison) -> Html:

@@ -13,11 +13,11 @@ from understudy.files import write_atomically
 from understudy.runs.arguments import RunReferences
 from understudy.runs.compare.comparison import compare
 from understudy.runs.compare.groups import group_by
-from understudy.runs.compare.page import comparison_page, grouping_page
 from understudy.runs.compare.runs import compared
 from understudy.runs.compare.terminal import print_comparison, print_verdicts
 from understudy.runs.compare.verdicts import verdicts
 from understudy.runs.find import Record, find_run, list_runs, means
+from understudy.runs.pages.comparison import comparison_page, grouping_page
 from understudy.runs.query import matching
 
 QUERY_SIGNS = set("=<>~ ")
