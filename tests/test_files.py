@@ -45,15 +45,22 @@ def test_files_get_the_usual_permissions(here: Path) -> None:
     assert (here / "file").stat().st_mode == (here / "usual").stat().st_mode
 
 
-def test_a_failure_leaves_the_old_folder_and_nothing_else(here: Path) -> None:
-    with whole(here / "model") as building:
+def make_folder(path: Path) -> None:
+    with whole(path) as building:
         building.mkdir()
         assert is_temporary(building.name)
-    with pytest.raises(KeyboardInterrupt), whole(here / "model") as building:
-        (building / "deep").mkdir(parents=True)
-        raise KeyboardInterrupt
-    assert os.listdir(here) == ["model"]
+
+
+def test_a_failure_leaves_the_old_folder_and_nothing_else(here: Path) -> None:
+    make_folder(here / "model")
+    full = here / "full" / "file"
+    full.parent.mkdir()
+    full.touch()
+    with pytest.raises(OSError, match="not empty"):
+        make_folder(full.parent)
+    assert sorted(os.listdir(here)) == ["full", "model"]
     assert not os.listdir(here / "model")
+    assert full.exists()
 
 
 @pytest.mark.parametrize("name", ["lock", "."])

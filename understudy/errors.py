@@ -1,59 +1,110 @@
-"""Errors named after the user's mistake: one line that says what was given, what was expected and what to try."""
+"""All errors, each named after what went wrong; its message says what was given, what was expected and what to try.
+
+Exception
+├── UserError              a mistake of the user's, shown as one red line with exit code 2
+│   ├── ArchiveError       an archive of runs
+│   ├── CheckpointError    a checkpoint or a model's folder
+│   ├── ConfigError        options and configurations
+│   ├── DataError          training data
+│   ├── DiskFullError      no room on a disk
+│   ├── DivergedError      a loss or weights that are not numbers
+│   ├── FirstProcessError  in the other processes, when the first one met a UserError
+│   ├── HubError           the Hugging Face Hub
+│   ├── MissingPackageError  a package of an extra
+│   ├── QueryError         a query for runs
+│   ├── RunNotFoundError   a reference to a run
+│   ├── TooLongError       a text for a model's context
+│   └── TrackingError      an MLflow store
+│   for the callers inside, which say more, or can do without:
+├── BrokenJsonError        JSON text
+├── EntryError             one entry of a data file
+└── GitError               the git program
+"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake of the user's: shown as one red line with exit code 2, never as a traceback (except under --debug)."""
-
-
-class DataError(UserError):
-    """A data file that is missing, empty or malformed."""
-
-
-class ConfigError(UserError):
-    """Options that contradict each other or the model."""
-
-
-class RunNotFoundError(UserError):
-    """No run answers to the given name."""
-
-
-class QueryError(UserError):
-    """A query for runs that cannot be understood."""
+    """Raised when the user made a mistake. Shown as one red line with exit code 2; --debug shows the traceback."""
 
 
 class ArchiveError(UserError):
-    """An archive of runs that is damaged, unsafe, or does not fit what is there."""
-
-
-class DiskFullError(UserError):
-    """There is no room left on a disk."""
+    """Raised when an archive of runs is damaged or unsafe, or does not fit what is already there."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint that is missing, incomplete or of another shape."""
+    """Raised when a checkpoint is missing, incomplete or of another shape."""
 
 
-class HubError(UserError):
-    """Something that the Hub does not give, or that cannot be fetched from here."""
+class ConfigError(UserError):
+    """Raised when an option or a configuration has a wrong value, or contradicts another one or the model."""
 
 
-class MissingPackageError(UserError):
-    """A package that only some of the work needs, and that is not installed."""
+class DataError(UserError):
+    """Raised when a data file is missing, empty or malformed."""
+
+
+class DiskFullError(UserError):
+    """Raised when there is no room left on a disk."""
 
 
 class DivergedError(UserError):
-    """A training whose loss or weights are no longer numbers."""
+    """Raised when a loss, weights or logits are not numbers any more."""
+
+
+class FirstProcessError(UserError):
+    """Raised in the other processes of a run when the first one met a UserError, so that all end."""
+
+
+class HubError(UserError):
+    """Raised when the Hub does not have what was asked for, or cannot be reached."""
+
+
+class MissingPackageError(UserError):
+    """Raised when a package is not installed that only some verbs need; the message names the extra."""
+
+
+class QueryError(UserError):
+    """Raised when a query for runs cannot be understood."""
+
+
+class RunNotFoundError(UserError):
+    """Raised when no run, or more than one, matches a reference."""
 
 
 class TooLongError(UserError):
-    """A text that does not fit the model's context."""
+    """Raised when a text does not fit the model's context."""
+
+
+class TrackingError(UserError):
+    """Raised when an MLflow store cannot be used: a wrong URI, a missing package, a server that does not answer."""
+
+
+class BrokenJsonError(Exception):
+    """Raised when a text stops being JSON, with the line and the problem. What was read before that stays good."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line:,}: {problem}")
+
+
+class EntryError(Exception):
+    """Raised when one entry of a data file is malformed. The reader of the file adds its name and the line.
+
+    `lines_down` counts the lines of the entry before the one at fault.
+    """
+
+    def __init__(self, problem: str, lines_down: int = 0) -> None:
+        super().__init__(problem)
+        self.lines_down = lines_down
+
+
+class GitError(Exception):
+    """Raised when git is missing, refuses, or takes too long; the message is the line in which it said so."""
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:
-    """A short hint with the closest known names, or nothing when none is close.
+    """Return a short hint with the closest known names, or an empty string when none is close.
 
     >>> suggestion("lsmt", ["lstm", "transformer"])
     '; did you mean lstm?'

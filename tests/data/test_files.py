@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy.data.files import EntryError, Report, check_encoding, expand, open_text, usable
-from understudy.errors import DataError
+from understudy.data.files import Report, check_encoding, expand, open_text, usable
+from understudy.errors import DataError, EntryError
 
 
 @pytest.fixture

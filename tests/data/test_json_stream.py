@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.data import json_stream as jsonstream
-from understudy.data.json_stream import BrokenJsonError, JsonReader
+from understudy.data.json_stream import JsonReader
+from understudy.errors import BrokenJsonError
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(

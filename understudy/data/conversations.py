@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from understudy.data.files import EntryError, Report, check_encoding, expand, open_text, usable
-from understudy.errors import suggestion
+from understudy.data.files import Report, check_encoding, expand, open_text, usable
+from understudy.errors import EntryError, suggestion
 
 ROLES = ("system", "user", "assistant")
 SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}

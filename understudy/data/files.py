@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from understudy.data import hub
-from understudy.errors import DataError, suggestion
+from understudy.errors import DataError, EntryError, suggestion
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PROBLEMS_KEPT = 20
 
 T = TypeVar("T")
-
-
-class EntryError(Exception):
-    """What is wrong with one entry of a file, and how many lines down in it; `usable` adds the file and the line."""
-
-    def __init__(self, problem: str, lines_down: int = 0) -> None:
-        super().__init__(problem)
-        self.lines_down = lines_down
 
 
 @dataclass

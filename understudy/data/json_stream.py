@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from understudy.errors import BrokenJsonError
+
 CHUNK = 1 << 18  # characters read at a time
 LONGEST_VALUE = 1 << 22  # characters of one value that is taken whole
 DECODER = json.JSONDecoder(strict=False)  # control characters within strings are let pass
@@ -14,13 +16,6 @@ WITHIN = re.compile(r'[^"{}\[\]]*')  # what neither opens nor closes anything
 STRING_RUN = re.compile(r'[^"\\]*')
 NUMBER_GOES_ON = re.compile(r"[0-9.eE+-]*")  # up to the window's end
 ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
-
-
-class BrokenJsonError(Exception):
-    """Where and why the text is no JSON any more; what was read before that stays good."""
-
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"line {line:,}: {problem}")
 
 
 class JsonReader:

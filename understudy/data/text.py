@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from understudy.data.files import EntryError, Report, check_encoding, expand, open_text, usable
-from understudy.errors import DataError
+from understudy.data.files import Report, check_encoding, expand, open_text, usable
+from understudy.errors import DataError, EntryError
 
 SEPARATOR = "<|endoftext|>"
 SECTION = 10_000  # characters after which a text without separators is cut at the next blank line

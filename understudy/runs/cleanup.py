@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import GitError
 from understudy.files import is_temporary
 from understudy.runs.checkpoints import list_checkpoints
-from understudy.runs.code.git import GitError, git
+from understudy.runs.code.git import git
 from understudy.runs.code.snapshot import POOL
 from understudy.runs.disk import walk
 from understudy.runs.find import Record

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from understudy.errors import UserError, suggestion
-from understudy.runs.code.git import GitError, files_of, git, repository_of
+from understudy.errors import GitError, UserError, suggestion
+from understudy.runs.code.git import files_of, git, repository_of
 from understudy.runs.code.kept import PACKAGE_PREFIX, KeptCode, open_code
 from understudy.runs.code.sources import read_sources
 from understudy.runs.find import find_run

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from understudy.errors import UserError
+from understudy.errors import FirstProcessError
 
 MEETING = timedelta(minutes=5)
 # The others wait while the first process tokenizes, evaluates or writes; when one is lost, torchrun ends them at once.
@@ -36,10 +36,6 @@ def world_from_environment() -> World:
     return World(
         *(int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     )
-
-
-class FirstProcessError(UserError):
-    """The first process met a mistake of the user's, so the others cannot go on either."""
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.mlflow.address import TrackingError, checked, lacks_password, parse, without_password
+from understudy.errors import TrackingError
+from understudy.runs.mlflow.address import checked, lacks_password, parse, without_password
 
 SECRET = "s3cr3t/p@ss"
 ESCAPED = "s3cr3t%2Fp%40ss"

@@ -25,9 +25,10 @@ from lab.tracking.conftest import (
     stored_points,
 )
 
+from understudy.errors import TrackingError
 from understudy.runs.find import read_record
 from understudy.runs.marks import change_marks, set_note
-from understudy.runs.mlflow.address import Address, TrackingError, parse
+from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.contents import Batch, batches
 from understudy.runs.mlflow.replay import is_current, replay
 from understudy.runs.mlflow.store import Store, open_store

@@ -13,8 +13,8 @@ from understudy.data.importers import discord, slack, telegram, whatsapp
 from understudy.data.importers.clean import Cleaner
 from understudy.data.importers.members import Member, Progress, members_of
 from understudy.data.importers.messages import LeftOut, Said
-from understudy.data.json_stream import BrokenJsonError, JsonReader
-from understudy.errors import DataError
+from understudy.data.json_stream import JsonReader
+from understudy.errors import BrokenJsonError, DataError
 
 LINES_LOOKED_AT = 200
 LOOKED_FOR = (

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import GitError
 from understudy.files import write_json
 from understudy.runs.code import secrets
 from understudy.runs.code.changes import without_secrets
-from understudy.runs.code.git import GitError, git
+from understudy.runs.code.git import git
 from understudy.runs.code.scratch import DELETED, EXECUTABLE, FILE, Edit
 
 LARGEST_FILE = 50_000_000

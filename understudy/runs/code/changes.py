@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import GitError
 from understudy.runs.code import secrets
-from understudy.runs.code.git import Change, GitError, git
+from understudy.runs.code.git import Change, git
 from understudy.runs.code.scratch import DELETED, EXECUTABLE, FILE, SUBMODULE, SYMLINK, Edit
 
 LARGEST_UNTRACKED_FILE = 10_000_000

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from understudy.errors import GitError
+
 TIMEOUT_SECONDS = 120.0
 # Variables that choose the user's configuration, not the repository: everything else named GIT_* could point elsewhere.
 KEPT_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
-
-
-class GitError(Exception):
-    """git is missing, refused, or took too long; the message is the line in which it said so."""
 
 
 @dataclass(frozen=True)

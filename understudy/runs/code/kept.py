@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from understudy.errors import UserError
-from understudy.runs.code.git import GitError, files_of, git
+from understudy.errors import GitError, UserError
+from understudy.runs.code.git import files_of, git
 from understudy.runs.find import read_record
 from understudy.runs.journal import read_lines
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import understudy
+from understudy.errors import GitError
 from understudy.runs.code.base import corrections
 from understudy.runs.code.changes import choose, edits
-from understudy.runs.code.git import GitError, files_of, git, read_status, repository_of, submodules_of
+from understudy.runs.code.git import files_of, git, read_status, repository_of, submodules_of
 from understudy.runs.code.kept import blob_id
 from understudy.runs.code.pool import Pool
 from understudy.runs.code.scratch import Commits, Scratch

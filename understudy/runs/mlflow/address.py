@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from understudy.errors import UserError, suggestion
+from understudy.errors import TrackingError, suggestion
 
 KINDS: dict[str, Literal["sqlite", "postgresql", "http"]] = {
     "sqlite": "sqlite",
@@ -22,10 +22,6 @@ SQLITE_HEAD = b"SQLite format 3\0"
 # The password runs to the last @, as an unescaped one may be part of it. What follows a host's colon is a port.
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):(?!\d+(?:[/?]|$))(.*)@")
 _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)([^&\s]*)")
-
-
-class TrackingError(UserError):
-    """An MLflow store that cannot be used: a wrong URI, a missing package, a server that does not answer."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from understudy.runs.mlflow.address import TrackingError
+from understudy.errors import TrackingError
 from understudy.runs.mlflow.replay import replay
 from understudy.runs.mlflow.store import Store
 

@@ -11,8 +11,8 @@ import time
 import urllib.request
 from collections.abc import Iterator
 
-from understudy.errors import UserError
-from understudy.runs.mlflow.address import Address, TrackingError
+from understudy.errors import TrackingError, UserError
+from understudy.runs.mlflow.address import Address
 from understudy.runs.mlflow.store import quiet_environment
 
 HOST = "127.0.0.1"

@@ -13,7 +13,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from understudy.runs.mlflow.address import Address, TrackingError, missing_package
+from understudy.errors import TrackingError
+from understudy.runs.mlflow.address import Address, missing_package
 from understudy.runs.mlflow.contents import FLEETING_TAGS, RUN_TAG, Batch
 
 EXPERIMENT = "understudy"

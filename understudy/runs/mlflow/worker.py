@@ -6,8 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+from understudy.errors import TrackingError
 from understudy.runs.find import read_record
-from understudy.runs.mlflow.address import Address, TrackingError, parse
+from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.replay import replay
 from understudy.runs.mlflow.store import Store, open_store
 

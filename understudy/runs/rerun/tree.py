@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import DataError, UserError
+from understudy.errors import DataError, GitError, UserError
 from understudy.files import fingerprint
 from understudy.runs.code import secrets
-from understudy.runs.code.git import GitError, git
+from understudy.runs.code.git import git
 from understudy.runs.code.kept import PACKAGE_PREFIX, ReadFiles, blob_id, clone, parts_of
 from understudy.runs.find import Record
 

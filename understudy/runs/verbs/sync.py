@@ -7,10 +7,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from understudy.errors import UserError
+from understudy.errors import TrackingError, UserError
 from understudy.runs.arguments import RunReferences
 from understudy.runs.find import Record, find_run, list_runs, read_record, runs_folder
-from understudy.runs.mlflow.address import Address, TrackingError, checked, lacks_password
+from understudy.runs.mlflow.address import Address, checked, lacks_password
 from understudy.runs.mlflow.bulk import replay_all
 from understudy.runs.mlflow.store import open_store
 
