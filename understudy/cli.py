@@ -22,8 +22,7 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
     def run(argv: list[str]) -> None:
         from importlib import import_module
 
-        from understudy.config import read_config
-        from understudy.options import parse
+        from understudy.config import parse, read_config
 
         recipe = import_module(f"understudy.recipes.{name}")
         if argv[:1] == ["--config"]:
@@ -41,7 +40,7 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
 def _chat(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.options import parse
+    from understudy.config import parse
     from understudy.recipes import builtin
     from understudy.serving import terminal
     from understudy.training.checkpoint import locate
@@ -55,7 +54,7 @@ def _chat(argv: list[str]) -> None:
 def _sample(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.options import parse
+    from understudy.config import parse
     from understudy.serving import sample
 
     sample.main(parse(sample.Config, argv, "understudy sample"), Console())
@@ -64,7 +63,7 @@ def _sample(argv: list[str]) -> None:
 def _export_model(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.options import parse
+    from understudy.config import parse
     from understudy.recipes import export_model
 
     export_model.main(parse(export_model.Config, argv, "understudy export-model"), Console())
@@ -73,7 +72,7 @@ def _export_model(argv: list[str]) -> None:
 def _doctor(argv: list[str]) -> int:
     from rich.console import Console
 
-    from understudy.options import parse
+    from understudy.config import parse
     from understudy.recipes import doctor
 
     return doctor.main(parse(doctor.Config, argv, "understudy doctor"), Console())
@@ -82,7 +81,7 @@ def _doctor(argv: list[str]) -> int:
 def _import_chats(argv: list[str]) -> None:
     from rich.console import Console
 
-    from understudy.options import parse
+    from understudy.config import parse
     from understudy.recipes import import_chats
 
     import_chats.main(parse(import_chats.Config, argv, "understudy import-chats"), Console())

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from understudy.config import Texts
 from understudy.errors import ConfigError, DivergedError
-from understudy.options import Texts
 
 FEW = 128, 2048
 """How many likeliest tokens are looked at for top-p before all are: to sort a large vocabulary takes milliseconds."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from understudy.config import child_seed
+from understudy.config import Files, child_seed
 from understudy.data.chat_template import Rendered, render_text, render_windows
 from understudy.data.conversations import Conversation, read_conversations
 from understudy.data.files import Report, expand
@@ -19,7 +19,6 @@ from understudy.data.token_store import Indices, TokenStore, build_store, leaked
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError, DataError
 from understudy.files import fingerprint, write_json
-from understudy.options import Files
 from understudy.tasks.smalltalk import Split, generate
 
 SMALLTALK = "smalltalk"

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from understudy.acting.sampling import SamplingConfig
-from understudy.config import child_seed, from_dict
+from understudy.config import Files, RunName, child_seed, from_dict
 from understudy.data.dataset import Corpus, DataConfig, data_kind, is_smalltalk, prepare
 from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
@@ -19,7 +19,6 @@ from understudy.evaluation.figures import Figures, Spoken, conversations_of, los
 from understudy.evaluation.recall import answers, shares_right
 from understudy.evaluation.replies import CANDIDATES, Turn, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
-from understudy.options import Files, RunName
 from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
 from understudy.runs.find import Record, read_record
 from understudy.runs.run import Run

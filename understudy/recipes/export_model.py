@@ -8,9 +8,9 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from understudy.config import RunName
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.models.pretrained.export import export
-from understudy.options import RunName
 from understudy.training.checkpoint import load_model, locate
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from understudy.config import RunName
 from understudy.data.dataset import DataConfig, data_kind, prepare
 from understudy.errors import ConfigError, UserError
 from understudy.models.core import CoreSpec, check_dropout
@@ -13,7 +14,6 @@ from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
-from understudy.options import RunName
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
 from understudy.runs.run import Run
 from understudy.training.checkpoint import (

@@ -11,8 +11,8 @@ from typing import get_type_hints
 
 from rich.console import Console
 
+from understudy.config import parse
 from understudy.errors import UserError, suggestion
-from understudy.options import parse
 from understudy.runs.arguments import Words
 
 

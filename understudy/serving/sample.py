@@ -6,11 +6,11 @@ from rich.console import Console
 
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
+from understudy.config import RunName
 from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
 from understudy.errors import ConfigError
 from understudy.models.device import ServingDtype, pick_device
-from understudy.options import RunName
 from understudy.serving.terminal import announce, visible
 from understudy.training.checkpoint import load_to_serve, locate, text_prompt
 

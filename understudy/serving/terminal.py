@@ -15,13 +15,13 @@ from rich.text import Text
 
 from understudy.acting.chat import Chat
 from understudy.acting.sampling import SamplingConfig
+from understudy.config import RunName
 from understudy.data.conversations import Conversation, conversation_to_json
 from understudy.errors import ConfigError, UserError, suggestion
 from understudy.files import write_atomically
 from understudy.models.device import ServingDtype, pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.native.dispatch import announcement
-from understudy.options import RunName
 from understudy.tasks.smalltalk import DEMO_LINES
 from understudy.training.checkpoint import load_to_serve
 
