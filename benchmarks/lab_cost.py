@@ -24,8 +24,8 @@ from report import finish, side_by_side, table
 from synthetic_runs import make_runs
 
 from understudy.runs.code import snapshot
-from understudy.runs.find import read_record
 from understudy.runs.journal import read_metrics
+from understudy.runs.record import read_record
 from understudy.runs.run import Run
 
 RUN_SECONDS = 180.0

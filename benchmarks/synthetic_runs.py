@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from understudy.runs.names import SLOT, run_id
+from understudy.runs.find import SLOT, run_id
 from understudy.runs.run import Run
 
 VERBS = ("pretrain", "finetune", "eval")

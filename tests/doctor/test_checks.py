@@ -13,7 +13,7 @@ from recipes.test_resume import pretend_killed
 
 from understudy.doctor import start
 from understudy.recipes import learning
-from understudy.runs.marks import change_marks
+from understudy.runs.record import change_marks
 from understudy.training import learner
 
 CHATS = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 20, "--dropout", 0.2]

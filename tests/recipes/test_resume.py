@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
-from understudy.runs.find import list_runs, read_record
+from understudy.runs.find import list_runs
 from understudy.runs.journal import read_lines
+from understudy.runs.record import read_record
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

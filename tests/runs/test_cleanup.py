@@ -14,8 +14,8 @@ from understudy.runs import cleanup
 from understudy.runs.cleanup import Plan, carry_out, plan
 from understudy.runs.disk import freed, usage
 from understudy.runs.find import list_runs
-from understudy.runs.marks import change_marks
 from understudy.runs.process import process_start, this_process
+from understudy.runs.record import change_marks
 from understudy.runs.run import Run
 
 RUNS = Path("runs")
@@ -62,10 +62,10 @@ def test_what_nobody_needs_goes_and_nothing_else(here: Path) -> None:
     before = sorted(RUNS.rglob("*"))
     found = planned(first, third)
     assert (going(found), reasons(found)) == ([first, third], {})
-    assert [path for path in sorted(RUNS.rglob("*")) if path.name != "index.sqlite"] == before  # a plan only
+    assert sorted(RUNS.rglob("*")) == before  # a plan only
     assert deleted(found) == []
     assert [record.id for record in list_runs()] == [second]
-    assert {path.name for path in RUNS.iterdir()} == {second, "index.sqlite"}
+    assert {path.name for path in RUNS.iterdir()} == {second}
 
 
 def test_a_pinned_run_and_all_that_it_builds_on_stay(here: Path) -> None:
@@ -175,7 +175,9 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
         old(folder_with_a_file(RUNS / "cache" / "unused")): "tokenized data that nobody has read for 30 days",
         old(folder_with_a_file(RUNS / run / "checkpoints" / ".step-000003")): "half written",
         old(folder_with_a_file(RUNS / ".reruns" / run)): "a tree in which a run was run again",
+        RUNS / "index.sqlite": "an index of runs that is no longer used",
     }
+    (RUNS / "index.sqlite").write_text("")
     half = RUNS / run / ".run.json.abc.tmp"
     half.write_text("{")
     gone[old(half)] = "half written"

@@ -1,12 +1,20 @@
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
 
 from understudy.errors import RunNotFoundError
-from understudy.runs.find import find_run, list_runs, read_record, runs_folder
+from understudy.runs import find
+from understudy.runs.find import find_run, list_runs, runs_folder
+from understudy.runs.listing import print_runs
+from understudy.runs.record import read_record
 
 OTTER, OTTER_LATER, NEWT, HERON = (
     "20261123-1412-brave-otter",
@@ -50,6 +58,71 @@ def test_broken_runs_do_not_hide_the_others(content: str, runs: Path) -> None:
     found = {record.id: record.status for record in list_runs()}
     assert len(found) == 4
     assert found["broken"] in ("broken", "dead")
+
+
+def test_the_latest_are_told_by_their_ids(runs: Path) -> None:
+    make(runs, "20261126-1000-calm-heron", created="2020-01-01T00:00:00+00:00")
+    assert [record.id for record in list_runs(latest=2)] == ["20261126-1000-calm-heron", HERON]
+    assert list_runs(latest=0) == []
+    assert [record.id for record in list_runs(latest=99)] == [record.id for record in list_runs()]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
+    max_leaves=6,
+)
+fields = ("verb", "status", "created", "ended", "host", "pid", "process_start", "error", "seed", "code", "parents")
+contents = st.fixed_dictionaries({}, optional=dict.fromkeys((*fields, "config", "outcome"), values))
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=contents | values, metrics=st.lists(values, max_size=3), marks=values)
+def test_no_content_of_a_run_is_too_odd(
+    tmp_path_factory: pytest.TempPathFactory, content: Any, metrics: list[Any], marks: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("runs") / "odd"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(content))
+    (folder / "marks.json").write_text(json.dumps(marks))
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in metrics))
+    console = Console(width=120)
+    with console.capture():
+        print_runs(list_runs(folder.parent), console)
+
+
+def test_a_progress_bar_over_many_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(force_terminal=True)
+    with console.capture() as few:
+        list_runs(console=console)
+    monkeypatch.setattr(find, "MANY", 3)
+    with console.capture() as many:
+        assert len(list_runs(console=console)) == 3
+    assert few.get() == ""
+    assert "reading runs" in many.get()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a read-only folder needs root")
+def test_runs_in_a_folder_that_cannot_be_written(runs: Path) -> None:
+    subprocess.run(["mount", "--bind", "runs", "runs"], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", "runs"], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (runs / "file").touch()
+        assert len(list_runs()) == 3
+        assert find_run("last") == runs / HERON
+    finally:
+        subprocess.run(["umount", "runs"], check=True)
+
+
+def test_names_that_are_not_unicode(here: Path) -> None:
+    folder = here / "runs" / os.fsdecode(b"caf\xe9-1-2")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"verb": "\udcff", "created": "2026-11-23T14:12:00+00:00"}))
+    console = Console(width=120)
+    with console.capture() as said:
+        print_runs(list_runs(), console)
+    assert "caf\\udce9-1-2" in said.get()
 
 
 def test_no_folder_has_no_runs(here: Path) -> None:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from understudy.errors import ArchiveError, RunNotFoundError, UserError
 from understudy.runs.commands import main
-from understudy.runs.find import list_runs, read_record
-from understudy.runs.marks import change_marks, set_note
+from understudy.runs.find import list_runs
+from understudy.runs.record import change_marks, read_record, set_note
 from understudy.runs.run import Run
 
 RUNS = Path("runs")
@@ -61,7 +61,7 @@ def test_order_and_limit(here: Path) -> None:
     assert ids(said("list", "--reverse", "--limit", "2")) == [names[3], names[2]]
     assert ids(said("list", "status=finished", "--limit", "2")) == names[2:]
     assert said("list", "status=finished", "--limit", "2").startswith("2 more runs: --all lists them.\n")
-    with pytest.raises(UserError, match="--limit 0 lists nothing"):
+    with pytest.raises(UserError, match="--limit 0 is out of range; expected 1 or more"):
         said("list", "--limit", "0")
     with pytest.raises(UserError, match="no run has 'y' to sort by"):
         said("list", "--sort", "y")

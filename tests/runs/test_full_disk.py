@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import DiskFullError
-from understudy.runs.find import list_runs, read_record
+from understudy.runs.find import list_runs
 from understudy.runs.journal import Journal, read_lines, read_metrics
+from understudy.runs.record import read_record
 from understudy.runs.run import Run
 from understudy.runs.space import full_disk
 
@@ -82,7 +83,7 @@ def test_a_run_on_a_full_disk_ends_clearly_and_keeps_what_it_has(small_disk: Pat
 
 
 def test_the_list_and_the_marks_on_a_full_disk(small_disk: Path) -> None:
-    from understudy.runs.marks import change_marks
+    from understudy.runs.record import change_marks
 
     with Run.create("pretrain", ["understudy"], {}) as run:
         run.log(0, loss=1.0)
@@ -90,7 +91,7 @@ def test_the_list_and_the_marks_on_a_full_disk(small_disk: Path) -> None:
     fill(small_disk)
     for _ in range(2):
         (record,) = list_runs()
-        assert (record.status, record.figures.metrics["loss"], record.marks.tags) == ("finished", 1.0, ("kept",))
+        assert (record.status, record.metrics["loss"], record.marks.tags) == ("finished", 1.0, ("kept",))
     with pytest.raises(OSError, match="No space left"):
         change_marks(run.folder, bad="a long story " * 1000)
     assert read_record(run.folder).marks.tags == ("kept",)
@@ -180,4 +181,4 @@ def test_a_checkpoint_that_does_not_fit(small_disk: Path) -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     assert "DiskFullError: no room left on the disk of" in done.stderr
     (record,) = list_runs()
-    assert (record.status, record.figures.metrics["loss"]) == ("failed", 1.0)
+    assert (record.status, record.metrics["loss"]) == ("failed", 1.0)

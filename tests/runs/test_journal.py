@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.runs.journal import Journal, Tail, read_lines, read_metrics, read_tail, series
+from understudy.runs.journal import Journal, last_value, last_values, read_lines, read_metrics, series
 
 
 @settings(deadline=None)
@@ -58,7 +58,7 @@ def test_a_torn_line_is_skipped_and_does_not_swallow_the_next(kept: int, here: P
     line = b'{"step": 1, "time": 2.0, "loss": "\xc3\xa4bcdef"}\n'
     path.write_bytes(whole + line[:kept])
     assert [row["step"] for row in read_metrics(path)] == [0]
-    assert read_tail(path, Tail()).last["loss"] == 1.0
+    assert last_value(path, "loss") == last_values(path)["loss"] == 1.0
     Journal(path).log(2, loss=3.0)
     assert [row["step"] for row in read_metrics(path)] == [0, 2]
 
@@ -85,34 +85,25 @@ def test_two_writers_mix_whole_lines() -> None:
     assert len(read_metrics("metrics.jsonl")) == 200
 
 
-def test_the_last_values_are_read_on_from_where_they_were() -> None:
+def test_the_last_values_wherever_they_were_logged() -> None:
     path = Path("metrics.jsonl")
-    assert read_tail(path, Tail()) == Tail()
+    assert last_values(path) == {}
     journal = Journal(path)
-    journal.log(0, val_bpb=2.0)
+    journal.log(0, val_bpb=2.0, only=1)
     journal.log(1, loss=math.inf)
-    before = read_tail(path, Tail())
-    assert before == Tail({"step": 1, "val_bpb": 2.0, "loss": math.inf}, path.stat().st_ino, path.stat().st_size)
-    os.pwrite(os.open(path, os.O_WRONLY), b" ", 0)  # what was read is not read again
-    path.open("a").write('{"step": 2, "loss": 3.0}\n{"step": 3, "lo')
-    after = read_tail(path, before)
-    assert after.last == {"step": 2, "val_bpb": 2.0, "loss": 3.0}
-    path.open("a").write('ss": 4.0}\n')
-    assert read_tail(path, after).last == {"step": 3, "val_bpb": 2.0, "loss": 4.0}
-
-
-def test_another_or_a_shorter_journal_is_read_from_its_start() -> None:
-    path = Path("metrics.jsonl")
-    Journal(path).log(0, old=2.0)
-    before = read_tail(path, Tail())
-    Journal("new.jsonl").log(5, loss=1.0)
-    Journal("new.jsonl").log(6, loss=2.0)
-    os.replace("new.jsonl", path)
-    after = read_tail(path, before)
-    assert after.last == {"step": 6, "loss": 2.0}
-    os.truncate(path, after.read // 2)
-    assert read_tail(path, after).last == {"step": 5, "loss": 1.0}
+    for step in range(2, 2000):  # far more than is read at first
+        journal.log(step, lr=0.5, text="x" * 100)
+    path.open("a").write('{"step": 2000, "lo')
+    last = last_values(path)
+    assert last == {"step": 1999, "val_bpb": 2.0, "only": 1, "loss": math.inf, "lr": 0.5, "text": "x" * 100}
+    assert {name: last_value(path, name) for name in last} == last
+    assert last_value(path, "nested") is None
+    journal.append({"sample": {"loss": 3.0}, "note": '"loss": 4.0'})
+    assert last_value(path, "loss") == math.inf
+    Journal(path).log(2000, loss=1.0)
+    assert last_value(path, "loss") == 1.0
 
 
 def test_a_missing_file_has_no_lines() -> None:
     assert read_metrics("missing.jsonl") == []
+    assert last_value("missing.jsonl", "loss") is None

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.names import SLOT, claim_folder, run_id
+from understudy.runs.find import SLOT, claim_folder, run_id
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1))
 

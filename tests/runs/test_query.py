@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import QueryError
-from understudy.runs.find import Record, list_runs
+from understudy.runs.find import list_runs
 from understudy.runs.journal import Journal
-from understudy.runs.marks import change_marks, set_note
 from understudy.runs.query import in_order, matching
+from understudy.runs.record import Record, change_marks, set_note
 
 OTTER, NEWT, HERON, WREN = "brave-otter", "bright-newt", "calm-heron", "tidy-wren"
 
@@ -224,7 +224,7 @@ Oracle = Callable[[Record], bool]
 
 
 def last_loss(record: Record) -> float | None:
-    return record.figures.outcome.get("loss", record.figures.metrics.get("loss"))
+    return record.outcome.get("loss", record.metrics.get("loss"))
 
 
 def compared(name: str, read: Callable[[Record], Any], sign: str, value: float) -> tuple[str, Oracle]:
@@ -240,7 +240,7 @@ leaves = st.one_of(
     st.just(("pinned", lambda record: record.marks.pinned)),
     st.builds(lambda sign, value: compared("loss", last_loss, sign, value), st.sampled_from(SIGNS), numbers),
     st.builds(
-        lambda sign, value: compared("seed", lambda record: record.facts.seed, sign, value),
+        lambda sign, value: compared("seed", lambda record: record.seed, sign, value),
         st.sampled_from(SIGNS),
         numbers,
     ),

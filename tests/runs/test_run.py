@@ -14,8 +14,8 @@ from rich.console import Console
 
 from understudy.config import child_seed
 from understudy.errors import UserError
-from understudy.runs.find import read_record
 from understudy.runs.journal import read_lines, read_metrics, series
+from understudy.runs.record import read_record
 from understudy.runs.run import NullRecorder, Run
 
 
@@ -148,6 +148,7 @@ def test_an_error_is_not_hidden_by_a_lost_folder(here: Path) -> None:
 
 PROGRAM = """
 import sys, time
+from understudy.runs.record import read_record
 from understudy.runs.run import NullRecorder, Run
 with Run.create("pretrain", [], {}) as run:
     print(run.folder, flush=True)
@@ -262,6 +263,7 @@ def test_of_two_that_resume_at_once_one_wins(here: Path) -> None:
     program = """
 import sys
 from understudy.errors import UserError
+from understudy.runs.record import read_record
 from understudy.runs.run import NullRecorder, Run
 print("ready", flush=True); input()
 try:

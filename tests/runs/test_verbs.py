@@ -6,7 +6,7 @@ from rich.console import Console
 
 from understudy.errors import RunNotFoundError, UserError
 from understudy.runs.commands import main
-from understudy.runs.find import read_record
+from understudy.runs.record import read_record
 from understudy.runs.run import Run
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, ClassVar
 
 from understudy.doctor.checks import Check, Verdict
-from understudy.runs.find import Record, read_record
+from understudy.runs.record import Record, read_record
 
 FEWEST, MOST = 3, 20
 """How many earlier runs there must be, and how many are taken."""

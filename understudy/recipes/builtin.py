@@ -6,7 +6,8 @@ from pathlib import Path
 from understudy.config import to_dict
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
-from understudy.runs.find import Record, list_runs
+from understudy.runs.find import list_runs
+from understudy.runs.record import Record
 
 NAME = "smalltalk"
 

@@ -20,7 +20,7 @@ from understudy.evaluation.recall import answers, shares_right
 from understudy.evaluation.replies import CANDIDATES, Turn, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
 from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
-from understudy.runs.find import Record, read_record
+from understudy.runs.record import Record, read_record
 from understudy.runs.run import Run
 from understudy.statistics import Estimate
 from understudy.tasks.smalltalk import generate

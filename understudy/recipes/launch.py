@@ -13,9 +13,10 @@ from understudy.config import from_dict
 from understudy.errors import ConfigError, UserError
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Options
-from understudy.runs.find import find_run, read_record
+from understudy.runs.find import find_run
 from understudy.runs.mlflow.address import Address, checked, lacks_password
 from understudy.runs.mlflow.stream import streaming
+from understudy.runs.record import read_record
 from understudy.runs.rerun.child import RERUN_OF
 from understudy.runs.run import NullRecorder, Run
 from understudy.training.distributed import World, main_first, process_group, world_from_environment

@@ -7,8 +7,9 @@ from typing import Annotated
 import tyro
 
 from understudy.errors import RunNotFoundError
-from understudy.runs.find import Record, find_run, list_runs, read_record
+from understudy.runs.find import find_run, list_runs
 from understudy.runs.query import is_query, matching
+from understudy.runs.record import Record, read_record
 
 RunReference = Annotated[
     str,

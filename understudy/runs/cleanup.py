@@ -15,12 +15,11 @@ from typing import Any
 
 from understudy.errors import GitError
 from understudy.files import is_temporary
-from understudy.runs.checkpoints import list_checkpoints
 from understudy.runs.code.git import git
 from understudy.runs.code.snapshot import POOL
 from understudy.runs.disk import walk
-from understudy.runs.find import Record
-from understudy.runs.lineage import ancestors
+from understudy.runs.find import ancestors
+from understudy.runs.record import Record, list_checkpoints, read_record
 from understudy.runs.rerun.tree import FOLDER
 
 LEFTOVER_SECONDS = 3_600  # what was written to within the last hour may still be in the making
@@ -97,6 +96,8 @@ def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
             yield Leftover(path, "half written")
         elif RUN_NAME.fullmatch(path.name) and _is_empty(path) and _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "a run that never began")
+    for path in folder.glob("index.sqlite*"):
+        yield Leftover(path, "an index of runs that is no longer used")
     trees = folder / FOLDER
     for path in trees.iterdir() if trees.is_dir() else ():
         if _is_older(path, LEFTOVER_SECONDS):
@@ -152,7 +153,7 @@ def _delete_run(record: Record) -> str:
         return ""  # it has gone
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever resumes it does so before or finds it gone
-        now = Record(record.folder)
+        now = read_record(record.folder)
         if reason := _reason_to_stay(now):
             return reason
         data = now.data

@@ -26,7 +26,7 @@ class Command:
 
 GROUPS = {
     "to look at": {
-        "list": Command("listing.main", "list runs, or those that a query picks; without a command, the latest"),
+        "list": Command("listing.print_list", "list runs, or those that a query picks; without a command, the latest"),
         "show": Command("verbs.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
         "compare": Command("compare.command.main", "what differs between runs; which setting is better over its seeds"),
         "report": Command("verbs.report.main", "write report.html into a run's folder: all about it on one page"),

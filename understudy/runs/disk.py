@@ -81,4 +81,4 @@ def _kind(path: Path) -> str:
 
 
 def _beside(name: str) -> str:
-    return {"cache": "tokenized data (cache)", ".code": "code that runs share"}.get(name, "index and leftovers")
+    return {"cache": "tokenized data (cache)", ".code": "code that runs share"}.get(name, "leftovers")

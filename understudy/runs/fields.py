@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.console import flat
 from understudy.errors import QueryError, suggestion
-from understudy.runs.find import Record
+from understudy.runs.record import Record
 
 STATUSES = ("running", "finished", "failed", "interrupted", "dead", "broken")
 TEXT, SHORTENED, TIME, AGE, ANY = "text", "shortened", "time", "age", "any"
@@ -29,7 +29,7 @@ class Field:
 
 
 def _headline(record: Record) -> Iterable[Any]:
-    return record.figures.headline[1:] if record.figures.headline else ()
+    return record.headline[1:] if record.headline else ()
 
 
 FIELDS = {
@@ -38,31 +38,31 @@ FIELDS = {
         Field("id", lambda record: [record.id], SHORTENED),
         Field("verb", lambda record: [record.verb], TEXT),
         Field("status", lambda record: [record.status], TEXT, STATUSES),
-        Field("created", lambda record: [record.facts.created], TIME),
-        Field("ended", lambda record: _present(record.facts.ended), TIME),
-        Field("age", lambda record: [time.time() - record.facts.created], AGE),
-        Field("seed", lambda record: _present(record.facts.seed)),
+        Field("created", lambda record: [record.created.timestamp()], TIME),
+        Field("ended", lambda record: _present(record.ended), TIME),
+        Field("age", lambda record: [time.time() - record.created.timestamp()], AGE),
+        Field("seed", lambda record: _present(record.seed)),
         Field("note", lambda record: [record.note], TEXT),
-        Field("error", lambda record: [record.facts.error], TEXT),
+        Field("error", lambda record: [record.error], TEXT),
         Field("bad", lambda record: [record.marks.bad], TEXT),
         Field("tag", lambda record: record.marks.tags, TEXT),
-        Field("parent", lambda record: record.facts.parents, SHORTENED),
-        Field("commit", lambda record: [record.facts.commit], SHORTENED),
-        Field("host", lambda record: [record.facts.host], TEXT),
+        Field("parent", lambda record: record.parents, SHORTENED),
+        Field("commit", lambda record: [record.commit], SHORTENED),
+        Field("host", lambda record: [record.host], TEXT),
         Field("headline", _headline),
     )
 }
 FLAGS: dict[str, Callable[[Record], bool]] = {
     "bad": lambda record: bool(record.marks.bad),
     "pinned": lambda record: record.marks.pinned,
-    "dirty": lambda record: record.facts.dirty,
+    "dirty": lambda record: record.dirty,
 }
 
 
 SOURCES: dict[str, Callable[[Record], dict[str, Any]]] = {
-    "outcome": lambda record: record.figures.outcome,
-    "config": lambda record: record.figures.config,
-    "metric": lambda record: record.figures.metrics,
+    "outcome": lambda record: record.outcome,
+    "config": lambda record: record.config,
+    "metric": lambda record: record.metrics,
 }
 
 

@@ -1,95 +1,77 @@
-"""Finding runs: where they lie, which there are, and which one a short name means."""
+"""The folder of all runs: how their ids are made, and how a short name finds one.
+
+Ids read well and sort by time: 20261123-1412-brave-otter. The adjective is the second of the minute and the animal the
+64th of that second, both in alphabetical order, so ids sort by time to a sixty-fourth of a second.
+"""
 
 import os
-from collections.abc import Collection, Iterable
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from understudy.console import progress
 from understudy.errors import RunNotFoundError, UserError, suggestion
 from understudy.files import write_atomically
-from understudy.runs.index import Row, read_rows
-from understudy.runs.journal import Tail, read_tail
-from understudy.runs.marks import Marks
-from understudy.runs.process import status_of
-from understudy.runs.record import Facts, Figures, facts_of, figures_of, read_data
+from understudy.runs.record import Record, read_record
 
-MOST_CANDIDATES = 6
+if TYPE_CHECKING:
+    from rich.console import Console
+
 LATEST = 30
+MANY = 500  # runs take a tenth of a second to read; a progress bar appears from here on
+MOST_CANDIDATES = 6
+
+_SECONDS = """
+amber ample bold brave bright brisk calm candid clever cosy crisp curious dapper daring eager early fair fleet
+fond frank gentle glad golden grand happy hardy honest humble jolly keen kind lively loyal lucky mellow merry
+mild modest neat nimble noble patient placid plucky polite proud quick quiet ready shy silver smart snug steady
+sunny swift tidy warm wise witty
+"""
+_PARTS = """
+adder badger bat bear beaver bison boar bream bunting camel carp cat crane crow deer dove eagle eel egret elk
+falcon ferret finch fox frog gecko goat goose hare hawk hen heron horse ibex jay kite koala lark lemur lion
+llama lynx magpie marten mole moose mouse newt otter owl panda perch pony puffin rabbit raven robin seal stork
+swan tern toad wolf wren
+"""
+ADJECTIVES, ANIMALS = _SECONDS.split(), _PARTS.split()
+SLOT = timedelta(seconds=1) / len(ANIMALS)
 
 
-class Record:
-    """A run as it lies on disk. What is not known yet is read when it is asked for."""
+def run_id(now: datetime) -> str:
+    """Return the id of a run that begins at `now` (local time).
 
-    def __init__(self, folder: Path, row: Row | None = None) -> None:
-        self.folder = folder
-        self._row = row
+    >>> run_id(datetime(2026, 11, 23, 14, 12, 3, 750_000))
+    '20261123-1412-brave-otter'
+    """
+    return f"{now:%Y%m%d-%H%M}-{ADJECTIVES[now.second]}-{ANIMALS[now.microsecond * len(ANIMALS) // 1_000_000]}"
 
-    def __repr__(self) -> str:
-        return f"Record({str(self.folder)!r})"
 
-    @property
-    def id(self) -> str:
-        """The run's id, which is its folder's name."""
-        return self.folder.name
+def words_of(run_id: str) -> str:
+    """Return the words of an id.
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """run.json, empty where it cannot be read (then `status` is "broken")."""
-        return self._data or {}
+    >>> words_of("20261123-1412-brave-otter")
+    'brave-otter'
+    """
+    return run_id.split("-", 2)[-1]
 
-    @cached_property
-    def facts(self) -> Facts:
-        """The short facts, the marks and the note."""
-        return self._row.facts() if self._row else facts_of(self.folder, self._data)
 
-    @cached_property
-    def figures(self) -> Figures:
-        """The configuration, the outcome and the last metrics, by name."""
-        if self._row:
-            return self._row.figures()
-        return figures_of(self._data, read_tail(self.folder / "metrics.jsonl", Tail()).last)
-
-    @cached_property
-    def status(self) -> str:
-        """As `status_of` says, or "broken"; it is what it was when it was first asked for."""
-        facts = self.facts
-        process = {"host": facts.host, "pid": facts.pid, "process_start": facts.process_start}
-        return status_of({"status": facts.status, **process}, self.folder)
-
-    @property
-    def verb(self) -> str:
-        """What was run: pretrain, finetune, ..."""
-        return self.facts.verb
-
-    @property
-    def created(self) -> datetime:
-        """When the run began; for a broken one, when its folder last changed."""
-        return datetime.fromtimestamp(self.facts.created).astimezone()
-
-    @property
-    def marks(self) -> Marks:
-        """What somebody marked the run with: bad, tags, pinned."""
-        return Marks(self.facts.bad, self.facts.tags, self.facts.pinned)
-
-    @property
-    def note(self) -> str:
-        """What somebody wrote about the run, or nothing."""
-        return self.facts.note
-
-    @cached_property
-    def _data(self) -> dict[str, Any] | None:
-        return read_data(self.folder)
+def matches(reference: str, run_id: str) -> bool:
+    """Whether `reference` is the id, its words, or the beginning of one of them."""
+    return bool(reference) and (run_id.startswith(reference) or words_of(run_id).startswith(reference))
 
 
 def runs_folder() -> Path:
-    """Where runs are kept: the environment variable UNDERSTUDY_RUNS, or `runs` in the current folder."""
+    """Return where runs are kept: the environment variable UNDERSTUDY_RUNS, or `runs` in the current folder."""
     return Path(os.environ.get("UNDERSTUDY_RUNS") or "runs").expanduser().absolute()
 
 
 def make_runs_folder(folder: Path | str | None) -> Path:
-    """The folder of all runs, made if need be; a new one tells git to ignore it. UserError where it cannot be used."""
+    """Make the folder of all runs if need be, and return it. A new one tells git to ignore it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
     runs = runs_folder() if folder is None else Path(folder).absolute()
     try:
         if not runs.exists():
@@ -103,60 +85,81 @@ def make_runs_folder(folder: Path | str | None) -> Path:
     return runs
 
 
-def read_record(folder: Path) -> Record:
-    """The record of one run as it is now; never fails on a broken one."""
-    record = Record(folder)
-    _ = record.data, record.status  # the run may go on
-    return record
+def claim_folder(runs: Path) -> Path:
+    """Make the folder of a new run. Of two processes in one moment, the later takes the next free id."""
+    now = datetime.now()
+    while True:
+        folder = runs / run_id(now)
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            now += SLOT
 
 
-def list_runs(folder: Path | None = None) -> list[Record]:
-    """All runs, oldest first; none where the folder does not exist. Folders without a run.json are not runs."""
-    return _records(folder, None)[0]
-
-
-def latest_runs(count: int, folder: Path | None = None) -> tuple[list[Record], int]:
-    """The latest runs, oldest first, and how many older ones there are."""
-    return _records(folder, count)
-
-
-def _records(folder: Path | None, latest: int | None) -> tuple[list[Record], int]:
+def list_ids(folder: Path | None = None) -> list[str]:
+    """Return the ids of all runs, sorted. Folders without a run.json are not runs."""
     folder = folder or runs_folder()
-    rows, older = read_rows(folder, latest)
-    return [Record(folder / row.name, row) for row in rows], older
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_dir())
+    except OSError:
+        return []
+    return [name for name in names if os.path.isfile(f"{folder}/{name}/run.json")]
+
+
+def list_runs(folder: Path | None = None, latest: int | None = None, console: "Console | None" = None) -> list[Record]:
+    """Return all runs, oldest first, or only the latest; none where the folder does not exist.
+
+    With a console, a progress bar shows how far the reading of many runs has come.
+    """
+    folder = folder or runs_folder()
+    ids = list_ids(folder)
+    # Ids tell the latest runs without reading them all. Only where clocks go back do ids sort otherwise than time.
+    ids = ids[max(0, len(ids) - latest) :] if latest is not None else ids
+    if console is None or len(ids) < MANY:
+        records = [read_record(folder / name) for name in ids]
+    else:
+        records = []
+        with progress(console, "reading runs", total=len(ids)) as bar:
+            for name in ids:
+                records.append(read_record(folder / name))
+                bar.advance()
+    return sorted(records, key=lambda record: (record.created, record.id))
 
 
 def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] | None = None) -> Path:
-    """The folder of the run that `reference` means.
+    """Return the folder of the run that `reference` names.
 
-    A reference is an id, the beginning of one, its words or their beginning (`brave-otter`), the path of a run's
-    folder, `last`, or `last:VERB`. `verbs` says which runs may count as `last`. RunNotFoundError for none or several.
+    Args:
+        reference: an id, the beginning of one, its words or their beginning (`brave-otter`), the path of a run's
+            folder, `last`, or `last:VERB`.
+        folder: where to look, by default `runs_folder()`.
+        verbs: which runs may count as `last`, by default all.
+
+    Raises:
+        RunNotFoundError: the reference fits no run, or several.
     """
     if os.sep in reference or Path(reference, "run.json").is_file():
-        return _at_path(Path(reference).expanduser().absolute())
+        path = Path(reference).expanduser().absolute()
+        if not (path / "run.json").is_file():
+            raise RunNotFoundError(f"no run at {path}: a run's folder holds a run.json")
+        return path
     if reference == "last" or reference.startswith("last:"):
         return _last(reference.partition(":")[2], folder, verbs)
     return _by_name(reference, folder or runs_folder())
 
 
-def words_of(run_id: str) -> str:
-    """The words of an id.
-
-    >>> words_of("20261123-1412-brave-otter")
-    'brave-otter'
-    """
-    return run_id.split("-", 2)[-1]
-
-
-def means(reference: str, run_id: str) -> bool:
-    """Whether the reference is the id, its words, or the beginning of one of them."""
-    return bool(reference) and (run_id.startswith(reference) or words_of(run_id).startswith(reference))
-
-
-def _at_path(path: Path) -> Path:
-    if not (path / "run.json").is_file():
-        raise RunNotFoundError(f"no run at {path}: a run's folder holds a run.json")
-    return path
+def ancestors(of: Iterable[str], known: Mapping[str, Record]) -> dict[str, str]:
+    """Return the known runs that the runs `of` build on, directly or not, each with a run that builds on it."""
+    found: dict[str, str] = {}
+    ahead = list(of)
+    while ahead:
+        child = ahead.pop()
+        parents = known[child].parents if child in known else ()
+        new = [parent for parent in parents if parent in known and parent not in found]
+        found.update(dict.fromkeys(new, child))
+        ahead += new
+    return found
 
 
 def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path:
@@ -164,7 +167,7 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
         raise RunNotFoundError(f"a run of {verb!r} does not fit here: expected one of {', '.join(sorted(verbs))}")
     wanted = {verb} if verb else verbs
     for latest in (LATEST, None):  # it is seldom farther back
-        records = [record for record in _records(folder, latest)[0] if record.status != "broken"]
+        records = [record for record in list_runs(folder, latest) if record.status != "broken"]
         for record in reversed(records):
             if wanted is None or record.verb in wanted:
                 return record.folder
@@ -175,33 +178,17 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
 
 
 def _by_name(reference: str, folder: Path) -> Path:
-    names = _names(folder)
-    exact = [name for name in names if reference in (name, words_of(name))]
-    matches = _runs(folder, exact) or _runs(folder, [name for name in names if means(reference, name)])
-    if len(matches) == 1:
-        return folder / matches[0]
-    if matches:
-        raise RunNotFoundError(f"{reference!r} may be any of {_listed(matches)}: write more of the id")
-    names = _runs(folder, names)
-    if not names:
+    ids = list_ids(folder)
+    exact = [run for run in ids if reference in (run, words_of(run))]
+    found = exact or [run for run in ids if matches(reference, run)]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        # The newest come last, and are the likeliest to be meant.
+        older = f" and {len(found) - MOST_CANDIDATES} more" if len(found) > MOST_CANDIDATES else ""
+        newest = ", ".join(found[-MOST_CANDIDATES:])
+        raise RunNotFoundError(f"{reference!r} may be any of {newest}{older}: write more of the id")
+    if not ids:
         raise RunNotFoundError(f"no run {reference!r}: there are no runs in {folder} yet")
-    close = suggestion(reference, names if reference[:1].isdigit() else map(words_of, names))
+    close = suggestion(reference, ids if reference[:1].isdigit() else map(words_of, ids))
     raise RunNotFoundError(f"no run {reference!r} in {folder}{close or '; `understudy runs` lists them'}")
-
-
-def _names(folder: Path) -> list[str]:
-    """What may be the names of runs."""
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_dir())
-    except OSError:
-        return []
-
-
-def _runs(folder: Path, names: Iterable[str]) -> list[str]:
-    return [name for name in names if (folder / name / "run.json").is_file()]
-
-
-def _listed(names: list[str]) -> str:
-    newest = names[-MOST_CANDIDATES:]
-    more = f" and {len(names) - len(newest)} more" if len(names) > len(newest) else ""
-    return ", ".join(newest) + more

@@ -10,13 +10,13 @@ import os
 import time
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from understudy.files import plain
 
+END_BYTES = 1 << 16  # where the last value of a metric is looked for first
 NOT_IN_JSON = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -109,44 +109,40 @@ def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[A
     return [step for step, _ in points], [value for _, value in points]
 
 
-@dataclass(frozen=True)
-class Tail:
-    """The value of every name that was logged last, as of the first `read` bytes of the file with this inode."""
-
-    last: dict[str, Any] = field(default_factory=dict)
-    inode: int = 0
-    read: int = 0
-
-
-def read_tail(path: Path | str, before: Tail) -> Tail:
-    """The last value of every name in the journal at `path`; reads only what was added to it since `before`.
+def last_values(path: Path | str) -> dict[str, Any]:
+    """Return the value of every name that was logged last, over the whole journal.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
     >>> Journal(path).log(1, loss=4.5, val_loss=4.0)
-    >>> before = read_tail(path, Tail())
     >>> Journal(path).log(2, loss=4.25)
-    >>> read_tail(path, before).last
+    >>> last_values(path)
     {'step': 2, 'loss': 4.25, 'val_loss': 4.0}
+    >>> last_value(path, "val_loss")
+    4.0
     """
+    last: dict[str, Any] = {}
+    for row in read_lines(path):
+        last.update(_with_floats(row))
+    last.pop("time", None)
+    return last
+
+
+def last_value(path: Path | str, name: str) -> Any:
+    """Return the value of `name` that was logged last, None where there is none. Most often reads only the end."""
+    key = f"{_key(name)}: ".encode()
     try:
         with open(path, "rb") as file:
-            return _read_on(file, before)
-    except FileNotFoundError:
-        return Tail()
-
-
-def _read_on(file: IO[bytes], before: Tail) -> Tail:
-    found = os.fstat(file.fileno())
-    if found.st_ino != before.inode or found.st_size < before.read:  # another file, or a shorter one
-        before = Tail()
-    last, read = dict(before.last), before.read
-    file.seek(read)
-    for line in file:
-        last.update(_with_floats(_parse(line) or {}))
-        read += len(line) if line.endswith(b"\n") else 0
-    last.pop("time", None)
-    return Tail(last, found.st_ino, read)
+            size = file.seek(0, os.SEEK_END)
+            for start in dict.fromkeys((max(0, size - END_BYTES), 0)):
+                file.seek(start)
+                for line in reversed(file.readlines()):
+                    row = _parse(line) if key in line else None
+                    if row and name in row:
+                        return _with_floats(row)[name]
+    except OSError:
+        pass
+    return None
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

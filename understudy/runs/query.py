@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 
 from understudy.errors import QueryError, suggestion
 from understudy.runs.fields import AGE, FLAGS, SHORTENED, TEXT, TIME, Field, Fields
-from understudy.runs.find import Record, means
+from understudy.runs.find import matches
+from understudy.runs.record import Record
 
 Test = Callable[[Record], bool]
 Fits = Callable[[Any], bool]
@@ -207,7 +208,7 @@ class _Parser:
             close = suggestion(value, field.choices) or f"; expected one of {', '.join(field.choices)}"
             self._fail(f"{value!r} is no {field.name}", token, close)
         if field.kind == SHORTENED:
-            return lambda found: means(value.lower(), found.lower())
+            return lambda found: matches(value.lower(), found.lower())
         return lambda found: _equal(found, value)
 
     def _ordered(self, field: Field, operator: str, token: Token) -> Fits:

@@ -1,118 +1,182 @@
-"""What lists and queries ask of a run, gathered from the files in its folder."""
+"""One run as it lies on disk: what its files say, and how people marked it.
+
+run.json belongs to the process that may still be running. Marks and notes therefore have files of their own.
+"""
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from understudy.runs.marks import read_marks, read_note
+from understudy.files import write_atomically, write_json
+from understudy.runs.journal import last_value, last_values
+from understudy.runs.process import status_of
 
-HEADLINES = ("val_bpb", "loss")  # where the outcome names none: the first of these that was logged
+HEADLINES = ("val_bpb", "loss")  # where the outcome names no headline: the first of these that was logged
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The short facts of a run: those of run.json, its marks and its note.
+class Marks:
+    """marks.json. `bad` is the reason why the run's results are not to be trusted, empty while they are."""
 
-    `status` is what run.json says ("broken" where it cannot be read): whether a "running" one lives is another matter.
-    `created` and `ended` are seconds since 1970.
+    bad: str = ""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A run as it was when it was read.
+
+    Attributes:
+        folder: its folder, whose name is the run's id.
+        data: run.json, empty where it cannot be read.
+        status: as `status_of` says, or "broken" where run.json cannot be read.
+        verb: what was run: pretrain, finetune, ...
+        created: when it began; for a broken run, when its folder last changed.
+        ended: when it ended, None while it runs or if it was killed.
+        host: the machine that it ran on.
+        seed: the value of --seed, None where run.json has none.
+        error: what ended a failed run, in one line, else empty.
+        commit: the git commit that was checked out, empty outside a repository.
+        dirty: whether the code had edits that were not committed.
+        parents: the ids of the runs that this one builds on.
+        marks: how people marked it.
+        note: what people wrote about it, or an empty text.
     """
 
-    verb: str
+    folder: Path
+    data: dict[str, Any]
     status: str
-    created: float
-    ended: float | None
+    verb: str
+    created: datetime
+    ended: datetime | None
     host: str
-    pid: int | None
-    process_start: int | None
-    error: str
     seed: int | None
+    error: str
     commit: str
     dirty: bool
     parents: tuple[str, ...]
+    marks: Marks
     note: str
-    bad: str
-    tags: tuple[str, ...]
-    pinned: bool
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The names and values of a run that depend on what was run: its configuration, outcome and last metrics."""
-
-    config: dict[str, Any]
-    outcome: dict[str, Any]
-    metrics: dict[str, Any]
 
     @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.folder.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, nested."""
+        return _dictionary(self.data.get("config"))
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What came of the run, by name; empty until it has ended."""
+        return _dictionary(self.data.get("outcome"))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The last value of every metric. Reads the whole journal."""
+        return last_values(self.folder / "metrics.jsonl")
+
+    @cached_property
     def headline(self) -> tuple[str, Any] | None:
-        """The figure that sums the run up: the one its outcome names, or else the last validation figure or loss."""
+        """The figure that sums the run up: the one its outcome names, else the last validation figure or loss."""
         named = self.outcome.get("headline")
         if isinstance(named, list) and len(named) == 2:
             return str(named[0]), named[1]
-        return next(((name, self.metrics[name]) for name in HEADLINES if self.metrics.get(name) is not None), None)
+        for name in HEADLINES:
+            if (value := last_value(self.folder / "metrics.jsonl", name)) is not None:
+                return name, value
+        return None
 
 
-def read_data(folder: Path) -> dict[str, Any] | None:
-    """The run.json of the run in `folder`; None where it cannot be read."""
+def read_record(folder: Path) -> Record:
+    """Return the record of the run in `folder` as it is now. Never fails: what cannot be read is empty."""
     try:
         data = json.loads((folder / "run.json").read_bytes())
     except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
+        data = None
+    broken = not isinstance(data, dict)
+    data = {} if broken else data
+    code, parents, seed = _dictionary(data.get("code")), data.get("parents"), data.get("seed")
 
+    # A broken run needs a place in the order of time, too.
+    created = _time(data.get("created"))
+    if created is None:
+        try:
+            changed = folder.stat().st_mtime
+        except OSError:
+            changed = 0.0
+        created = datetime.fromtimestamp(changed).astimezone()
 
-def figures_of(data: dict[str, Any] | None, metrics: dict[str, Any]) -> Figures:
-    """The figures of a run, from its run.json and the last value of each metric."""
-    data = data or {}
-    return Figures(_dictionary(data.get("config")), _dictionary(data.get("outcome")), metrics)
+    try:
+        note = (folder / "note.txt").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        note = ""
 
-
-def facts_of(folder: Path, data: dict[str, Any] | None) -> Facts:
-    """The facts of the run in `folder`, whose run.json (None where it cannot be read) is `data`; never fails."""
-    marks, status = read_marks(folder), "broken" if data is None else "dead"
-    data = data or {}
-    code = _dictionary(data.get("code"))
-    parents = data.get("parents")
-    return Facts(
+    return Record(
+        folder=folder,
+        data=data,
+        status="broken" if broken else status_of(data, folder),
         verb=str(data.get("verb", "?")),
-        status=str(data.get("status", status)),
-        created=_time(data.get("created")) or _changed(folder),
+        created=created,
         ended=_time(data.get("ended")),
         host=str(data.get("host", "")),
-        pid=_whole(data.get("pid")),
-        process_start=_whole(data.get("process_start")),
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
         error=str(data.get("error") or ""),
-        seed=_whole(data.get("seed")),
         commit=str(code.get("commit") or ""),
         dirty=bool(code.get("dirty")),
         parents=tuple(map(str, parents)) if isinstance(parents, list) else (),
-        note=read_note(folder),
-        bad=marks.bad,
-        tags=marks.tags,
-        pinned=marks.pinned,
+        marks=read_marks(folder),
+        note=note,
     )
+
+
+def read_marks(folder: Path) -> Marks:
+    """Return the marks of the run in `folder`, none where their file is missing or cannot be read."""
+    try:
+        data = json.loads((folder / "marks.json").read_bytes())
+        return Marks(str(data["bad"]), tuple(map(str, data["tags"])), bool(data["pinned"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Marks()
+
+
+def change_marks(folder: Path, **changes: Any) -> Marks:
+    """Replace the named marks of the run and return all of them.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> change_marks(folder, tags=("baseline",)).tags
+    ('baseline',)
+    >>> change_marks(folder, bad="labels were shifted")
+    Marks(bad='labels were shifted', tags=('baseline',), pinned=False)
+    """
+    marks = replace(read_marks(folder), **changes)
+    write_json(folder / "marks.json", marks)
+    return marks
+
+
+def set_note(folder: Path, text: str) -> None:
+    """Write a note on the run; an empty text removes it."""
+    write_atomically(folder / "note.txt", text.strip() + "\n")
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints of a run, oldest first: checkpoints/step-000400/, once its state.json is there."""
+    found = [path.parent for path in (folder / "checkpoints").glob("step-*/state.json")]
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # step-1000000 comes after step-999999
 
 
 def _dictionary(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _time(value: Any) -> float | None:
+def _time(value: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(value).timestamp()
+        return datetime.fromisoformat(value).astimezone()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _changed(folder: Path) -> float:
-    try:
-        return os.path.getmtime(folder)
-    except OSError:
-        return 0.0

@@ -25,10 +25,10 @@ from understudy.runs import machine
 from understudy.runs.code import opened_files as watch
 from understudy.runs.code import snapshot
 from understudy.runs.code.secrets import masked
-from understudy.runs.find import make_runs_folder, read_record
+from understudy.runs.find import claim_folder, make_runs_folder
 from understudy.runs.journal import Journal
-from understudy.runs.names import claim_folder
 from understudy.runs.process import Heartbeat, status_of, this_process
+from understudy.runs.record import read_record
 from understudy.runs.space import Reserve, full_disk, full_disk_named
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
 from understudy.models.pretrained.vocabulary import opening
-from understudy.runs.checkpoints import list_checkpoints
 from understudy.runs.find import find_run
+from understudy.runs.record import list_checkpoints
 from understudy.training.distributed import everyones
 from understudy.training.learner import Learner
 

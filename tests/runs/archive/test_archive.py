@@ -21,9 +21,9 @@ from understudy.errors import ArchiveError
 from understudy.runs.archive.contents import LIST_NAME
 from understudy.runs.archive.pack import pack
 from understudy.runs.archive.unpack import unpack
-from understudy.runs.find import list_runs, read_record
-from understudy.runs.marks import change_marks, set_note
+from understudy.runs.find import list_runs
 from understudy.runs.process import this_process
+from understudy.runs.record import change_marks, read_record, set_note
 from understudy.runs.run import Run
 
 KINDS = (".tar.gz", ".zip")
@@ -60,7 +60,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.name != "index.sqlite"]
+    return [path.name for path in folder.iterdir()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +75,7 @@ def test_a_run_comes_over_whole(kind: str, there: Path) -> None:
     assert files_of(there / folder.name) == files_of(folder)
     (record,) = list_runs(there)
     assert (record.status, record.marks.bad, record.note) == ("finished", "labels were shifted", "café")
-    assert record.figures.headline == ("loss", 2.0)
+    assert record.headline == ("loss", 2.0)
     assert leftovers(there) == [folder.name]
     # No link leads from one file of it to another: each can be changed alone.
     assert {(there / folder.name / "code" / name).stat().st_nlink for name in ("base.bundle", "again.bundle")} == {1}
@@ -432,7 +432,7 @@ def test_a_run_that_says_it_runs_here_does_not(there: Path) -> None:
     shutil.rmtree(there / "live")
     unpack(tar(entry(LIST_NAME, listed([("run.json", mine)])), *in_run([("run.json", mine)])), there)
     assert [record.status for record in list_runs(there)] == ["dead"]
-    assert socket.gethostname() == list_runs(there)[0].facts.host
+    assert socket.gethostname() == list_runs(there)[0].host
 
 
 def _written(folder: Path, record: bytes) -> Path:

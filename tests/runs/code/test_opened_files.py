@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from understudy.runs.code.kept import open_code
-from understudy.runs.find import read_record
 from understudy.runs.journal import read_lines
+from understudy.runs.record import read_record
 from understudy.runs.run import Run
 
 KEY = "AK" + "IA" + "IOSFODNN7EXAMPLE"

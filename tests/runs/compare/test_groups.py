@@ -10,7 +10,7 @@ from understudy.errors import UserError
 from understudy.runs.compare.groups import group_by
 from understudy.runs.compare.runs import ComparedRun, compared
 from understudy.runs.compare.verdicts import Verdict, verdicts
-from understudy.runs.marks import change_marks
+from understudy.runs.record import change_marks
 from understudy.runs.run import Run
 
 MakeRun = Callable[..., Path]

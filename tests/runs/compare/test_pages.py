@@ -10,7 +10,7 @@ from rich.console import Console
 
 from understudy.runs.commands import main
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.marks import change_marks, set_note
+from understudy.runs.record import change_marks, set_note
 from understudy.runs.run import Run
 
 MakeRun = Callable[..., Path]

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.tracking.conftest import finished_run, new_run
 
-from understudy.runs.find import read_record
-from understudy.runs.marks import change_marks, set_note
 from understudy.runs.mlflow.contents import Point, batches, clean_name, parameters, tags, times
+from understudy.runs.record import change_marks, read_record, set_note
 
 ROWS = st.lists(
     st.dictionaries(st.sampled_from("abcdef"), st.floats() | st.integers(-9, 9) | st.booleans(), max_size=4),

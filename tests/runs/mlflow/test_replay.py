@@ -26,12 +26,11 @@ from lab.tracking.conftest import (
 )
 
 from understudy.errors import TrackingError
-from understudy.runs.find import read_record
-from understudy.runs.marks import change_marks, set_note
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.contents import Batch, batches
 from understudy.runs.mlflow.replay import is_current, replay
 from understudy.runs.mlflow.store import Store, open_store
+from understudy.runs.record import change_marks, read_record, set_note
 from understudy.runs.run import Run
 
 
@@ -209,7 +208,7 @@ def test_a_store_that_was_made_anew_gets_all_again(store: Store, here: Path, emp
     other.unlink()
     program = "import sys; from pathlib import Path; from understudy.runs.mlflow.address import parse\n"
     program += "from understudy.runs.mlflow.replay import replay; from understudy.runs.mlflow.store import open_store\n"
-    program += "from understudy.runs.mlflow.replay import is_current; from understudy.runs.find import read_record\n"
+    program += "from understudy.runs.mlflow.replay import is_current; from understudy.runs.record import read_record\n"
     program += "folder, store = Path(sys.argv[1]), open_store(parse(sys.argv[2]), Path('runs'))\n"
     program += "print(is_current(read_record(folder), store), replay(folder, store))"
     shutil.copyfile(empty_store, other)

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from understudy.errors import UserError
 from understudy.runs.commands import main
-from understudy.runs.find import read_record
-from understudy.runs.marks import change_marks, set_note
 from understudy.runs.pages.report import previous_run
+from understudy.runs.record import change_marks, read_record, set_note
 from understudy.runs.run import Run
 
 SCRIPT = "<script>alert(1)</script>"

@@ -9,10 +9,10 @@ from rich.console import Console
 from understudy.console import age
 from understudy.runs.find import list_runs
 from understudy.runs.journal import Journal
-from understudy.runs.marks import set_note
+from understudy.runs.listing import print_runs
 from understudy.runs.pages.show import show
+from understudy.runs.record import set_note
 from understudy.runs.run import Run
-from understudy.runs.table import RunsTable
 
 
 def printed(thing: Any, width: int = 120) -> str:
@@ -30,8 +30,12 @@ def a_run(name: str, created: str | None = "2026-11-23T14:12:00+00:00", **record
     return folder
 
 
+def listed(console: Console) -> None:
+    print_runs(list_runs(), console)
+
+
 def rows() -> list[list[str]]:
-    return [line.split() for line in printed(RunsTable(list_runs())).splitlines()[1:]]
+    return [line.split() for line in printed(listed).splitlines()[1:]]
 
 
 def test_the_table_shows_each_run(here: Path) -> None:
@@ -61,7 +65,7 @@ def test_the_headline_metric(logged: list[dict[str, float]], expected: list[str]
 def test_the_id_is_never_cut(here: Path) -> None:
     folder = a_run("20261123-1412-brave-otter", outcome={"headline": ["recall", 0.9]})
     set_note(folder, "a long note " * 20)
-    assert "20261123-1412-brave-otter" in printed(RunsTable(list_runs()), width=80)
+    assert "20261123-1412-brave-otter" in printed(listed, width=80)
 
 
 def test_a_broken_run_is_listed(here: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import DataError, UserError
-from understudy.runs.find import Record, read_record
+from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.child import command_of, variables_of
 from understudy.runs.rerun.packages import build_environment, environment_differences
 from understudy.runs.rerun.tree import Tree, put_up

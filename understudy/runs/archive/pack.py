@@ -14,7 +14,7 @@ from understudy.errors import ArchiveError
 from understudy.files import fingerprint, is_temporary
 from understudy.runs.archive.contents import LIST_NAME, Contents, File, PackedRun, is_safe_id
 from understudy.runs.archive.formats import SUFFIXES, Writer, writing
-from understudy.runs.find import Record
+from understudy.runs.record import Record
 
 NOT_CONTENT = ("heartbeat",)
 
@@ -101,7 +101,7 @@ def _described(record: Record, paths: list[str]) -> PackedRun:
         else:
             entry = fingerprint(record.folder / path)
             files.append(File(path, entry["bytes"], entry["sha256"]))
-    return PackedRun(record.id, record.verb, record.facts.parents, tuple(files))
+    return PackedRun(record.id, record.verb, record.parents, tuple(files))
 
 
 def _write(archive: Writer, contents: Contents, folders: dict[str, Path]) -> None:

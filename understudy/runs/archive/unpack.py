@@ -18,7 +18,7 @@ from understudy.files import fingerprint, write_atomically
 from understudy.runs.archive.contents import LARGEST_LIST, LIST_NAME, Contents, File, PackedRun, read_contents
 from understudy.runs.archive.formats import PIECE, Member, Reader, reading
 from understudy.runs.archive.pack import settled
-from understudy.runs.record import read_data
+from understudy.runs.record import read_record
 
 BROKEN = (gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 DAMAGED = (*BROKEN, EOFError, RuntimeError, ValueError, OverflowError)
@@ -141,8 +141,8 @@ def _copy(member: Member, file: File, target: Path) -> None:
 
 def _settle(folder: Path) -> None:
     """Makes sure that the run's record is its own, and says that it does not run."""
-    data = read_data(folder)
-    if data is None or data.get("id", folder.name) != folder.name:
+    record = read_record(folder)
+    if record.status == "broken" or record.data.get("id", folder.name) != folder.name:
         raise ArchiveError(f"the archive's {folder.name} holds a run.json that is damaged, or another run's")
     whole = (folder / "run.json").read_bytes()
     if settled(whole) != whole:

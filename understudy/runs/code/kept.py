@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from understudy.errors import GitError, UserError
 from understudy.runs.code.git import files_of, git
-from understudy.runs.find import read_record
 from understudy.runs.journal import read_lines
+from understudy.runs.record import read_record
 
 PACKAGE_PREFIX = "understudy-package/"
 READ_FILES = "read.jsonl"

@@ -16,9 +16,10 @@ from understudy.runs.compare.groups import group_by
 from understudy.runs.compare.runs import compared
 from understudy.runs.compare.terminal import print_comparison, print_verdicts
 from understudy.runs.compare.verdicts import verdicts
-from understudy.runs.find import Record, find_run, list_runs, means
+from understudy.runs.find import find_run, list_runs, matches
 from understudy.runs.pages.comparison import comparison_page, grouping_page
 from understudy.runs.query import matching
+from understudy.runs.record import Record
 
 QUERY_SIGNS = set("=<>~ ")
 
@@ -68,7 +69,7 @@ def _folders(reference: str, options: Options, console: Console) -> Sequence[Pat
         return [record.folder for record in _asked_for(reference, options, console)]
     if options.group_by is None:
         return [find_run(reference)]
-    return [record.folder for record in list_runs() if means(reference, record.id)] or [find_run(reference)]
+    return [record.folder for record in list_runs() if matches(reference, record.id)] or [find_run(reference)]
 
 
 def _asked_for(query: str, options: Options, console: Console) -> list[Record]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from understudy.console import flat
 from understudy.errors import UserError
-from understudy.runs.find import Record, read_record, words_of
+from understudy.runs.find import words_of
 from understudy.runs.journal import NOT_IN_JSON, read_metrics, series
 from understudy.runs.pages.curves import finite
+from understudy.runs.record import Record, read_record
 
 NO_METRICS = ("step", "time")
 # Words in the names of metrics that say which way is better.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.console import flat
-from understudy.runs.find import Record
 from understudy.runs.journal import NOT_IN_JSON
+from understudy.runs.record import Record
 
 MOST_METRICS = 1000  # of one request, says MLflow
 LONGEST_PARAMETER = 6000

@@ -8,11 +8,10 @@ is there twice. The same holds when tracking.json is lost.
 from pathlib import Path
 from typing import Literal
 
-from understudy.runs.checkpoints import list_checkpoints
-from understudy.runs.find import Record, read_record
 from understudy.runs.mlflow import contents
 from understudy.runs.mlflow.memory import Memory, alone, read_memory, remember
 from understudy.runs.mlflow.store import Store, There
+from understudy.runs.record import Record, list_checkpoints, read_record
 
 Outcome = Literal["sent", "current", "deleted", "broken"]
 MODEL_FILES = ("model.safetensors", "tokenizer.json", "state.json")

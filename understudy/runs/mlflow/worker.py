@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from understudy.errors import TrackingError
-from understudy.runs.find import read_record
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.replay import replay
 from understudy.runs.mlflow.store import Store, open_store
+from understudy.runs.record import read_record
 
 SECONDS_BETWEEN = 2.0
 LONGEST_PAUSE = 30.0  # between attempts while the store is down

@@ -12,11 +12,12 @@ from understudy.runs.compare.blocks import code_block, not_finite, sheet_table
 from understudy.runs.compare.code import CodeDifference, code_differences, diff_files
 from understudy.runs.compare.differences import command_line, differences, digits, environment, final_metrics
 from understudy.runs.compare.runs import ComparedRun, compared, curve_names, metric_names
-from understudy.runs.find import Record, list_runs
+from understudy.runs.find import list_runs
 from understudy.runs.journal import read_lines
 from understudy.runs.pages.comparison import marks
 from understudy.runs.pages.plots import Series, legend, line_plot
 from understudy.runs.pages.render import Html, element, folded, joined, page, pairs, section, table
+from understudy.runs.record import Record
 
 FILE = "report.html"
 MOST_SAMPLES = 200

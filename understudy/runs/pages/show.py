@@ -11,9 +11,9 @@ from rich.table import Table
 
 from understudy.console import age, flat, number, text
 from understudy.runs.code.kept import ReadFiles
-from understudy.runs.find import Record, read_record
 from understudy.runs.journal import read_metrics, series
 from understudy.runs.pages.curves import THICK, THIN, Curve, draw, finite
+from understudy.runs.record import Record, read_record
 
 # What a curve shows together, best first: the unit, then the names of its training and validation series.
 CURVES = (("bits a byte", ("bpb", "val_bpb")), ("loss, nats a token", ("loss", "val_loss")))

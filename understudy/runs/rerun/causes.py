@@ -3,7 +3,7 @@
 from typing import Any
 
 from understudy.runs.code.kept import open_code
-from understudy.runs.find import Record
+from understudy.runs.record import Record
 from understudy.runs.rerun.packages import differences
 from understudy.runs.rerun.tree import Tree
 

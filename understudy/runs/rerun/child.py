@@ -8,8 +8,8 @@ from pathlib import Path
 
 from understudy.errors import UserError
 from understudy.files import write_json
-from understudy.runs.find import Record
 from understudy.runs.machine import environment
+from understudy.runs.record import Record
 from understudy.runs.rerun.tree import Tree
 
 RERUN_OF = "UNDERSTUDY_RERUN_OF"

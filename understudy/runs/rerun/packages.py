@@ -10,7 +10,7 @@ from pathlib import Path
 
 from understudy.errors import UserError
 from understudy.runs import machine
-from understudy.runs.find import Record
+from understudy.runs.record import Record
 
 OURSELVES = "understudy"
 

@@ -18,7 +18,7 @@ from understudy.files import fingerprint
 from understudy.runs.code import secrets
 from understudy.runs.code.git import git
 from understudy.runs.code.kept import PACKAGE_PREFIX, ReadFiles, blob_id, clone, parts_of
-from understudy.runs.find import Record
+from understudy.runs.record import Record
 
 FOLDER = ".reruns"
 """Beside the runs: trees of runs that are run again."""

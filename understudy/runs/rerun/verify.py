@@ -10,8 +10,8 @@ from typing import Any
 
 from understudy.errors import UserError
 from understudy.files import write_json
-from understudy.runs.find import Record, read_record
 from understudy.runs.journal import read_metrics
+from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.causes import likely_causes
 from understudy.runs.rerun.child import Child, start
 from understudy.runs.rerun.floats import Likeness, compare, compare_outcomes

@@ -14,8 +14,8 @@ from rich.table import Table
 from understudy.errors import UserError
 from understudy.runs.code.kept import READ_FILES, open_code
 from understudy.runs.containing import Piece, find_piece
-from understudy.runs.find import Record, list_runs
-from understudy.runs.marks import change_marks
+from understudy.runs.find import list_runs
+from understudy.runs.record import Record, change_marks
 from understudy.runs.verbs.rerun import tell
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from understudy.console import counted, size_of, text
 from understudy.runs.archive.pack import pack
 from understudy.runs.arguments import RunsReferences, all_meant
-from understudy.runs.find import Record, list_runs
-from understudy.runs.lineage import ancestors
+from understudy.runs.find import ancestors, list_runs
+from understudy.runs.record import Record
 
 
 @dataclass
@@ -46,7 +46,7 @@ def main(options: Options, console: Console) -> None:
 def _absent_parents(records: Sequence[Record]) -> Iterable[str]:
     packed = {record.id for record in records}
     for record in records:
-        for parent in record.facts.parents:
+        for parent in record.parents:
             if parent not in packed:
                 yield f"{record.id} builds on {parent}, which is not in the archive: --parents takes it along"
 

@@ -11,9 +11,10 @@ from understudy.errors import UserError
 from understudy.runs.arguments import Query
 from understudy.runs.cleanup import Plan, carry_out, plan
 from understudy.runs.disk import freed
-from understudy.runs.find import Record, list_runs, runs_folder
+from understudy.runs.find import list_runs, runs_folder
+from understudy.runs.listing import print_runs
 from understudy.runs.query import duration, matching
-from understudy.runs.table import RunsTable
+from understudy.runs.record import Record
 
 MOST_SHOWN = 30
 
@@ -70,14 +71,14 @@ def _chosen(options: Options, records: Sequence[Record]) -> list[Record]:
         seconds = duration(options.older_than)
         if seconds is None:
             raise UserError(f"--older-than {options.older_than} is no duration; expected one such as 12h, 30d or 8w")
-        chosen = [record for record in chosen if record.facts.created < time.time() - seconds]
+        chosen = [record for record in chosen if record.created.timestamp() < time.time() - seconds]
     return chosen
 
 
 def _tell(found: Plan, console: Console) -> None:
     if found.runs:
         console.print(f"To delete: {counted(len(found.runs), 'run')}\n", style="bold")
-        console.print(RunsTable(found.runs[-MOST_SHOWN:]))
+        print_runs(found.runs[-MOST_SHOWN:], console)
         _end(len(found.runs), console)
     stay = [f"{record.id}: {reason}" for record, reason in found.stay]
     checkpoints = [f"{path.parent.parent.name} {path.name}" for path in found.checkpoints]

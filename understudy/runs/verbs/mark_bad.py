@@ -6,7 +6,7 @@ from rich.console import Console
 
 from understudy.errors import UserError
 from understudy.runs.arguments import RunsReference, Words, runs_meant
-from understudy.runs.marks import change_marks
+from understudy.runs.record import change_marks
 from understudy.runs.verbs.marking import say_marks
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from understudy.runs.arguments import RunReference, Words
 from understudy.runs.find import find_run
-from understudy.runs.marks import set_note
+from understudy.runs.record import set_note
 
 
 @dataclass

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.runs.arguments import RunReference
-from understudy.runs.find import find_run, read_record
+from understudy.runs.find import find_run
+from understudy.runs.record import read_record
 from understudy.runs.rerun.child import start
 from understudy.runs.rerun.packages import build_environment, environment_differences
 from understudy.runs.rerun.tree import FOLDER, put_up

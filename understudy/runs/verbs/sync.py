@@ -9,10 +9,11 @@ from rich.console import Console
 
 from understudy.errors import TrackingError, UserError
 from understudy.runs.arguments import RunReferences
-from understudy.runs.find import Record, find_run, list_runs, read_record, runs_folder
+from understudy.runs.find import find_run, list_runs, runs_folder
 from understudy.runs.mlflow.address import Address, checked, lacks_password
 from understudy.runs.mlflow.bulk import replay_all
 from understudy.runs.mlflow.store import open_store
+from understudy.runs.record import Record, read_record
 
 EXAMPLE = "--to sqlite:///runs/mlflow.db, for one"
 

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from understudy.errors import UserError
 from understudy.runs.arguments import RunsReference, Tags, runs_meant
-from understudy.runs.marks import change_marks
 from understudy.runs.query import WORD
+from understudy.runs.record import change_marks
 from understudy.runs.verbs.marking import say_marks
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from understudy.runs.arguments import RunsReferences, all_meant
-from understudy.runs.marks import change_marks
+from understudy.runs.record import change_marks
 from understudy.runs.verbs.marking import say_marks
 
 

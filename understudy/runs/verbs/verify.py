@@ -7,7 +7,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from understudy.errors import ConfigError
 from understudy.runs.arguments import RunReference
-from understudy.runs.find import Record, find_run, read_record
+from understudy.runs.find import find_run
+from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.packages import build_environment, environment_differences
 from understudy.runs.rerun.verify import Verdict, last_step, verify
 from understudy.runs.verbs.rerun import tell, tell_environment
