@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.pages import Page
 from rich.console import Console
 
+from runs.pages.reading import Page
 from understudy.runs.commands import main
 from understudy.runs.compare.runs import ComparedRun
 from understudy.runs.record import change_marks, set_note

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.tracking.conftest import finished_run, new_run
 
+from runs.mlflow.conftest import finished_run, new_run
 from understudy.runs.mlflow.contents import Point, batches, clean_name, parameters, tags, times
 from understudy.runs.record import change_marks, read_record, set_note
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab.tracking.conftest import client
 
+from runs.mlflow.conftest import client
 from understudy.runs.mlflow.address import parse
 
 PROCESSES = 8

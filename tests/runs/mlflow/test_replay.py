@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from lab.tracking.conftest import (
+
+from runs.mlflow.conftest import (
     add_checkpoint,
     client,
     dump,

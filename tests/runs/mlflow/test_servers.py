@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from lab.tracking.conftest import (
+
+from runs.mlflow.conftest import (
     Server,
     add_checkpoint,
     client,
@@ -22,8 +23,7 @@ from lab.tracking.conftest import (
     run_of,
     stored_points,
 )
-from lab.tracking.test_opening import assert_all_open
-
+from runs.mlflow.test_opening import assert_all_open
 from understudy.runs.mlflow.address import parse
 from understudy.runs.mlflow.replay import replay
 from understudy.runs.mlflow.store import open_store

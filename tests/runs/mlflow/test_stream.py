@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.tracking.conftest import (
+
+from runs.mlflow.conftest import (
     eventually,
     journal_points,
     only_run,
     run_of,
     stored_points,
 )
-
 from understudy.runs.mlflow.address import Address
 
 Train = Callable[..., "subprocess.Popen[str]"]

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from lab.tracking.conftest import client, eventually, finished_run, free_port, journal_points, only_run, stored_points
 from rich.console import Console
 
+from runs.mlflow.conftest import client, eventually, finished_run, free_port, journal_points, only_run, stored_points
 from understudy.errors import UserError
 from understudy.runs import commands as dispatch
 from understudy.runs.mlflow.address import Address

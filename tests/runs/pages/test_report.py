@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.pages import Page
 from rich.console import Console
 
+from runs.pages.reading import Page
 from understudy.errors import UserError
 from understudy.runs.commands import main
 from understudy.runs.pages.report import previous_run

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of
 from recipes.test_resume import pretend_killed
-
 from understudy.doctor import start
 from understudy.recipes import learning
 from understudy.runs.record import change_marks
