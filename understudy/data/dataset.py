@@ -210,6 +210,6 @@ def _generator_version() -> str:
     """A digest of the generator's source: conversations made by other code are made anew."""
     folder = Path(__file__).parents[1] / "tasks" / SMALLTALK
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -3,8 +3,8 @@ from string import Formatter
 
 import pytest
 
-from understudy.tasks.smalltalk.phrases import TOPICS, chat, closed_words, likes, others, questions, you
-from understudy.tasks.smalltalk.phrases.topic import Exchange, Topic
+from understudy.tasks.smalltalk.phrases import TOPICS, chat, closed_words, others, questions, you
+from understudy.tasks.smalltalk.topic import Exchange, Topic
 
 USER_FIELDS = ("tell", "tell_asking", "short", "polar_short", "terse", "ask", "terse_ask", "polar", "when", "fix")
 ASSISTANT_FIELDS = ("prompt", "polar_prompt", "echo", "echo_answering", "reply", "fix_echo", "when_reply", "liking")
@@ -16,13 +16,13 @@ def lines(topic: Topic, fields: tuple[str, ...]) -> list[str]:
 
 
 def exchanges() -> list[Exchange]:
-    said = [*chat.CHATS, *chat.SELF, chat.AFTER_RECALL, chat.AFTER_JOKE, chat.DECLINES]
+    said = [*chat.chats, *chat.self, chat.after_recall, chat.after_joke, chat.declines]
     return said + [more for topic in TOPICS.values() for more in topic.more]
 
 
 def tables() -> list[tuple[str, tuple[str, ...]]]:
-    modules = {name: table for module in (chat, likes, others, questions, you) for name, table in vars(module).items()}
-    return [(name, table) for name, table in modules.items() if name.isupper() and isinstance(table, tuple)]
+    tables = {name: table for file in (chat, others, questions, you) for name, table in vars(file).items()}
+    return [(name, table) for name, table in tables.items() if isinstance(table, tuple)]
 
 
 def test_there_are_hundreds_of_phrasings_on_both_sides():
@@ -66,7 +66,7 @@ def test_answers_say_the_value(topic: Topic):
 
 
 def test_no_line_fell_apart_into_letters():
-    """A tuple of one line that lacks its comma is a string, and would be said letter by letter."""
+    """A line that lacks its brackets is a string, and would be said letter by letter."""
     for name, table in tables():
         assert all(not isinstance(line, str) or len(line) > 2 for line in table), name
     for topic in TOPICS.values():
@@ -77,7 +77,7 @@ def test_no_line_fell_apart_into_letters():
 
 
 def test_every_answer_kind_asked_for_is_known():
-    assert {said.then for said in exchanges() if said.then} <= set(chat.ANSWERS)
+    assert {said.then for said in exchanges() if said.then} <= set(chat.answers)
 
 
 def test_closed_words_hold_what_is_said_and_listed():

@@ -6,11 +6,10 @@ from itertools import product
 
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Shares
-from understudy.tasks.smalltalk.phrases import TOPICS, questions
-from understudy.tasks.smalltalk.phrases.chat import ASK_LEADS
-from understudy.tasks.smalltalk.phrases.topic import Lines
+from understudy.tasks.smalltalk.phrases import TOPICS, chat, questions
 from understudy.tasks.smalltalk.style import decapitalised
 from understudy.tasks.smalltalk.talk import Key, Pending, Talk, listed, numbered, numbered_slots, topic_of
+from understudy.tasks.smalltalk.topic import Lines
 
 _SUMMARY_ORDER = ("name", "home", "job", "pet", "kin", "hobby", "food")
 _MANY = ("pet", "kin", "plan", "pair", "pet age", "kin age")  # several facts of these may be told
@@ -31,7 +30,7 @@ def recall(talk: Talk) -> None:
     key = _asked_key(talk)
     question, opener = _question(talk, key)
     slots = talk.known(key)
-    user = talk.user_line(question, slots, ASK_LEADS)
+    user = talk.user_line(question, slots, chat.ask_leads)
     talk.question("recall", key[0], slots["v"], talk.rivals(key[0]))
     talk.exchange(user, talk.reply_line(_reply(talk, topic_of(key).reply, opener), slots))
 
@@ -48,7 +47,7 @@ def reverse(talk: Talk) -> None:
     about = slots.get("d", key[1])
     _note_asked(talk, key)
     rivals = [_bare(other) for other in talk.facts if (other[0] == "plan") == (key[0] == "plan")]
-    user = talk.user_line(talk.pick(topic.when), slots, ASK_LEADS)
+    user = talk.user_line(talk.pick(topic.when), slots, chat.ask_leads)
     talk.question("recall", f"{key[0]} reversed", about, [rival for rival in rivals if rival and rival != about])
     talk.exchange(user, talk.reply_line(talk.pick_plain(topic.when_reply), slots))
 
@@ -62,9 +61,9 @@ def recall_two(talk: Talk) -> None:
     slots = numbered_slots([talk.known(key) for key in keys])
     asks = [numbered(talk.pick(_nameless(topic_of(key).ask)[:3]), place) for place, key in enumerate(keys)]
     mine = [numbered(_nameless(topic_of(key).mine)[0], place) for place, key in enumerate(keys)]
-    wrapped = talk.pick(questions.WRAPPED_TWO).format(*mine)
+    wrapped = talk.pick(questions.wrapped_two).format(*mine)
     asked = wrapped if talk.chance(0.4) else f"{asks[0][:-1]} and {decapitalised(asks[1])}"
-    user = talk.user_line(asked, slots, ASK_LEADS)
+    user = talk.user_line(asked, slots, chat.ask_leads)
     values = [talk.facts[key] for key in keys]
     said = {part for value in values for part in (value, *value.split(" and "))}
     for key, value in zip(keys, values, strict=True):
@@ -78,7 +77,7 @@ def summary(talk: Talk) -> None:
     rank = {topic: place for place, topic in enumerate(_SUMMARY_ORDER)}
     keys = sorted(talk.facts, key=lambda key: rank.get(key[0], len(rank)))[:3]
     slots = numbered_slots([talk.known(key) for key in keys])
-    user = talk.user_line(talk.pick(questions.SUMMARY_ASKS), {}, ASK_LEADS)
+    user = talk.user_line(talk.pick(questions.summary_asks), {}, chat.ask_leads)
     value, topic = talk.facts[keys[0]], keys[0][0]
     _note_asked(talk, keys[0])
     told_too = [part for key in keys for part in talk.facts[key].split(" and ")]
@@ -95,12 +94,12 @@ def ask_unknown(talk: Talk) -> None:
     topic = topic_of(key)
     question, opener = _question(talk, key)
     slots = talk.slots(key)
-    user = talk.user_line(question, slots, ASK_LEADS)
-    replies = questions.REFUSALS
+    user = talk.user_line(question, slots, chat.ask_leads)
+    replies = questions.refusals
     prompts = key[0] not in _MANY and topic.prompt
     fact = talk.world.fact(key[0]) if prompts and not _on_agenda(talk, key) and talk.chance(0.5) else None
     if fact:
-        replies, talk.pending = questions.REFUSALS_ASKING, Pending("short", (fact,))
+        replies, talk.pending = questions.refusals_asking, Pending("short", (fact,))
     reply = talk.pick(replies).format(yours=topic.yours, prompt=talk.pick(topic.prompt))
     if opener == "yes" and talk.chance(0.3):
         reply = "No, " + decapitalised(reply)
@@ -111,18 +110,18 @@ def ask_unknown(talk: Talk) -> None:
 def ask_impossible(talk: Talk) -> None:
     """The user asks for what a small language model cannot see or was never taught."""
     talk.done["impossible"] += 1
-    asks, refusals = questions.IMPOSSIBLE[int(talk.rand() * len(questions.IMPOSSIBLE))]
-    user = talk.user_line(talk.pick(asks), {"country": talk.pick(words.COUNTRIES)}, ASK_LEADS)
+    said = questions.impossible[int(talk.rand() * len(questions.impossible))]
+    user = talk.user_line(talk.pick(said.user), {"country": talk.pick(words.COUNTRIES)}, chat.ask_leads)
     talk.question("refuse", "world", "", talk.all_values())
-    talk.exchange(user, talk.reply_line(talk.pick(refusals), {}))
+    talk.exchange(user, talk.reply_line(talk.pick(said.reply), {}))
 
 
 def _ask_stranger(talk: Talk) -> None:
     name = talk.world.word(talk.pick(("person", "pet")))
     slots = {"v": name.lower() if talk.style.lower else name}
-    user = talk.user_line(talk.pick(questions.WHO_ASKS), slots, ASK_LEADS)
+    user = talk.user_line(talk.pick(questions.who_asks), slots, chat.ask_leads)
     talk.question("refuse", "stranger", "", talk.all_values())
-    talk.exchange(user, talk.reply_line(talk.pick(questions.WHO_REFUSALS), slots))
+    talk.exchange(user, talk.reply_line(talk.pick(questions.who_refusals), slots))
 
 
 def _asked_key(talk: Talk) -> Key:
@@ -165,7 +164,7 @@ def _question(talk: Talk, key: Key) -> tuple[str, str]:
 @cache
 def _wrapped(topic: str, formal: bool) -> tuple[tuple[str, str], ...]:
     """Every wrapping of what the user calls the fact, with the opener for its answer."""
-    wrappings = questions.WRAPPED_FORMAL if formal else questions.WRAPPED
+    wrappings = questions.wrapped_formal if formal else questions.wrapped
     pairs = [(wrapping, opener) for opener, lines in wrappings.items() for wrapping in lines]
     return tuple((line.replace("{mine}", mine), opener) for (line, opener), mine in product(pairs, TOPICS[topic].mine))
 
@@ -173,7 +172,7 @@ def _wrapped(topic: str, formal: bool) -> tuple[tuple[str, str], ...]:
 def _reply(talk: Talk, lines: Lines, opener: str) -> str:
     line = talk.pick_plain(lines)
     if opener and talk.chance(0.5):
-        return talk.pick(questions.OPENERS[opener]) + decapitalised(line)
+        return talk.pick(questions.openers[opener]) + decapitalised(line)
     return line
 
 

@@ -1,7 +1,6 @@
 """The user asks for what follows from told facts, and for sums: counting, comparing, adding."""
 
-from understudy.tasks.smalltalk.phrases import questions
-from understudy.tasks.smalltalk.phrases.chat import ASK_LEADS
+from understudy.tasks.smalltalk.phrases import chat, questions
 from understudy.tasks.smalltalk.talk import Key, Talk, listed
 from understudy.tasks.smalltalk.words import NUMBERS, with_article
 
@@ -24,14 +23,14 @@ def compare(talk: Talk) -> None:
     winner, loser = sorted(keys, key=lambda key: _number(talk, key), reverse=more == "older")
     if first[0] == "pet age":
         names = {key: talk.facts["pet", key[1]] for key in keys}
-        asks, replies = questions.COMPARE_PETS[more], questions.COMPARE_PETS_REPLIES
+        asks, replies = questions.compare_pets[more], questions.compare_pets_replies
         slots = {"p": names[first], "q": names[second], "w": names[winner], "more": more}
         right, wrong = names[winner], names[loser]
     else:
-        asks, replies = questions.COMPARE_KIN[more], questions.COMPARE_KIN_REPLIES
+        asks, replies = questions.compare_kin[more], questions.compare_kin_replies
         slots = {"a": first[1], "b": second[1], "w": winner[1], "more": more}
         right, wrong = winner[1], loser[1]
-    user = talk.user_line(talk.pick(asks), slots, ASK_LEADS)
+    user = talk.user_line(talk.pick(asks), slots, chat.ask_leads)
     talk.question("compare", first[0], right, [wrong])
     talk.exchange(user, talk.reply_line(talk.pick_plain(replies), slots))
 
@@ -48,8 +47,8 @@ def count(talk: Talk) -> None:
     slots = {"w": NUMBERS[number], "W": NUMBERS[number].capitalize(), "pets": "pet" if number == 1 else "pets"}
     slots["list"] = listed(_pets_by_name(talk))
     listing = number > 1 and talk.chance(0.4)
-    replies = questions.COUNT_PETS_LISTING if listing else questions.COUNT_PETS_REPLIES
-    user = talk.user_line(talk.pick(questions.COUNT_PETS), slots, ASK_LEADS)
+    replies = questions.count_pets_listing if listing else questions.count_pets_replies
+    user = talk.user_line(talk.pick(questions.count_pets), slots, chat.ask_leads)
     talk.question("count", "pets", str(number), _numbers_but(number))
     talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
 
@@ -60,10 +59,10 @@ def add(talk: Talk) -> None:
     x, z = (1 + int(talk.rand() * 10) for _ in range(2))
     as_words = talk.chance(0.25)
     asked = {"x": NUMBERS[x] if as_words else str(x), "z": NUMBERS[z] if as_words else str(z)}
-    user = talk.user_line(talk.pick(questions.SUM_ASKS), asked, ASK_LEADS)
+    user = talk.user_line(talk.pick(questions.sum_asks), asked, chat.ask_leads)
     talk.question("sum", "numbers", str(x + z), _numbers_but(x, z, x + z))
     slots = {"x": str(x), "z": str(z), "w": str(x + z)}
-    talk.exchange(user, talk.reply_line(talk.pick(questions.SUM_REPLIES), slots))
+    talk.exchange(user, talk.reply_line(talk.pick(questions.sum_replies), slots))
 
 
 def can_add_told(talk: Talk) -> bool:
@@ -77,15 +76,15 @@ def add_told(talk: Talk) -> None:
     keys = comparable(talk)
     if keys and keys[0][0] == "pet age" and talk.chance(0.6):
         x, z = (_number(talk, key) for key in keys)
-        asks, replies = questions.TOLD_SUM_ASKS, questions.TOLD_SUM_REPLIES
+        asks, replies = questions.told_sum_asks, questions.told_sum_replies
         slots = {"p": talk.facts["pet", keys[0][1]], "q": talk.facts["pet", keys[1][1]]}
     else:
         key = talk.pick_key([key for key in talk.facts if key[0] == "pet age"])
         x, z = _number(talk, key), 1 + int(talk.rand() * 2)
-        asks, replies = questions.LATER_ASKS[z], questions.LATER_REPLIES
+        asks, replies = questions.later_asks[str(z)], questions.later_replies
         slots = {"p": talk.facts["pet", key[1]]}
     slots |= {"x": str(x), "z": str(z), "w": str(x + z), "W": str(x + z)}
-    user = talk.user_line(talk.pick(asks), slots, ASK_LEADS)
+    user = talk.user_line(talk.pick(asks), slots, chat.ask_leads)
     talk.question("sum", "ages", str(x + z), _numbers_but(x, z, x + z))
     talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
 

@@ -11,11 +11,10 @@ from understudy.data.conversations import Message
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Mix
 from understudy.tasks.smalltalk.names import Rand, Split
-from understudy.tasks.smalltalk.phrases import TOPICS
-from understudy.tasks.smalltalk.phrases.chat import CHATTY_LEADS
-from understudy.tasks.smalltalk.phrases.topic import Topic
+from understudy.tasks.smalltalk.phrases import TOPICS, chat
 from understudy.tasks.smalltalk.scoring import Question, normalised
 from understudy.tasks.smalltalk.style import draw_style, dressed, led_in, slipped
+from understudy.tasks.smalltalk.topic import Topic
 from understudy.tasks.smalltalk.words import with_article
 from understudy.tasks.smalltalk.world import Fact, World, pick
 
@@ -30,7 +29,7 @@ _GROUPS |= dict.fromkeys(("food", "dislike"), "food") | dict.fromkeys(("age", "p
 
 @dataclass(frozen=True)
 class Pending:
-    """What the assistant has just asked for: a fact ("short", "polar" or "intro"), or a key of chat.ANSWERS."""
+    """What the assistant has just asked for: a fact ("short", "polar" or "intro"), or a key of `chat.answers`."""
 
     kind: str
     item: tuple[Fact, ...] = ()
@@ -86,7 +85,7 @@ class Talk:
         if leads and register not in ("terse", "formal") and self.rand() < self.mix.lead_in:
             template = led_in(self.pick(leads), template)
         elif register == "chatty" and self.messages and self.rand() < 0.25:
-            template = led_in(self.pick(CHATTY_LEADS), template)
+            template = led_in(self.pick(chat.chatty_leads), template)
         text = dressed(template, self.style)
         if self.rand() < self.mix.typo:
             text = slipped(text, self.rand)

@@ -4,23 +4,22 @@ import re
 from functools import lru_cache
 
 from understudy.tasks.smalltalk import words
-from understudy.tasks.smalltalk.phrases import others, you
-from understudy.tasks.smalltalk.phrases.chat import DECLINES, GREETING_LEADS, MORE_LEADS, TELL_LEADS
-from understudy.tasks.smalltalk.phrases.topic import Lines
+from understudy.tasks.smalltalk.phrases import TOPICS, chat, others, you
 from understudy.tasks.smalltalk.style import led_in
 from understudy.tasks.smalltalk.talk import Key, Pending, Slots, Talk, numbered, numbered_slots, topic_of
+from understudy.tasks.smalltalk.topic import Lines
 from understudy.tasks.smalltalk.world import Fact
 
 Item = tuple[Fact, ...]  # facts that are told in one line
 
 # Topics with lines of their own for being told together: (their lines, the assistant's)
 _TOGETHER: dict[tuple[str, ...], tuple[Lines, Lines]] = {
-    ("name", "home"): (you.NAME_AND_HOME, ()),
-    ("pet", "pet age"): (others.PET_WITH_AGE, ()),
-    ("pet", "pet"): (others.TWO_PETS, others.TWO_PETS_ECHO),
-    ("kin", "kin"): (others.TWO_KIN, ()),
-    ("pet age", "pet age"): (others.TWO_AGES, others.TWO_AGES_ECHO),
-    ("kin age", "kin age"): (others.TWO_AGES, others.TWO_AGES_ECHO),
+    ("name", "home"): (you.name_and_home, ()),
+    ("pet", "pet age"): (others.pet_with_age, ()),
+    ("pet", "pet"): (others.two_pets, others.two_pets_echo),
+    ("kin", "kin"): (others.two_kin, ()),
+    ("pet age", "pet age"): (others.two_ages, others.two_ages_echo),
+    ("kin age", "kin age"): (others.two_ages, others.two_ages_echo),
 }
 _JOINED = {
     2: ("{} and {}.", "{} and {}.", "{}, and {}.", "{}. {}."),
@@ -29,8 +28,8 @@ _JOINED = {
 _AGES = ("pet age", "kin age")
 # Topics that the assistant opens with a wider question: (its first question, its next ones, the answers)
 _INTRODUCED = {
-    "pet": (others.PET_INTRO_PROMPT, others.PET_MORE_PROMPT, others.PET_INTRO_SHORT),
-    "kin": (others.KIN_INTRO_PROMPT, others.KIN_MORE_PROMPT, others.KIN_INTRO_SHORT),
+    "pet": (others.pet_intro_prompt, others.pet_more_prompt, others.pet_intro_short),
+    "kin": (others.kin_intro_prompt, others.kin_more_prompt, others.kin_intro_short),
 }
 
 
@@ -45,8 +44,8 @@ def tell(talk: Talk) -> None:
         _tell_kind(talk, item, intro=False)
     elif item[0].topic == "name" and len(item) == 1 and talk.chance(0.12):
         slots = talk.learn(item[0])
-        user = _line(talk, talk.pick(you.NAME.tell_asking), slots)
-        talk.exchange(user, talk.reply_line(talk.pick(you.NAME.echo_answering), slots))
+        user = _line(talk, talk.pick(TOPICS["name"].tell_asking), slots)
+        talk.exchange(user, talk.reply_line(talk.pick(TOPICS["name"].echo_answering), slots))
     else:
         slots = _learned(talk, item)
         user = _line(talk, _phrase(talk, item), slots)
@@ -62,7 +61,7 @@ def answer_fact(talk: Talk, pending: Pending) -> None:
     if pending.kind == "intro" and item[0].topic == "pet" and talk.chance(2 * talk.mix.kind_first):
         return _tell_kind(talk, item, intro=True)
     if talk.chance(0.03):
-        return talk.exchange(talk.user_line(talk.pick(DECLINES.user), {}), talk.pick(DECLINES.reply))
+        return talk.exchange(talk.user_line(talk.pick(chat.declines.user), {}), talk.pick(chat.declines.reply))
     intro = _INTRODUCED[item[0].topic][2] if pending.kind == "intro" else ()
     lines = intro or (topic.polar_short if pending.kind == "polar" else topic.short)
     slots = talk.learn(item[0])
@@ -120,14 +119,14 @@ def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
 def _line(talk: Talk, template: str, slots: Slots) -> str:
     """The user's line, after a greeting where it is the very first."""
     if not talk.messages and talk.style.register != "terse" and talk.chance(0.5):
-        return talk.user_line(led_in(talk.pick(GREETING_LEADS), template), slots)
+        return talk.user_line(led_in(talk.pick(chat.greeting_leads), template), slots)
     return talk.user_line(template, slots, _leads(talk))
 
 
 def _leads(talk: Talk) -> Lines:
     if not talk.messages:
         return ()
-    return TELL_LEADS + MORE_LEADS if len(talk.facts) > 1 else TELL_LEADS
+    return chat.tell_leads + chat.more_leads if len(talk.facts) > 1 else chat.tell_leads
 
 
 def _lacks_name(talk: Talk, item: Item) -> bool:
@@ -147,9 +146,9 @@ def _tell_kind(talk: Talk, item: Item, intro: bool) -> None:
     slots = talk.slots(fact.key)
     if fact.topic == "pet":
         talk.kinds.append(fact.about)
-        lines, echo = (others.PET_KIND_SHORT if intro else others.PET_KIND_TELL), others.PET_KIND_ECHO
+        lines, echo = (others.pet_kind_short if intro else others.pet_kind_tell), others.pet_kind_echo
     else:
-        lines, echo = others.KIN_KIND_TELL, others.KIN_KIND_ECHO
+        lines, echo = others.kin_kind_tell, others.kin_kind_echo
     user = talk.user_line(talk.pick(lines), slots, () if intro else _leads(talk))
     reply = f"{talk.pick(echo)} {talk.pick(topic_of(fact.key).prompt)}"
     talk.exchange(user, talk.reply_line(reply, slots))

@@ -1,56 +1,74 @@
-"""Everything that is said, topic by topic; adding a line here is all it takes to hear it."""
+"""Everything that is said, topic by topic, in the TOML files beside this one: a line added there will be said."""
 
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from understudy.tasks.smalltalk import words
-from understudy.tasks.smalltalk.phrases import chat, likes, others, questions, you
-from understudy.tasks.smalltalk.phrases.topic import Exchange, Topic
+from understudy.tasks.smalltalk.topic import Exchange, Lines, Topic, read_toml
 
-TOPICS: dict[str, Topic] = {
-    "name": you.NAME,
-    "home": you.HOME,
-    "age": you.AGE,
-    "job": you.JOB,
-    "birthday": you.BIRTHDAY,
-    "food": likes.FOOD,
-    "drink": likes.DRINK,
-    "colour": likes.COLOUR,
-    "music": likes.MUSIC,
-    "dislike": likes.DISLIKE,
-    "hobby": likes.HOBBY,
-    "instrument": likes.INSTRUMENT,
-    "language": likes.LANGUAGE,
-    "pet": others.PET,
-    "pair": others.PAIR,
-    "pet age": others.PET_AGE,
-    "kin": others.KIN,
-    "kin age": others.KIN_AGE,
-    "plan": others.PLAN,
-}
+FOLDER = Path(__file__).parent
+
+_files = {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
+# Talk beside the facts, questions, and what is said of several facts at once: chat.greetings, questions.sum_asks, ...
+chat, questions, others, you = (SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others", "you"))
+
+
+def _favourite(shared: dict[str, Any], own: dict[str, Any]) -> Topic:
+    """Return a topic of the shape "my favourite NOUN is VALUE": the shared lines, and the topic's own after them."""
+
+    def filled(line: str) -> str:
+        for name in ("noun", "kinds", "kind"):
+            line = line.replace(f"{{{name}}}", own[name])
+        return line
+
+    fields: dict[str, Any] = {
+        name: filled(lines) if isinstance(lines, str) else (*map(filled, lines), *own.get(name, ()))
+        for name, lines in shared.items()
+    }
+    clauses: Lines = tuple(line.rstrip(".") for line in own["tell"] if line.startswith("I "))
+    return Topic(**fields | {"clause": fields["clause"] + clauses, "more": own["more"]})
+
+
+def _topics() -> Iterator[tuple[str, Topic]]:
+    for file in ("you", "likes", "others"):
+        for name, table in _files[file].items():
+            if isinstance(table, dict) and "like" in table:
+                yield name, _favourite(_files[file][table["like"]], table)
+            elif isinstance(table, dict) and name != "favourite":
+                yield name, Topic(**table)
+
+
+TOPICS: dict[str, Topic] = dict(_topics())
 
 
 @cache
 def closed_words() -> frozenset[str]:
-    """Every word, in lower case, that stands in some phrase or list: no name or town may be one of them.
+    """Return every word, in lower case, that stands in some phrase or list: no name or town may be one of them.
 
     >>> {"name", "iguana", "saturday"} <= closed_words()
     True
     """
-    texts = (text for module in (words, chat, likes, others, questions, you) for text in _texts(vars(module)))
+    beside = [value for table in (chat, questions, others, you) for value in vars(table).values()]
+    tables = [value for name, value in vars(words).items() if name.isupper()]
+    texts = _texts((*tables, *(value for value in beside if not _is_topic(value)), *TOPICS.values()))
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower())))
 
 
-def _texts(item: object) -> Iterator[str]:
-    """All strings in the upper-case tables of a module, and in what they hold."""
+def _is_topic(table: Any) -> bool:
+    return isinstance(table, dict) and "tell" in table
+
+
+def _texts(item: Any) -> Iterator[str]:
+    """Yield all strings in a table, the names of its parts among them."""
     if isinstance(item, str):
         yield item
     elif isinstance(item, dict):
-        tables = item if "__name__" not in item else {name: table for name, table in item.items() if name.isupper()}
-        for key, value in tables.items():
-            yield from _texts(key if tables is item else ())
-            yield from _texts(value)
+        for key, value in item.items():
+            yield from _texts((key, value))
     elif isinstance(item, tuple):
         for part in item:
             yield from _texts(part)

@@ -7,7 +7,10 @@ Slots, filled by `Talk.slots`:
 A line that begins with an open-class word begins with {v} or {p}: these always keep the spelling as it was told.
 """
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 Lines = tuple[str, ...]
 
@@ -18,7 +21,7 @@ class Exchange:
 
     user: Lines
     reply: Lines
-    then: str = ""  # what the assistant's reply asks for: a key of ANSWERS in chat.py
+    then: str = ""  # what the assistant's reply asks for: a key of `answers` in chat.toml
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,24 @@ class Topic:
     polar_short: Lines = ()  # said in answer to that
     terse: Lines = ()  # said in a few words
     terse_ask: Lines = ()  # asked in a few words
-    fix: Lines = ()  # the user takes back what was told and says it anew
+    fix: Lines = ()  # the user takes back what was told and says it differently
     fix_echo: Lines = ()  # the assistant, on that
     polar: Lines = ()  # questions that can be answered with "yes"
     when: Lines = ()  # the other way round: the value is given, {a} is asked for
     when_reply: Lines = ()
     liking: Lines = ()  # the assistant asks how the user finds it
-    more: tuple["Exchange", ...] = ()  # the user talks on about it, saying nothing new
+    more: tuple[Exchange, ...] = ()  # the user talks on about it, saying nothing new
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a file, with arrays as tuples, a text of several lines as its words, and exchanges made."""
+    return {name: _frozen(value) for name, value in tomllib.loads(path.read_text("utf-8")).items()}
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        made = {name: _frozen(inner) for name, inner in value.items()}
+        return Exchange(**made) if "user" in made else made
+    return tuple(value.split()) if isinstance(value, str) and "\n" in value else value
