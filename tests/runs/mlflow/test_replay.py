@@ -25,7 +25,6 @@ from runs.mlflow.conftest import (
     only_run,
     stored_points,
 )
-
 from understudy.errors import TrackingError
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.contents import Batch, batches
