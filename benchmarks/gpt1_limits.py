@@ -53,9 +53,9 @@ def bytes_a_step(model: LanguageModel, format: str, held: float, batch: int = 1)
 def share_of_bound(model: LanguageModel, format: str, prompt: list[int], new: int) -> float:
     """The part that reading what must be read is of a token's time, read in one go beside it."""
     memory, shares = Memory(), []
-    scores_BV, state = prefill(model, [prompt], model.context)
+    logits_BV, state = prefill(model, [prompt], model.context)
     since = before = 0.0
-    for number, (ids_B, _, _) in enumerate(decode(model, scores_BV, state, GREEDY)):
+    for number, (ids_B, _, _) in enumerate(decode(model, logits_BV, state, GREEDY)):
         int(ids_B[0])
         seconds = time.perf_counter() - since
         if number % STRETCH > 2:
@@ -82,16 +82,16 @@ def flatness(model: LanguageModel, prompt: list[int], rounds: int) -> float:
 
 
 def _further(model: LanguageModel, start: tuple[Tensor, Any], tokens: int) -> tuple[Tensor, Any]:
-    for number, (_, scores_BV, state) in enumerate(decode(model, *start, GREEDY)):
+    for number, (_, logits_BV, state) in enumerate(decode(model, *start, GREEDY)):
         if number == tokens:
-            return scores_BV.clone(), deepcopy(state)
+            return logits_BV.clone(), deepcopy(state)
     raise AssertionError
 
 
-def _burst(model: LanguageModel, scores_BV: Tensor, state: Any) -> Iterator[float]:
+def _burst(model: LanguageModel, logits_BV: Tensor, state: Any) -> Iterator[float]:
     """Seconds that each of some tokens takes."""
     since = 0.0
-    for number, (ids_B, _, _) in enumerate(decode(model, scores_BV, state, GREEDY)):
+    for number, (ids_B, _, _) in enumerate(decode(model, logits_BV, state, GREEDY)):
         int(ids_B[0])
         now = time.perf_counter()
         if number > 3:

@@ -29,8 +29,8 @@ def ours(model: LanguageModel, prompts: Prompts, config: SamplingConfig = GREEDY
 
     def run(new: int) -> tuple[list[float], list[int]]:
         moments, said = [time.perf_counter()], []
-        scores_BV, state = prefill(model, prompts, model.context)
-        for ids_B, _, _ in decode(model, scores_BV, state, config):
+        logits_BV, state = prefill(model, prompts, model.context)
+        for ids_B, _, _ in decode(model, logits_BV, state, config):
             said.append(int(ids_B[0]))
             moments.append(time.perf_counter())
             if len(said) == new:

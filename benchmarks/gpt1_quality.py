@@ -52,20 +52,20 @@ def bits_a_byte(model: LanguageModel, documents: Sequence[list[int]], loaded: Lo
     """Of the documents after their first token, predicted token by token as in decoding."""
     nats, size, bytes_of = 0.0, 0, scored_bytes(loaded.tokenizer)
     for ids in documents:
-        scores_BV, state = prefill(model, [ids[:1]])
+        logits_BV, state = prefill(model, [ids[:1]])
         step = native_step(model, state)
         assert step, "the native step is not compiled"
         for token in ids[1:]:
-            nats -= float(scores_BV[0].log_softmax(dim=-1)[token])
+            nats -= float(logits_BV[0].log_softmax(dim=-1)[token])
             size += int(bytes_of[token])
-            scores_BV, state = step(torch.tensor([token]), state, None)
+            logits_BV, state = step(torch.tensor([token]), state, None)
     return nats / math.log(2) / size
 
 
 def continued(model: LanguageModel, prompt: list[int]) -> list[int]:
     """The next tokens, the likeliest each time, whatever they are."""
-    scores_BV, state = prefill(model, [prompt])
-    steps = decode(model, scores_BV, state, SamplingConfig(temperature=0.0))
+    logits_BV, state = prefill(model, [prompt])
+    steps = decode(model, logits_BV, state, SamplingConfig(temperature=0.0))
     return [int(ids_B) for (ids_B, _, _), _ in zip(steps, range(NEW), strict=False)]
 
 

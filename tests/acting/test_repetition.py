@@ -30,14 +30,14 @@ def banned(reply: list[int], n: int) -> set[int]:
 
 @given(REPLIES, st.integers(1, 4))
 def test_what_would_be_said_again_is_banned_and_nothing_else(replies, n):
-    scores_BV = torch.zeros(len(replies), BYTES.vocab_size)
-    masks_BV = Said(replies, n, BYTES).banned(scores_BV)
+    logits_BV = torch.zeros(len(replies), BYTES.vocab_size)
+    masks_BV = Said(replies, n, BYTES).banned(logits_BV)
     found = [set(mask_V.nonzero().flatten().tolist()) for mask_V in masks_BV]
     assert found == [banned(reply, n) for reply in replies]
     told = Said([[]], n, BYTES)
     for token in replies[0]:
         told.add([token])
-    assert torch.equal(told.banned(scores_BV[:1]), masks_BV[:1]), "a reply told token by token"
+    assert torch.equal(told.banned(logits_BV[:1]), masks_BV[:1]), "a reply told token by token"
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gpt1"])

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from understudy.acting.sampling import (
     SamplingConfig,
-    draw,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
     make_generator,
+    min_p_filter,
     penalise_repetition,
-    shape_scores,
+    sample,
+    top_k_filter,
+    top_p_filter,
+    warp_logits,
 )
 from understudy.errors import ConfigError, DivergedError
 
@@ -58,8 +58,8 @@ def only(scores: list[float], kept: list[int]) -> list[float]:
 
 def draws(config: SamplingConfig, seed: int = 0) -> list[int]:
     """How often each token comes, each row of a large batch drawing once."""
-    scores_BV, seen_BV = torch.tensor([SCORES]).repeat(DRAWS, 1), torch.tensor([SEEN]).repeat(DRAWS, 1)
-    ids_B = draw(scores_BV, config, torch.Generator().manual_seed(seed), seen_BV)
+    logits_BV, seen_BV = torch.tensor([SCORES]).repeat(DRAWS, 1), torch.tensor([SEEN]).repeat(DRAWS, 1)
+    ids_B = sample(logits_BV, config, torch.Generator().manual_seed(seed), seen_BV)
     return torch.bincount(ids_B, minlength=len(SCORES)).tolist()
 
 
@@ -123,9 +123,9 @@ def test_the_filters_come_in_the_usual_order():
 
 def test_draws_one_after_the_other_do_not_hang_together():
     generator = make_generator(replace(PLAIN, sampling_seed=3), torch.device("cpu"))
-    scores_BV = torch.tensor([[0.0, 0.7, -0.4]])
-    said = [int(draw(scores_BV, PLAIN, generator)) for _ in range(6000)]
-    p = softmax(scores_BV[0].tolist())
+    logits_BV = torch.tensor([[0.0, 0.7, -0.4]])
+    said = [int(sample(logits_BV, PLAIN, generator)) for _ in range(6000)]
+    p = softmax(logits_BV[0].tolist())
     pairs = [0] * 9
     for first, second in zip(said[::2], said[1::2], strict=True):
         pairs[3 * first + second] += 1
@@ -135,11 +135,11 @@ def test_draws_one_after_the_other_do_not_hang_together():
 def test_a_seed_fixes_the_draws_and_none_leaves_them_free():
     assert draws(PLAIN, seed=1) == draws(PLAIN, seed=1)
     assert draws(PLAIN, seed=1) != draws(PLAIN, seed=2)
-    cpu, scores_BV = torch.device("cpu"), torch.zeros(1, 1000)
+    cpu, logits_BV = torch.device("cpu"), torch.zeros(1, 1000)
     assert make_generator(PLAIN, cpu) is None
-    assert len({int(draw(scores_BV, PLAIN)) for _ in range(20)}) > 10
+    assert len({int(sample(logits_BV, PLAIN)) for _ in range(20)}) > 10
     seeded = replace(PLAIN, sampling_seed=5)
-    assert len({int(draw(scores_BV, PLAIN, make_generator(seeded, cpu))) for _ in range(5)}) == 1
+    assert len({int(sample(logits_BV, PLAIN, make_generator(seeded, cpu))) for _ in range(5)}) == 1
 
 
 # --- laws for any scores ---
@@ -162,7 +162,7 @@ def row(scores: list[float]) -> torch.Tensor:
 
 @given(some_scores, shares)
 def test_top_p_keeps_the_smallest_set_that_reaches_p(scores, p):
-    kept, probability = kept_by(keep_top_p(row(scores), p), scores), softmax(scores)
+    kept, probability = kept_by(top_p_filter(row(scores), p), scores), softmax(scores)
     dropped = set(range(len(scores))) - set(kept)
     assert all(probability[i] >= probability[j] for i in kept for j in dropped)
     assert sum(probability[i] for i in kept) >= p - 1e-12
@@ -171,14 +171,14 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(scores, p):
 
 @given(some_scores, st.integers(1, 20))
 def test_top_k_keeps_k_and_what_ties_with_the_last(scores, k):
-    kept = kept_by(keep_top_k(row(scores), k), scores)
+    kept = kept_by(top_k_filter(row(scores), k), scores)
     border = sorted(scores, reverse=True)[:k][-1]
     assert kept == [i for i, score in enumerate(scores) if score >= border]
 
 
 @given(some_scores, shares)
 def test_min_p_keeps_what_is_likely_enough(scores, p):
-    kept, probability = kept_by(keep_min_p(row(scores), p), scores), softmax(scores)
+    kept, probability = kept_by(min_p_filter(row(scores), p), scores), softmax(scores)
     for i, share in enumerate(probability):
         if abs(share - p * max(probability)) > 1e-12:
             assert (i in kept) == (share > p * max(probability))
@@ -187,9 +187,9 @@ def test_min_p_keeps_what_is_likely_enough(scores, p):
 @given(some_scores)
 def test_the_strictest_filters_keep_the_likeliest_alone(scores):
     likeliest = [i for i, score in enumerate(scores) if score == max(scores)]
-    assert kept_by(keep_min_p(row(scores), 1.0), scores) == likeliest
-    assert kept_by(keep_top_k(row(scores), 1), scores) == likeliest
-    (one,) = kept_by(keep_top_p(row(scores), 1e-9), scores)
+    assert kept_by(min_p_filter(row(scores), 1.0), scores) == likeliest
+    assert kept_by(top_k_filter(row(scores), 1), scores) == likeliest
+    (one,) = kept_by(top_p_filter(row(scores), 1e-9), scores)
     assert one in likeliest
 
 
@@ -214,19 +214,19 @@ configs = st.builds(
 @given(configs, st.lists(st.lists(st.floats(-30, 30), min_size=5, max_size=5), min_size=1, max_size=4), st.data())
 def test_any_allowed_config_draws_a_token_that_is_left_and_each_row_by_itself(config, rows, data):
     seen = data.draw(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=len(rows), max_size=len(rows)))
-    scores_BV, seen_BV = torch.tensor(rows), torch.tensor(seen)
-    shaped_BV = shape_scores(scores_BV, config.checked(), seen_BV)
+    logits_BV, seen_BV = torch.tensor(rows), torch.tensor(seen)
+    shaped_BV = warp_logits(logits_BV, config.checked(), seen_BV)
     for i in range(len(rows)):
-        assert torch.equal(shaped_BV[i : i + 1], shape_scores(scores_BV[i : i + 1], config, seen_BV[i : i + 1]))
-    ids_B = draw(scores_BV, config, torch.Generator().manual_seed(0), seen_BV)
+        assert torch.equal(shaped_BV[i : i + 1], warp_logits(logits_BV[i : i + 1], config, seen_BV[i : i + 1]))
+    ids_B = sample(logits_BV, config, torch.Generator().manual_seed(0), seen_BV)
     assert all(shaped_BV[i, token] > -math.inf for i, token in enumerate(ids_B.tolist()))
-    assert torch.equal(scores_BV, torch.tensor(rows)), "draw changed the scores it was given"
+    assert torch.equal(logits_BV, torch.tensor(rows)), "draw changed the scores it was given"
 
 
 def test_almost_no_heat_takes_the_likeliest():
-    scores_BV = torch.tensor([SCORES])
+    logits_BV = torch.tensor([SCORES])
     for temperature in (0.0, 5e-324, 1e-40, 1e-9, 1e-3):
-        assert draw(scores_BV, SamplingConfig(temperature=temperature)).tolist() == [2]
+        assert sample(logits_BV, SamplingConfig(temperature=temperature)).tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_numbers_in_range_pass():
 def test_banned_tokens_never_come_and_the_others_share_their_place(temperature):
     config = SamplingConfig(temperature=temperature)
     banned_BV = torch.tensor([[token in (2, 6) for token in range(len(SCORES))]]).repeat(DRAWS, 1)
-    ids_B = draw(torch.tensor([SCORES]).repeat(DRAWS, 1), config, torch.Generator().manual_seed(4), None, banned_BV)
+    ids_B = sample(torch.tensor([SCORES]).repeat(DRAWS, 1), config, torch.Generator().manual_seed(4), None, banned_BV)
     counts = torch.bincount(ids_B, minlength=len(SCORES)).tolist()
     left = [-math.inf if token in (2, 6) else score for token, score in enumerate(SCORES)]
     assert counts[2] == counts[6] == 0
@@ -278,10 +278,10 @@ def test_banned_tokens_never_come_and_the_others_share_their_place(temperature):
 @pytest.mark.parametrize("spread", [0.01, 1.0, 6.0])
 def test_top_p_of_a_large_vocabulary_looks_at_as_many_tokens_as_it_needs(vocabulary, spread):
     torch.manual_seed(vocabulary)
-    scores_BV = spread * torch.randn(3, vocabulary, dtype=torch.float64)
+    logits_BV = spread * torch.randn(3, vocabulary, dtype=torch.float64)
     for p in (0.05, 0.5, 0.9, 0.999999):
-        kept_BV = keep_top_p(scores_BV, p) > -math.inf
-        for kept_V, probability_V in zip(kept_BV, scores_BV.softmax(dim=-1), strict=True):
+        kept_BV = top_p_filter(logits_BV, p) > -math.inf
+        for kept_V, probability_V in zip(kept_BV, logits_BV.softmax(dim=-1), strict=True):
             number = int(kept_V.sum())
             assert sorted(probability_V[kept_V]) == sorted(probability_V)[-number:]
             assert probability_V[kept_V].sum() >= p - 1e-12
@@ -290,16 +290,16 @@ def test_top_p_of_a_large_vocabulary_looks_at_as_many_tokens_as_it_needs(vocabul
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_the_likeliest_is_torchs_own(kind):
-    scores_BV = torch.randperm(250, dtype=torch.float32).repeat(7, 1).to(kind)
-    assert draw(scores_BV, replace(PLAIN, temperature=0)).tolist() == [int(scores_BV[0].argmax())] * 7
+    logits_BV = torch.randperm(250, dtype=torch.float32).repeat(7, 1).to(kind)
+    assert sample(logits_BV, replace(PLAIN, temperature=0)).tolist() == [int(logits_BV[0].argmax())] * 7
 
 
 def test_a_token_without_probability_is_never_drawn():
-    scores_BV = torch.full((50_000, 4), -math.inf)
-    scores_BV[:, 1] = scores_BV[:, 2] = 0.0
-    assert set(draw(scores_BV, PLAIN, torch.Generator().manual_seed(0)).tolist()) == {1, 2}
+    logits_BV = torch.full((50_000, 4), -math.inf)
+    logits_BV[:, 1] = logits_BV[:, 2] = 0.0
+    assert set(sample(logits_BV, PLAIN, torch.Generator().manual_seed(0)).tolist()) == {1, 2}
 
 
 def test_scores_that_are_no_numbers_are_an_error():
     with pytest.raises(DivergedError, match="scores are not numbers"):
-        draw(torch.tensor([[0.0, math.nan], [0.0, 1.0]]), PLAIN)
+        sample(torch.tensor([[0.0, math.nan], [0.0, 1.0]]), PLAIN)

@@ -176,9 +176,9 @@ def test_a_stop_text_may_end_inside_a_token(sharp_model):
 
 def test_a_row_knows_nothing_of_its_neighbours(model):
     short, long, other = RAGGED[0], RAGGED[3], RAGGED[1]
-    scores_BV, _ = prefill(model, [short, long])
+    logits_BV, _ = prefill(model, [short, long])
     for batch in ([short, other], [short, RAGGED[2]], [short]):
-        torch.testing.assert_close(prefill(model, batch)[0][0], scores_BV[0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(prefill(model, batch)[0][0], logits_BV[0], rtol=0, atol=1e-10)
     changed = [long[0], *reversed(long[1:-1]), long[-1]]
     assert generate(model, BYTES, [short, long], GREEDY)[0] == generate(model, BYTES, [short, changed], GREEDY)[0]
     there_and_back = generate(model, BYTES, RAGGED[::-1], GREEDY)[::-1]

@@ -49,15 +49,15 @@ def test_scores_and_states_are_those_of_the_plain_path(model):
     prompts = [[97, 98, 99, 100, 101], [102, 103]]
     emptied_B1 = torch.tensor([[False], [True]])
     with torch.inference_mode():
-        scores_BV, plain = prefill(model, prompts, 40)
+        logits_BV, plain = prefill(model, prompts, 40)
         session = GraphSession(model, prefill(model, prompts, 40)[1], unrecorded)
         state = None
         for step in range(9):
-            ids_B, full_B1 = scores_BV.argmax(dim=-1), emptied_B1 if step == 4 else None
+            ids_B, full_B1 = logits_BV.argmax(dim=-1), emptied_B1 if step == 4 else None
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain, full_B1)
-            scores_BV = model.scores(hidden_B1D[:, 0])
+            logits_BV = model.logits(hidden_B1D[:, 0], float32=True)
             found_BV, state = session.step(ids_B, state, full_B1)
-            torch.testing.assert_close(found_BV, scores_BV, rtol=0, atol=1e-9)
+            torch.testing.assert_close(found_BV, logits_BV, rtol=0, atol=1e-9)
         more_BT = torch.tensor([[104, 105], [106, 107]])
         expected_BTV, _ = model(more_BT, plain)
         found_BTV, after = model(more_BT, state)
@@ -105,7 +105,7 @@ def test_types_go_on(sharp_model):
             ids_B = torch.tensor(ids)
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
             found_BV, state = session.step(ids_B, None)
-            torch.testing.assert_close(found_BV, model.scores(hidden_B1D[:, 0]), rtol=0, atol=1e-9)
+            torch.testing.assert_close(found_BV, model.logits(hidden_B1D[:, 0], float32=True), rtol=0, atol=1e-9)
             assert torch.equal(state.type_B, plain.type_B)
 
 
@@ -163,12 +163,12 @@ def test_no_graph_without_a_gpu(model):
 def test_a_recorded_graph_says_what_the_plain_path_says(model):
     model = model.float().cuda()
     with torch.inference_mode():
-        scores_BV, plain = prefill(model, [[97, 98, 99], [100, 101]])
+        logits_BV, plain = prefill(model, [[97, 98, 99], [100, 101]])
         _, state = prefill(model, [[97, 98, 99], [100, 101]])
         step = graph_step(model, state)
         for _ in range(20):
-            ids_B = scores_BV.argmax(dim=-1)
+            ids_B = logits_BV.argmax(dim=-1)
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
-            scores_BV = model.scores(hidden_B1D[:, 0])
+            logits_BV = model.logits(hidden_B1D[:, 0], float32=True)
             found_BV, state = step(ids_B, state, None)
-            torch.testing.assert_close(found_BV, scores_BV, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(found_BV, logits_BV, rtol=1e-3, atol=1e-3)

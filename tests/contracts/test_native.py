@@ -100,17 +100,17 @@ def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
     """
     plain_model, head_VD = rounded(model, format)
     with torch.inference_mode():
-        scores_BV, plain = prefill(plain_model, prompts, room)
+        logits_BV, plain = prefill(plain_model, prompts, room)
         _, given = prefill(plain_model, prompts, room)
         native = Session(model, Weights(model, format), given, team(threads))
         for step in range(steps):
-            ids_B = scores_BV.argmax(dim=-1)
+            ids_B = logits_BV.argmax(dim=-1)
             full_B1 = emptied if step == 4 else None
             with read_rounded(format):
                 hidden_B1D, plain = plain_model.hidden(ids_B[:, None], plain, full_B1)
-            scores_BV = hidden_B1D[:, 0] @ head_VD.T
+            logits_BV = hidden_B1D[:, 0] @ head_VD.T
             native_BV, given = native.step(ids_B, given, full_B1)
-            yield scores_BV, native_BV, plain, given
+            yield logits_BV, native_BV, plain, given
 
 
 def lengths(*numbers: int) -> list[list[int]]:
@@ -143,7 +143,7 @@ def test_what_rounding_the_weights_costs(kind, format, most):
             ids_B = torch.tensor([token, 2 * token])
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
             native_BV, state = native.step(ids_B, state)
-            error = (native_BV - model.scores(hidden_B1D[:, 0])).square().mean().sqrt() / native_BV.std()
+            error = (native_BV - model.logits(hidden_B1D[:, 0], float32=True)).square().mean().sqrt() / native_BV.std()
             assert 1e-4 < error < most
 
 
@@ -163,7 +163,7 @@ def test_float32_is_as_close_to_float64_as_pytorch_is(kind):
         _, state = prefill(exact, prompts)
         for plain_BV, native_BV, *_ in both(model, prompts, "float32"):
             hidden_B1D, state = exact.hidden(ids_B[:, None], state)
-            exact_BV = exact.scores(hidden_B1D[:, 0])
+            exact_BV = exact.logits(hidden_B1D[:, 0], float32=True)
             ids_B = plain_BV.argmax(dim=-1)
             plain_error, native_error = ((x - exact_BV).abs().max() for x in (plain_BV, native_BV))
             assert native_error < 4 * plain_error + 1e-6
@@ -247,7 +247,7 @@ def test_token_types_go_on(kind):
             ids_B = torch.tensor(ids)
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
             native_BV, state = native.step(ids_B, state)
-            assert_close(native_BV, model.scores(hidden_B1D[:, 0]), "float32")
+            assert_close(native_BV, model.logits(hidden_B1D[:, 0], float32=True), "float32")
             assert torch.equal(state.type_B, plain.type_B)
 
 
@@ -376,8 +376,8 @@ def test_sleeping_threads_are_called_and_several_models_take_turns(kind):
         sessions = [Session(m, Weights(m, "float32"), s, crew) for m, s in zip(models, states, strict=True)]
         for token in (1, 2, 3):
             for index, session in enumerate(sessions):
-                scores_BV, states[index] = session.step(torch.tensor([token]), states[index])
-                torch.testing.assert_close(scores_BV, expected[index], rtol=0, atol=1e-3) if token == 3 else None
+                logits_BV, states[index] = session.step(torch.tensor([token]), states[index])
+                torch.testing.assert_close(logits_BV, expected[index], rtol=0, atol=1e-3) if token == 3 else None
             time.sleep(0.05)  # longer than they wait awake
 
 
@@ -430,8 +430,8 @@ def test_margins_are_those_of_the_two_likeliest(kind, vocabulary):
         native = Session(model, Weights(model, "int8"), state, team(1), Weights(model, "float32"))
         native._exact_job = native._job  # never taken again with other weights
         for token in range(12):
-            scores_BV, state = native.step(torch.tensor([token, token + 1, 3]), state)
-            best_B2 = scores_BV.topk(2).values
+            logits_BV, state = native.step(torch.tensor([token, token + 1, 3]), state)
+            best_B2 = logits_BV.topk(2).values
             torch.testing.assert_close(torch.tensor(native._margins), best_B2[:, 0] - best_B2[:, 1], rtol=0, atol=0)
 
 

@@ -82,15 +82,15 @@ def test_bfloat16_weights_with_a_float32_cache_say_about_the_same(block):
     torch.nn.init.normal_(model.embedding.weight)
     ids_BT = torch.randint(100, (2, 12))
     with torch.no_grad():
-        exact_BV = model.scores(model.hidden(ids_BT)[0][:, -1])
+        exact_BV = model.logits(model.hidden(ids_BT)[0][:, -1], float32=True)
         model.bfloat16()
         state = model.initial_state(2)
         assert state.keys_LBHSK.dtype == torch.float32
         for step in range(12):
             hidden_B1D, state = model.hidden(ids_BT[:, step : step + 1], state)
-    scores_BV = model.scores(hidden_B1D[:, -1])
-    assert scores_BV.dtype == torch.float32
-    assert torch.nn.functional.cosine_similarity(scores_BV, exact_BV).min() > 0.999
+    logits_BV = model.logits(hidden_B1D[:, -1], float32=True)
+    assert logits_BV.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(logits_BV, exact_BV).min() > 0.999
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_gradients_on_two_threads_are_the_same_each_time(block):
         for _ in range(10):
             model.zero_grad()
             hidden_BTD, _ = model.hidden(ids_BT, reset_BT=reset_BT)
-            model.scores(hidden_BTD).square().sum().backward()
+            model.logits(hidden_BTD, float32=True).square().sum().backward()
             found.add(b"".join(p.grad.numpy().tobytes() for p in model.parameters() if p.grad is not None))
     finally:
         torch.set_num_threads(threads)

@@ -35,7 +35,7 @@ class ReplyRecord:
     """Oldest messages that the prompt leaves out since they no longer fit the context."""
     ids: list[int] = field(default_factory=list)
     scores: list[Tensor] = field(default_factory=list)
-    """scores_V that each token was drawn from."""
+    """logits_V that each token was drawn from."""
     finish: Finish = "length"
 
 
@@ -78,7 +78,7 @@ class Chat:
         with torch.inference_mode():
             device = self.model.embedding.weight.device
             hidden_BTD, state = self.model.hidden(torch.tensor([new], device=device), self._state)
-            self._at_prompt = (prompt, self.model.scores(hidden_BTD[:, -1]), state)
+            self._at_prompt = (prompt, self.model.logits(hidden_BTD[:, -1], float32=True), state)
         self.messages.append(message)  # not before: stopped while it computes, the turn never was
         self.last = ReplyRecord(prefilled=len(new), dropped=dropped)
         yield from self._respond()
@@ -97,8 +97,8 @@ class Chat:
         if self.last is None:
             return []
         return [
-            self._choice(token, scores_V, runners_up)
-            for token, scores_V in zip(self.last.ids, self.last.scores, strict=True)
+            self._choice(token, logits_V, runners_up)
+            for token, logits_V in zip(self.last.ids, self.last.scores, strict=True)
         ]
 
     def _prompt(self, message: Message) -> tuple[list[int], int]:
@@ -113,22 +113,22 @@ class Chat:
     def _respond(self) -> Generator[str]:
         assert self._at_prompt
         assert self.last
-        prompt, scores_BV, at_prompt = self._at_prompt
+        prompt, logits_BV, at_prompt = self._at_prompt
         state, last, text, shown, stream = at_prompt, self.last, "", 0, self.tokenizer.stream()
         room = room_for_reply(self.model, prompt, self.config)
         seen_BV = seen_tokens([prompt], self.model, self.tokenizer, self.config)
         fed = 0
         try:
             spoken = said_so_far([[]], self.tokenizer, self.config, never=self.tokenizer.unknown)
-            for ids_B, drawn_from_BV, before in decode(
-                self.model, scores_BV, at_prompt, self.config, self._generator, seen_BV, said=spoken
+            for ids_B, sampled_from_BV, before in decode(
+                self.model, logits_BV, at_prompt, self.config, self._generator, seen_BV, said=spoken
             ):
                 state, fed, token = before, len(last.ids), int(ids_B)
                 if token == self.tokenizer.special["<|end|>"]:
                     last.finish = "end"
                     break
                 last.ids.append(token)
-                last.scores.append(drawn_from_BV[0])
+                last.scores.append(sampled_from_BV[0])
                 text += stream.feed(token)
                 if cut_at(text, self.config.stop)[1]:
                     last.finish = "stop"
@@ -148,8 +148,8 @@ class Chat:
             self._history = [*prompt, *said, self.tokenizer.special["<|end|>"]]
             self.messages.append(Message("assistant", text))
 
-    def _choice(self, token: int, scores_V: Tensor, runners_up: int) -> Choice:
-        probability_V = scores_V.float().softmax(dim=-1)
+    def _choice(self, token: int, logits_V: Tensor, runners_up: int) -> Choice:
+        probability_V = logits_V.float().softmax(dim=-1)
         best = probability_V.topk(min(runners_up + 1, len(probability_V)))
         others = [
             (self._show(other), float(p))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from understudy.acting.graphs import graph_step
 from understudy.acting.repetition import Said
-from understudy.acting.sampling import SamplingConfig, draw, make_generator
+from understudy.acting.sampling import SamplingConfig, make_generator, sample
 from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.errors import TooLongError
 from understudy.models.language_model import LanguageModel
@@ -21,7 +21,7 @@ from understudy.native.dispatch import native_step
 
 Finish = Literal["end", "stop", "length"]
 Step = Callable[[Tensor, Any, Tensor | None], tuple[Tensor, Any]]
-"""From ids_B, the state and which rows are full (or None) to scores_BV and the next state."""
+"""From ids_B, the state and which rows are full (or None) to logits_BV and the next state."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def prefill(model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int
         first_B1 = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
         reset_BT = torch.arange(longest, device=device) == first_B1
     hidden_BTD, state = model.hidden(ids_BT, model.initial_state(len(prompts), max_len), reset_BT)
-    return model.scores(hidden_BTD[:, -1]), state
+    return model.logits(hidden_BTD[:, -1], float32=True), state
 
 
 @torch.inference_mode()
 def decode(
     model: LanguageModel,
-    scores_BV: Tensor,
+    logits_BV: Tensor,
     state: Any,
     config: SamplingConfig,
     generator: torch.Generator | None = None,
@@ -63,7 +63,7 @@ def decode(
     room: Sequence[int] = (),
     said: Said | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Any]]:
-    """Without end: the next ids_B, the scores_BV that they were drawn from, and the state before they are fed.
+    """Without end: the next ids_B, the logits_BV that they were drawn from, and the state before they are fed.
 
     `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here, and `said` is told of them
     too. `room` says how many more tokens each row's state can hold; a full row is emptied, and what comes from it then
@@ -73,14 +73,14 @@ def decode(
     greedy = config.temperature == 0
     step: Step = native_step(model, state, greedy) or graph_step(model, state) or _plain_step(model)
     for fed in count():
-        ids_B = draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None)
-        yield ids_B, scores_BV, state
+        ids_B = sample(logits_BV, config, generator, seen_BV, said.banned(logits_BV) if said else None)
+        yield ids_B, logits_BV, state
         if said:
             said.add(ids_B.tolist())
         if seen_BV is not None:
             seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
         full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
-        scores_BV, state = step(ids_B, state, full_B1)
+        logits_BV, state = step(ids_B, state, full_B1)
 
 
 def _plain_step(model: LanguageModel) -> Step:
@@ -88,7 +88,7 @@ def _plain_step(model: LanguageModel) -> Step:
 
     def step(ids_B: Tensor, state: Any, full_B1: Tensor | None) -> tuple[Tensor, Any]:
         hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
-        return model.scores(hidden_B1D[:, 0]), state
+        return model.logits(hidden_B1D[:, 0], float32=True), state
 
     return step
 
@@ -140,11 +140,11 @@ def generate(
         return []
     drafts = [_Draft(tokenizer, config.stop, room_for_reply(model, prompt, config)) for prompt in prompts]
     slots = max(len(prompt) + draft.room for prompt, draft in zip(prompts, drafts, strict=True))
-    scores_BV, state = prefill(model, prompts, slots)
-    generator, seen_BV = make_generator(config, scores_BV.device), seen_tokens(prompts, model, tokenizer, config)
+    logits_BV, state = prefill(model, prompts, slots)
+    generator, seen_BV = make_generator(config, logits_BV.device), seen_tokens(prompts, model, tokenizer, config)
     room = [slots - len(prompt) for prompt in prompts]
     said = said_so_far([[]] * len(prompts), tokenizer, config)
-    for ids_B, _, _ in decode(model, scores_BV, state, config, generator, seen_BV, room, said):
+    for ids_B, _, _ in decode(model, logits_BV, state, config, generator, seen_BV, room, said):
         for draft, token in zip(drafts, ids_B.tolist(), strict=True):
             draft.add(token)
         if all(draft.finish for draft in drafts):
@@ -166,9 +166,9 @@ def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], con
     generator = make_generator(config, device)
     while not draft.finish:
         hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
-        scores_BV = model.scores(hidden_BTD[:, -1])
+        logits_BV = model.logits(hidden_BTD[:, -1], float32=True)
         seen_BV, said = seen_tokens([ids], model, tokenizer, config), said_so_far([draft.ids], tokenizer, config)
-        token = int(draw(scores_BV, config, generator, seen_BV, said.banned(scores_BV) if said else None))
+        token = int(sample(logits_BV, config, generator, seen_BV, said.banned(logits_BV) if said else None))
         ids = [*ids, token]
         draft.add(token)
     return draft.reply()

@@ -55,11 +55,11 @@ class GraphSession:
             self._held = LSTMState(state.h_LBD.clone(), state.c_LBD.clone())
         weight = model.embedding.weight
         self._ids_B = torch.zeros(batch, dtype=torch.long, device=weight.device)
-        scores_dtype = torch.promote_types(weight.dtype, torch.float32)
-        self._scores_BV = torch.zeros(batch, model.vocab_size, dtype=scores_dtype, device=weight.device)
+        logits_dtype = torch.promote_types(weight.dtype, torch.float32)
+        self._logits_BV = torch.zeros(batch, model.vocab_size, dtype=logits_dtype, device=weight.device)
 
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None = None) -> tuple[Tensor, Any]:
-        """scores_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
+        """logits_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
         self._ids_B.copy_(ids_B)
         if emptied_B1 is not None:
             self._empty(emptied_B1[:, 0])
@@ -70,11 +70,11 @@ class GraphSession:
         else:
             self._advance()
             self._replay = self._recorded()
-        return self._scores_BV.clone(), self._state()
+        return self._logits_BV.clone(), self._state()
 
     def _advance(self) -> None:
         hidden_B1D, after = self._model.hidden(self._ids_B[:, None], self._held)
-        self._scores_BV.copy_(self._model.scores(hidden_B1D[:, 0]))
+        self._logits_BV.copy_(self._model.logits(hidden_B1D[:, 0], float32=True))
         for held, new in zip(_parts(self._held), _parts(after), strict=True):
             held.copy_(new)
 

@@ -40,16 +40,16 @@ class Said:
         for row, token in enumerate(ids):
             self._add(row, token)
 
-    def banned(self, scores_BV: Tensor) -> Tensor:
+    def banned(self, logits_BV: Tensor) -> Tensor:
         """The tokens that would complete a run said already, and the one that never comes, as a mask over these."""
         found = [
             (row, token)
             for row, (follows, tail) in enumerate(zip(self._next, self._tail, strict=True))
             for token in follows.get(tail, ())
         ]
-        banned_BV = torch.zeros_like(scores_BV, dtype=torch.bool)
+        banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
         if found:
-            rows, tokens = torch.tensor(found, device=scores_BV.device).unbind(1)
+            rows, tokens = torch.tensor(found, device=logits_BV.device).unbind(1)
             banned_BV[rows, tokens] = True
         if self._never is not None:
             banned_BV[:, self._never] = True

@@ -1,4 +1,4 @@
-"""From scores to a token: each step a pure function of scores_BV (B rows, V vocabulary), proved against exact numbers.
+"""From scores to a token: each step a pure function of logits_BV (B rows, V vocabulary), proved against exact numbers.
 
 The order is that of the usual libraries: repetition penalty, what must not be said again, temperature, then top-k,
 top-p and min-p.
@@ -62,101 +62,101 @@ class SamplingConfig:
         return self
 
 
-def penalise_repetition(scores_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
+def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
     """Scores of tokens already seen, divided by `penalty` where positive, multiplied where negative (Keskar 2019).
 
     >>> penalise_repetition(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 2.0)
     tensor([[ 1., -4.,  2.]])
     """
-    penalised_BV = torch.where(scores_BV > 0, scores_BV / penalty, scores_BV * penalty)
-    return torch.where(seen_BV, penalised_BV, scores_BV)
+    penalised_BV = torch.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
+    return torch.where(seen_BV, penalised_BV, logits_BV)
 
 
-def keep_top_k(scores_BV: Tensor, k: int) -> Tensor:
+def top_k_filter(logits_BV: Tensor, k: int) -> Tensor:
     """All but the k highest scores set to −∞ (Fan 2018); ties at the border stay.
 
-    >>> keep_top_k(torch.tensor([[1.0, 3.0, 2.0]]), 2)
+    >>> top_k_filter(torch.tensor([[1.0, 3.0, 2.0]]), 2)
     tensor([[-inf, 3., 2.]])
     """
-    border_B1 = scores_BV.topk(min(k, scores_BV.shape[-1])).values[..., -1:]
-    return scores_BV.masked_fill(scores_BV < border_B1, float("-inf"))
+    border_B1 = logits_BV.topk(min(k, logits_BV.shape[-1])).values[..., -1:]
+    return logits_BV.masked_fill(logits_BV < border_B1, float("-inf"))
 
 
-def keep_top_p(scores_BV: Tensor, p: float) -> Tensor:
+def top_p_filter(logits_BV: Tensor, p: float) -> Tensor:
     """Keep the smallest set of likeliest tokens whose probability reaches p (Holtzman 2020).
 
-    >>> keep_top_p(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
+    >>> top_p_filter(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.6).exp()
     tensor([[0.5000, 0.3000, 0.0000]])
     """
-    whole_B1 = scores_BV.logsumexp(dim=-1, keepdim=True)
-    for count in (*FEW, scores_BV.shape[-1]):
-        few_BV, order_BV = scores_BV.topk(min(count, scores_BV.shape[-1]))
+    whole_B1 = logits_BV.logsumexp(dim=-1, keepdim=True)
+    for count in (*FEW, logits_BV.shape[-1]):
+        few_BV, order_BV = logits_BV.topk(min(count, logits_BV.shape[-1]))
         probability_BV = (few_BV - whole_B1).exp()
         before_BV = probability_BV.cumsum(dim=-1) - probability_BV  # a token stays if those before it do not reach p
         if bool((before_BV[..., -1] >= p).all()):  # what comes after these falls too
             break
-    keep_BV = torch.zeros_like(scores_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV < p)
-    return scores_BV.masked_fill(~keep_BV, float("-inf"))
+    keep_BV = torch.zeros_like(logits_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV < p)
+    return logits_BV.masked_fill(~keep_BV, float("-inf"))
 
 
-def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:
+def min_p_filter(logits_BV: Tensor, p: float) -> Tensor:
     """Keep tokens at least p times as likely as the likeliest (Nguyen 2024).
 
-    >>> keep_min_p(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
+    >>> min_p_filter(torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.4).exp()
     tensor([[0.6000, 0.3000, 0.0000]])
     """
-    probability_BV = scores_BV.softmax(dim=-1)
-    return scores_BV.masked_fill(probability_BV < p * probability_BV.amax(dim=-1, keepdim=True), float("-inf"))
+    probability_BV = logits_BV.softmax(dim=-1)
+    return logits_BV.masked_fill(probability_BV < p * probability_BV.amax(dim=-1, keepdim=True), float("-inf"))
 
 
-def shape_scores(
-    scores_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None, banned_BV: Tensor | None = None
+def warp_logits(
+    logits_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None, banned_BV: Tensor | None = None
 ) -> Tensor:
     """The scores whose softmax is drawn from (temperature above 0)."""
     if seen_BV is not None and config.repetition_penalty != 1:
-        scores_BV = penalise_repetition(scores_BV, seen_BV, config.repetition_penalty)
+        logits_BV = penalise_repetition(logits_BV, seen_BV, config.repetition_penalty)
     if banned_BV is not None:
-        scores_BV = scores_BV.masked_fill(banned_BV, float("-inf"))
+        logits_BV = logits_BV.masked_fill(banned_BV, float("-inf"))
     if config.temperature not in (0, 1):
-        scores_BV = scores_BV / max(config.temperature, COLDEST)
+        logits_BV = logits_BV / max(config.temperature, COLDEST)
     if config.top_k:
-        scores_BV = keep_top_k(scores_BV, config.top_k)
+        logits_BV = top_k_filter(logits_BV, config.top_k)
     if config.top_p < 1:
-        scores_BV = keep_top_p(scores_BV, config.top_p)
+        logits_BV = top_p_filter(logits_BV, config.top_p)
     if config.min_p > 0:
-        scores_BV = keep_min_p(scores_BV, config.min_p)
-    return scores_BV
+        logits_BV = min_p_filter(logits_BV, config.min_p)
+    return logits_BV
 
 
-def draw(
-    scores_BV: Tensor,
+def sample(
+    logits_BV: Tensor,
     config: SamplingConfig,
     generator: torch.Generator | None = None,
     seen_BV: Tensor | None = None,
     banned_BV: Tensor | None = None,
 ) -> Tensor:
     """One token a row, ids_B; at temperature 0 the likeliest. `banned_BV` never comes (see `Said`)."""
-    scores_BV = shape_scores(scores_BV, config, seen_BV, banned_BV)
+    logits_BV = warp_logits(logits_BV, config, seen_BV, banned_BV)
     if config.temperature == 0:
-        return likeliest(scores_BV)
-    upto_BV = scores_BV.softmax(dim=-1, dtype=torch.float32).cumsum(dim=-1, dtype=torch.float64)
+        return likeliest(logits_BV)
+    upto_BV = logits_BV.softmax(dim=-1, dtype=torch.float32).cumsum(dim=-1, dtype=torch.float64)
     shape, device = (len(upto_BV), 1), upto_BV.device
     drawn_B1 = torch.rand(shape, generator=generator, dtype=torch.float64, device=device) * upto_BV[:, -1:]
     ids_B = torch.searchsorted(upto_BV, drawn_B1, right=True).squeeze(-1)
-    if bool((ids_B == scores_BV.shape[-1]).any()):
+    if bool((ids_B == logits_BV.shape[-1]).any()):
         raise DivergedError("the model's scores are not numbers (NaN): take an earlier checkpoint")
     return ids_B
 
 
-def likeliest(scores_BV: Tensor) -> Tensor:
+def likeliest(logits_BV: Tensor) -> Tensor:
     """The likeliest token of each row, ids_B; of equals one. On a CPU numpy finds it in a tenth of torch's time.
 
     >>> likeliest(torch.tensor([[1.0, 3.0, 2.0]]))
     tensor([1])
     """
-    if scores_BV.device.type == "cpu" and scores_BV.dtype == torch.float32:
-        return torch.from_numpy(scores_BV.detach().numpy().argmax(axis=-1))
-    return scores_BV.argmax(dim=-1)
+    if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
+        return torch.from_numpy(logits_BV.detach().numpy().argmax(axis=-1))
+    return logits_BV.argmax(dim=-1)
 
 
 def make_generator(config: SamplingConfig, device: torch.device) -> torch.Generator | None:

@@ -37,12 +37,12 @@ class SamplingTemperature(Check):
 
     def run(self, experiment: Experiment) -> Verdict:
         """See the class."""
-        scores_BV = 2 * torch.randn(16, 64)
+        logits_BV = 2 * torch.randn(16, 64)
         apart = 0.0
         for temperature in (0.5, 2.0):
-            shaped_BV = sampling.shape_scores(scores_BV, SamplingConfig(temperature=temperature)).softmax(dim=-1)
-            apart = max(apart, float((shaped_BV - (scores_BV / temperature).softmax(dim=-1)).abs().max()))
-        greedy = bool((sampling.draw(scores_BV, GREEDY) == scores_BV.argmax(dim=-1)).all())
+            shaped_BV = sampling.warp_logits(logits_BV, SamplingConfig(temperature=temperature)).softmax(dim=-1)
+            apart = max(apart, float((shaped_BV - (logits_BV / temperature).softmax(dim=-1)).abs().max()))
+        greedy = bool((sampling.sample(logits_BV, GREEDY) == logits_BV.argmax(dim=-1)).all())
         off = self._frequencies_off()
         measured = (
             f"probabilities {apart:.1e} apart; greedy draws {'right' if greedy else 'wrong'}; {off:.1f} errors off"
@@ -51,10 +51,10 @@ class SamplingTemperature(Check):
 
     def _frequencies_off(self) -> float:
         """How far the draws' frequencies lie from their probabilities, in standard errors."""
-        scores_V = torch.linspace(-2, 2, 8)
-        ids_B = sampling.draw(scores_V.expand(DRAWS, -1), SamplingConfig(temperature=0.7))
+        logits_V = torch.linspace(-2, 2, 8)
+        ids_B = sampling.sample(logits_V.expand(DRAWS, -1), SamplingConfig(temperature=0.7))
         share_V = torch.bincount(ids_B, minlength=8) / DRAWS
-        p_V = (scores_V / 0.7).softmax(dim=-1)
+        p_V = (logits_V / 0.7).softmax(dim=-1)
         return float(((share_V - p_V).abs() / (p_V * (1 - p_V) / DRAWS).sqrt()).max())
 
 

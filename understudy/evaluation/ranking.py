@@ -34,11 +34,11 @@ def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Se
 
 def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
     """The log-probability of all tokens of each candidate after the prompt, K."""
-    scores_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
-    log_p_KT = torch.zeros(ids_KT.shape, dtype=scores_1V.dtype, device=ids_KT.device)
-    log_p_KT[:, 0] = scores_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
+    logits_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
+    log_p_KT = torch.zeros(ids_KT.shape, dtype=logits_1V.dtype, device=ids_KT.device)
+    log_p_KT[:, 0] = logits_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
     later_KT = torch.arange(1, ids_KT.shape[1], device=ids_KT.device) < length_K[:, None]  # the others are padding
-    later_NV = model.scores(hidden_KTD[:, :-1][later_KT]).log_softmax(dim=-1)
+    later_NV = model.logits(hidden_KTD[:, :-1][later_KT], float32=True).log_softmax(dim=-1)
     log_p_KT[:, 1:][later_KT] = later_NV.gather(-1, ids_KT[:, 1:][later_KT][:, None])[:, 0]
     return log_p_KT.sum(dim=1)
 
@@ -48,8 +48,8 @@ def _after(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores after the prompt, the candidates' ids padded at the end, the core's output over them, their lengths."""
     longest = max(map(len, candidates))
-    scores_1V, state = prefill(model, [prompt], len(prompt) + longest)
-    device = scores_1V.device
+    logits_1V, state = prefill(model, [prompt], len(prompt) + longest)
+    device = logits_1V.device
     ids_KT = torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
     hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
-    return scores_1V, ids_KT, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=device)
+    return logits_1V, ids_KT, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=device)

@@ -16,8 +16,8 @@ from understudy.models.core import CoreSpec, build_core
 class TokenEmbedding(nn.Embedding):
     """A vector for each token, by which tokens are read and scored alike (Press & Wolf 2017)."""
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """How well each token's vector fits hidden vectors of shape (..., D)."""
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits over the vocabulary for hidden vectors of shape (..., D)."""
         return F.linear(hidden, self.weight)
 
 
@@ -84,14 +84,13 @@ class LanguageModel(nn.Module):
             state = replace(state, type_B=types_BT[:, -1])
         return y_BTD, state
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores over the vocabulary for hidden vectors of shape (..., D)."""
-        return self.embedding.scores(hidden)
+    def logits(self, hidden: Tensor, float32: bool = False) -> Tensor:
+        """Return logits over the vocabulary for hidden vectors of shape (..., D).
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """`logits` to draw from: in float32 or better, whatever the weights are."""
-        logits = self.logits(hidden)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        They have the weights' dtype, or with `float32` at least that, as sampling and evaluation want them.
+        """
+        logits = self.embedding.logits(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)) if float32 else logits
 
     def forward(
         self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, types_BT: Tensor | None = None

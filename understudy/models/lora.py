@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from understudy.data.tokenizers import SPECIALS
 from understudy.errors import ConfigError
@@ -55,8 +56,8 @@ class LoRAEmbedding(TokenEmbedding):
         special = F.embedding((input - self.first).clamp_min(0), self.lora_special)
         return torch.where((input >= self.first)[..., None], special, super().forward(input))
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """See `TokenEmbedding.scores`."""
+    @override
+    def logits(self, hidden: Tensor) -> Tensor:
         parts = self.weight[: self.first], self.lora_special
         return torch.cat([F.linear(hidden, vectors) for vectors in parts], dim=-1)
 

@@ -70,22 +70,22 @@ class Session:
             self._before = [part.clone() for part in self._remembered()]
 
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None = None) -> tuple[Tensor, Any]:
-        """scores_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
-        ids_B, scores_BV = ids_B.contiguous(), torch.empty(len(ids_B), self._vocabulary)
+        """logits_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
+        ids_B, logits_BV = ids_B.contiguous(), torch.empty(len(ids_B), self._vocabulary)
         if emptied_B1 is not None:
             self._empty(emptied_B1[:, 0])
         if self._cache is None:
-            self._take_step(ids_B, scores_BV)
-            return scores_BV, self._lstm_state
+            self._take_step(ids_B, logits_BV)
+            return logits_BV, self._lstm_state
         check_room(self._cache, self._cache.longest + 1)
         self._note_speakers(ids_B)
-        self._take_step(ids_B, scores_BV)
+        self._take_step(ids_B, logits_BV)
         self._lengths_there += 1
         self._cache.longest += 1
-        return scores_BV, self._cache
+        return logits_BV, self._cache
 
-    def _take_step(self, ids_B: Tensor, scores_BV: Tensor) -> None:
-        ids, scores = ids_B.data_ptr(), scores_BV.data_ptr()
+    def _take_step(self, ids_B: Tensor, logits_BV: Tensor) -> None:
+        ids, scores = ids_B.data_ptr(), logits_BV.data_ptr()
         self._ids_at[0], self._scores_at[0] = ids, scores
         if self._margins is None:
             self._team.step(self._job)

@@ -91,9 +91,9 @@ def _nats(model: LanguageModel, hidden_ND: Tensor, targets_N: Indices, dtype: to
     for start in range(0, len(targets_N), SCORED_AT_ONCE):
         part = slice(start, start + SCORED_AT_ONCE)
         with autocast(hidden_ND.device, dtype):
-            scores_NV = model.scores(hidden_ND[part])
+            logits_NV = model.logits(hidden_ND[part], float32=True)
         target_N = torch.from_numpy(targets_N[part]).to(hidden_ND.device)
-        parts.append(torch.nn.functional.cross_entropy(scores_NV, target_N, reduction="none").double().cpu().numpy())
+        parts.append(torch.nn.functional.cross_entropy(logits_NV, target_N, reduction="none").double().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

@@ -381,7 +381,7 @@ def resume_forgets_the_optimizer(patch: Patch) -> None:
 
 @bug("sampling_temperature", needs_doctor=True)
 def temperature_the_wrong_way(patch: Patch) -> None:
-    @wrap(patch, sampling, "shape_scores")
+    @wrap(patch, sampling, "warp_logits")
     def _(original: Any, scores: Any, config: Any, *others: Any) -> Any:
         return scores * config.temperature
 
