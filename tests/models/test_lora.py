@@ -135,7 +135,7 @@ def test_replies_are_those_of_the_merged_model(sharp_model: Callable[..., Langua
 
 
 def test_what_cannot_be_adapted() -> None:
-    with pytest.raises(ConfigError, match="--lora 17 is out of range; expected a rank of 1 to 16, the base's width"):
+    with pytest.raises(ConfigError, match="--lora 17 is out of range; expected 0 to 16"):
         adapt(a_model(), rank=17)
     lstm = LanguageModel(CoreConfig(core="lstm", layers=1, width=8).resolved(), VOCABULARY)
     with pytest.raises(ConfigError, match="--lora takes a Transformer, and this base is an LSTM"):

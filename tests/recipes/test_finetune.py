@@ -168,7 +168,7 @@ def test_the_run_records_the_defaults_it_took(base: Path, understudy: Understudy
 
 
 MISTAKES: list[tuple[list[Any], str]] = [
-    (["--lora", 99], "--lora 99 is out of range; expected a rank of 1 to 32"),
+    (["--lora", 99], "--lora 99 is out of range; expected 0 to 32"),
     (["--lora", -1], "--lora -1 is out of range"),
     (["--candidates", 1], "--candidates 1 is out of range; expected 0, or 2 to 100"),
     (["--epochs", -1], "--epochs -1 is out of range"),

@@ -177,11 +177,11 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_is_said_and_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     said = run("_chat.txt", "--bot", "ada", "--burst", "1", capsys=capsys)
-    assert re.search(r"_chat.txt +│ WhatsApp +│ +7 │ 2024-03-12 │ 2024-03-14", said)
+    assert re.search(r"_chat.txt +WhatsApp ++7 +2024-03-12 +2024-03-14", said)
     assert "_chat.txt: dates day-first: some dates have no other reading" in said
     assert "What became of 7 messages" in said
-    assert re.search(r"5 │ to learn from: 2 conversations, 2024-03-12 to 2024-03-13", said)
-    assert re.search(r"2 │ to validate on: 1 conversation, 2024-03-14 to 2024-03-14", said)
+    assert re.search(r"5 +to learn from: 2 conversations, 2024-03-12 to 2024-03-13", said)
+    assert re.search(r"2 +to validate on: 1 conversation, 2024-03-14 to 2024-03-14", said)
     assert "[email] in place of 1 e-mail" in said
     assert "next: understudy finetune --base gpt1 --data chats-train.jsonl --valid chats-valid.jsonl" in said
     assert Path("chats-train.jsonl").read_text().splitlines()[0] == json.dumps(
@@ -245,7 +245,7 @@ def test_broken_bytes_are_replaced_and_said(files: Path, capsys: pytest.CaptureF
 def test_the_same_chat_from_two_files_counts_once(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "later.txt").write_text(CHAT + "[15.03.24, 18:06:11] Bob: new\n[15.03.24, 18:06:12] Ada: indeed\n")
     said = run("_chat.txt", "later.txt", "--bot", "Ada", "--valid-share", "0", capsys=capsys)
-    assert re.search(r"7 │ left out: in conversations that another file holds too", said)
+    assert re.search(r"7 +left out: in conversations that another file holds too", said)
     assert len(Path("chats-train.jsonl").read_text().splitlines()) == 4
 
 

@@ -44,7 +44,7 @@ def test_samples_of_a_text_model_go_on_with_the_text(capsys, save, model):
     ("options", "words"),
     [
         (("--prompt", "x" * 300), "a prompt of 304 tokens leaves no room in the model's context of 200; shorten it\n"),
-        (("--count", "0"), "--count 0 is too small; expected 1 or more\n"),
+        (("--count", "0"), "--count 0 is out of range; expected 1 or more\n"),
         (("--top-p", "3"), "--top-p 3.0 is out of range; expected 1e-09 to 1\n"),
         (("--sampling-seed", "-4"), "--sampling-seed -4 is out of range"),
     ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from understudy.config import Texts
+from understudy.config import Texts, in_range
 from understudy.errors import ConfigError, DivergedError
 
 FEW = 128, 2048
@@ -54,9 +54,8 @@ class SamplingConfig:
             ("sampling_seed", 0, 2**63 - 1),
         ):
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                option = "--" + name.replace("_", "-")
-                raise ConfigError(f"{option} {value} is out of range; expected {low:g} to {high:g}")
+            if value is not None:
+                in_range(name, value, low, high)
         if "" in self.stop:
             raise ConfigError('--stop "" would end every reply at once; expected a text')
         return self

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from understudy.config import in_range
 from understudy.errors import ConfigError
 
 CoreKind = Literal["transformer", "lstm"]
@@ -110,8 +111,7 @@ class CoreConfig:
             for name, default in SHAPES[self.core, self.size].items()
         }
         for name, value in shape.items():
-            if value < 1:
-                raise ConfigError(f"--{name} {value} is too small; expected 1 or more")
+            in_range(name, value, 1)
         check_dropout(self.dropout)
         if self.core == "transformer" and shape["width"] % (2 * shape["heads"]):
             raise ConfigError(
@@ -154,8 +154,7 @@ class Core(nn.Module):
 
 def check_dropout(share: float) -> None:
     """ConfigError unless `share` can be dropped."""
-    if not 0 <= share < 1:
-        raise ConfigError(f"--dropout {share} is out of range; expected 0 or more and below 1")
+    in_range("dropout", share, 0, 1, below=True)
 
 
 def build_core(spec: CoreSpec) -> Core:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.config import in_range
 from understudy.data.tokenizers import SPECIALS
 from understudy.errors import ConfigError
 from understudy.models.core import CoreSpec
@@ -91,8 +92,7 @@ def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
 
 def check_lora(rank: int, spec: CoreSpec) -> None:
     """ConfigError unless factors of that rank can be put beside the matrices of such a core."""
-    if not 0 <= rank <= spec.width:
-        raise ConfigError(f"--lora {rank} is out of range; expected a rank of 1 to {spec.width}, the base's width")
+    in_range("lora", rank, 0, spec.width, of="the rank, at most the base's width")
     if rank and spec.core != "transformer":
         raise ConfigError("--lora takes a Transformer, and this base is an LSTM; leave --lora out")
 

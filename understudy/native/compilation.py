@@ -16,14 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 from llvmlite import binding  # type: ignore[import-untyped]
 
-from understudy.files import write_atomically
+from understudy.files import locked, write_atomically
 
 NAME = "take_part"
 ARGUMENTS = 7
@@ -121,9 +116,7 @@ def _machine() -> Any:
 def main() -> None:
     """Put the code into its file, unless another process is just about it: then wait until it is there."""
     file = code_file()
-    with (file.parent / "lock").open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(file.parent / "lock"):
         if not file.exists():
             write_atomically(file, compile_code())
 

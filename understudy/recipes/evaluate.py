@@ -1,17 +1,15 @@
 """Measure a trained model: how well it predicts, ranks and writes replies, and what it remembers."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from understudy.acting.sampling import SamplingConfig
-from understudy.config import Files, RunName, child_seed, from_dict
+from understudy.config import Files, RunName, child_seed, from_dict, in_range
+from understudy.console import progress, table
 from understudy.data.dataset import Corpus, DataConfig, data_kind, is_smalltalk, prepare
 from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
@@ -58,9 +56,8 @@ class Config:
         """Itself with a checkpoint for `run`, or a UserError that names what cannot work."""
         pick_device(self.device)
         self.sampling.checked()
-        for option, value, least in (("batch-size", self.batch_size, 1), ("conversations", self.conversations, 0)):
-            if value < least:
-                raise ConfigError(f"--{option} {value} is out of range; expected {least} or more")
+        in_range("batch_size", self.batch_size, 1)
+        in_range("conversations", self.conversations, 0)
         if world.size > 1:
             raise ConfigError(f"{world.size} processes are too many to measure; start eval without torchrun")
         if self.data:
@@ -120,12 +117,12 @@ def _replies(config: Config, run: Run, loaded: Loaded, corpus: Corpus) -> tuple[
         run.say("no reply in these conversations: none was ranked or generated", style="yellow")
         return {}, {}
     run.say(f"{len(turns):,} replies of {len({turn.conversation for turn in turns}):,} conversations")
-    with _progress(run, "ranking", len(turns)) as step:
-        found = hits(model, turns, pool, child_seed(0, "candidates"), step)
+    with progress(run.console, "ranking", len(turns)) as bar:
+        found = hits(model, turns, pool, child_seed(0, "candidates"), bar.advance)
     if found is None:
         run.say(f"hits@1 is left out: it takes {CANDIDATES - 1} other replies that are not alike", style="yellow")
-    with _progress(run, "talking", len(turns)) as step:
-        texts = own_replies(model, tokenizer, turns, config.sampling, step)
+    with progress(run.console, "talking", len(turns)) as bar:
+        texts = own_replies(model, tokenizer, turns, config.sampling, bar.advance)
     for turn, text in list(zip(turns, texts, strict=True))[:SAMPLES]:
         run.sample(loaded.state["steps_done"], true=turn.text, model=text)
     earlier = [turn.earlier(tokenizer) for turn in turns]
@@ -147,15 +144,6 @@ def _turns(config: Config, loaded: Loaded, corpus: Corpus) -> tuple[list[Turn], 
     pool = turns_of(documents, loaded.tokenizer)
     chosen = set(order[: config.conversations].tolist())
     return [turn for turn in pool if turn.conversation in chosen], pool
-
-
-@contextmanager
-def _progress(run: Run, what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; what it gives is to be called after each of `total` steps."""
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("· left"), TimeRemainingColumn()
-    with Progress(*columns, console=run.console, transient=True, disable=not run.console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _data_of(trained: Record) -> DataConfig:
@@ -190,16 +178,15 @@ SHARES = ("hits_at_1", "repetition", "repetition_earlier")
 
 
 def _table(figures: Figures, talked: Figures, title: str) -> Table:
-    table = Table("figure", title=title, title_justify="left")
-    for column in ("value", "95% interval", *(["true replies"] if talked else [])):
-        table.add_column(column, justify="right")
+    columns = "value", "95% interval", *(["true replies"] if talked else [])
+    shown = table("figure", *(Column(column, justify="right") for column in columns), title=title)
     for name, found in figures.items():
         is_share = name in SHARES or name.startswith("right_")
         interval = "" if math.isnan(found.low) else f"{_shown(found.low, is_share)} to {_shown(found.high, is_share)}"
         row = [_shown(found.value, is_share), interval]
         row += [_shown(talked[name].value, is_share) if name in talked else ""] if talked else []
-        table.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
-    return table
+        shown.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
+    return shown
 
 
 def _shown(value: float, is_share: bool) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from understudy.config import RunName
+from understudy.config import RunName, in_range
 from understudy.data.dataset import DataConfig, data_kind, prepare
 from understudy.errors import ConfigError, UserError
 from understudy.models.core import CoreSpec, check_dropout
@@ -97,8 +97,7 @@ class Config:
             raise ConfigError("--token-types takes a Transformer, and this base is an LSTM; leave it out")
         if self.candidates not in (0, *range(2, MOST_CANDIDATES + 1)):
             raise ConfigError(f"--candidates {self.candidates} is out of range; expected 0, or 2 to {MOST_CANDIDATES}")
-        if self.epochs < 0:
-            raise ConfigError(f"--epochs {self.epochs:g} is out of range; expected more than 0, or 0 for --steps")
+        in_range("epochs", self.epochs, 0)
 
 
 def defaults(arguments: Sequence[str]) -> Config:

@@ -2,8 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from understudy.console import counted, text
+from understudy.config import in_range
+from understudy.console import counted, progress, text
 from understudy.data.importers.clean import KINDS, Cleaner, Kind, clean_name
 from understudy.data.importers.formats import Export, Hints, exports_of
 from understudy.data.importers.segment import Cutting, collect
@@ -71,12 +71,9 @@ class Config:
         """Itself, or a UserError that names what cannot work."""
         if not self.files:
             raise ConfigError("no files given; expected at least one export, such as understudy import-chats _chat.txt")
-        if self.silence <= 0:
-            raise ConfigError(f"--silence {self.silence} is out of range; expected hours, more than 0")
-        if self.burst < 0:
-            raise ConfigError(f"--burst {self.burst} is out of range; expected minutes, 0 or more")
-        if not 0 <= self.valid_share < 1:
-            raise ConfigError(f"--valid-share {self.valid_share} is out of range; expected 0 or more, and below 1")
+        in_range("silence", self.silence, 0, above=True, of="hours")
+        in_range("burst", self.burst, 0, of="minutes")
+        in_range("valid_share", self.valid_share, 0, 1, below=True)
         folder = Path(self.out).parent
         if not folder.is_dir():
             raise ConfigError(f"--out {self.out}: there is no folder {folder}; make it, or name another")
@@ -123,9 +120,9 @@ def main(config: Config, console: Console) -> None:
 
 def _read(exports: Sequence[Export], spool: Spool, cleaner: Cleaner, console: Console) -> Account:
     account = Account()
-    with _bar(console, "reading", sum(export.size for export in exports)) as advance:
+    with progress(console, "reading", sum(export.size for export in exports), percent=True) as bar:
         for number, export in enumerate(exports):
-            kept = spool.take(number, export.app, export.read(cleaner, advance), account.left_out)
+            kept = spool.take(number, export.app, export.read(cleaner, bar.advance), account.left_out)
             account.sources.append(Source(export, kept, *(spool.span(number) if kept else (0.0, 0.0))))
     if not account.kept:
         said = [f"{counted(count, 'message')} {reason}" for reason, count in account.left_out.most_common()]
@@ -143,8 +140,8 @@ def _write(config: Config, spool: Spool, bots: frozenset[int], account: Account,
         return redact.text(spool.speakers[number].name)
 
     cutting = Cutting(bots, config.silence * HOUR, config.burst * MINUTE, name_of)
-    with _bar(console, "cutting into conversations", account.kept) as advance:
-        collect(spool, cutting, account.left_out, advance)
+    with progress(console, "cutting into conversations", account.kept, percent=True) as bar:
+        collect(spool, cutting, account.left_out, bar.advance)
     if not spool.has_lines():
         said = "; ".join(f"{count:,} messages {reason}" for reason, count in account.left_out.most_common(3))
         raise DataError(f"no conversation is left to learn from: {said}; try a longer --silence, or another --bot")
@@ -163,12 +160,3 @@ def _ask(spool: Spool, console: Console) -> str:
     answer = clean_name(console.input("Whose part is the bot to learn? Its number or name: "))
     picked = int(answer) if answer.isdecimal() else 0
     return spool.speakers[numbers[picked - 1]].key if 1 <= picked <= len(numbers) else answer
-
-
-@contextmanager
-def _bar(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar, on a terminal."""
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield partial(progress.advance, task)

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rich.table import Table
+from rich.table import Column, Table
 
-from understudy.console import counted, text, visible
+from understudy.console import counted, table, text, visible
 from understudy.data.importers.clean import Cleaner, Kind
 from understudy.data.importers.formats import Export
 from understudy.data.importers.sort import Spool
@@ -42,50 +42,45 @@ class Account:
 
 def sources_table(account: Account) -> Table:
     """A row for each export."""
-    table = Table("file", "app", title="Read", title_justify="left")
-    table.add_column("messages", justify="right")
-    table.add_column("from")
-    table.add_column("to")
+    shown = table("file", "app", Column("messages", justify="right"), "from", "to", title="Read")
     for source in account.sources:
         export = source.export
         days = (_day(source.first), _day(source.last)) if source.kept else ("", "")
-        table.add_row(text(export.label), export.app, f"{source.kept:,}", *days)
-    return table
+        shown.add_row(text(export.label), export.app, f"{source.kept:,}", *days)
+    return shown
 
 
 def speakers_table(spool: Spool) -> Table:
     """Who speaks, numbered, the most talkative first."""
-    table = Table("", "speaker", "app", title="Who speaks", title_justify="left")
-    table.add_column("messages", justify="right")
+    shown = table("", "speaker", "app", Column("messages", justify="right"), title="Who speaks")
     for place, number in enumerate(by_messages(spool)[:SPEAKERS_SHOWN], 1):
         speaker = spool.speakers[number]
-        table.add_row(str(place), text(visible(speaker.name)), speaker.app, f"{spool.messages_of[number]:,}")
-    return table
+        shown.add_row(str(place), text(visible(speaker.name)), speaker.app, f"{spool.messages_of[number]:,}")
+    return shown
 
 
 def outcome_table(account: Account, cleaner: Cleaner, parts: tuple[Part, Part]) -> Table:
     """What became of every message: the rows add up to the title."""
     kept = sum(part.messages for part in parts)
     title = f"What became of {counted(kept + account.left_out.total(), 'message')}"
-    table = Table("messages", "", title=title, title_justify="left", show_header=False)
-    table.columns[0].justify = "right"
+    shown = table(Column(justify="right"), "", title=title, header=False)
     for part, purpose in zip(parts, ("to learn from", "to validate on"), strict=True):
         span = f", {_day(part.first)} to {_day(part.last)}" if part.conversations else ""
-        table.add_row(
+        shown.add_row(
             f"{part.messages:,}", f"{purpose}: {counted(part.conversations, 'conversation')}{span}", style="bold"
         )
-    table.add_section()
+    shown.add_section()
     for reason, count in account.left_out.most_common():
-        table.add_row(f"{count:,}", f"left out: {reason}")
-    table.add_section()
+        shown.add_row(f"{count:,}", f"left out: {reason}")
+    shown.add_section()
     for kind, what in REDACTED.items():
         said = (
             f"{what} kept" if kind in cleaner.keep else f"[{kind}] in place of {counted(cleaner.redacted[kind], what)}"
         )
-        table.add_row("", text(said))
+        shown.add_row("", text(said))
     if cleaner.broken:
-        table.add_row("", f"{counted(cleaner.broken, 'message')} with broken characters, now \ufffd", style="yellow")
-    return table
+        shown.add_row("", f"{counted(cleaner.broken, 'message')} with broken characters, now \ufffd", style="yellow")
+    return shown
 
 
 def _day(moment: float) -> str:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import torch
 import tyro
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from understudy.acting.samples import sample_talk
 from understudy.config import child_seed
+from understudy.console import progress
 from understudy.data.dataset import Corpus, DataConfig, is_smalltalk, source_files
 from understudy.data.next_reply import ChoiceBatches
 from understudy.data.packing import PackedBatches
@@ -74,9 +74,7 @@ def parents(loaded: Loaded) -> list[str]:
 def working(run: Run, what: str) -> Iterator[None]:
     """Say what may take a while, and show on a terminal that it goes on."""
     run.say(what, style="dim")
-    columns = SpinnerColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=run.console, transient=True, disable=not run.console.is_terminal) as progress:
-        progress.add_task("", total=None)
+    with progress(run.console, ""):
         yield
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from understudy.config import in_range
 from understudy.data.dataset import DataConfig, data_kind, prepare, train_tokenizer
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
 from understudy.errors import ConfigError
@@ -47,8 +48,7 @@ class Config:
         self.loop.checked()
         if self.tokenizer == "bpe" and self.vocab_size < LEAST:
             raise ConfigError(f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {LEAST}")
-        if not 0 <= self.other_weight <= 1:
-            raise ConfigError(f"--other-weight {self.other_weight} is out of range; expected 0 to 1")
+        in_range("other_weight", self.other_weight, 0, 1)
         data_kind(self.data)
         return self
 

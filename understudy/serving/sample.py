@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.text import Text
 
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.config import RunName
+from understudy.config import RunName, in_range
+from understudy.console import printable
 from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
-from understudy.errors import ConfigError
 from understudy.models.device import ServingDtype, pick_device
-from understudy.serving.terminal import announce, visible
+from understudy.serving.terminal import announce
 from understudy.training.checkpoint import load_to_serve, locate, text_prompt
 
 
@@ -36,8 +37,7 @@ class Config:
 def main(config: Config, console: Console) -> None:
     """See `Config`. TooLongError for a prompt that leaves no room in the model's context."""
     sampling = config.sampling.checked()
-    if config.count < 1:
-        raise ConfigError(f"--count {config.count} is too small; expected 1 or more")
+    in_range("count", config.count, 1)
     loaded = load_to_serve(locate(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
         prompt = text_prompt(loaded, config.prompt)
@@ -46,6 +46,6 @@ def main(config: Config, console: Console) -> None:
         prompt = render_prompt(said, loaded.tokenizer)
     announce(loaded.model)
     for reply in generate(loaded.model, loaded.tokenizer, [prompt] * config.count, sampling):
-        console.print(visible(reply.text), soft_wrap=True)
+        console.print(Text(printable(reply.text)), soft_wrap=True)
         if config.count > 1:
             console.rule(style="dim")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from understudy.acting.chat import Chat
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import RunName
+from understudy.console import printable, table
 from understudy.data.conversations import Conversation, conversation_to_json
 from understudy.errors import ConfigError, UserError, suggestion
 from understudy.files import write_atomically
@@ -34,8 +34,6 @@ HELP = {
     "/help": "this list",
     "/quit": "leave (or Ctrl-D); Ctrl-C stops a reply",
 }
-
-CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def _stream(chat: Chat, pieces: Generator[str], console: Console) -> None:
         first = next(pieces)  # a message that cannot be answered is refused here, before anything is shown
         console.print("bot: ", style="bold green", end="")
         for piece in chain([first], pieces):
-            console.print(visible(piece), end="", soft_wrap=True)
+            console.print(Text(printable(piece)), end="", soft_wrap=True)
             console.file.flush()
     except KeyboardInterrupt:
         pieces.close()
@@ -163,11 +161,6 @@ def announce(model: LanguageModel) -> None:
     line, lasting = announcement(model) or ("", False)
     if lasting or (line and sys.stderr.isatty()):
         Console(stderr=True).print(Text(line), style="dim")
-
-
-def visible(text: str) -> Text:
-    """What a model says, with U+FFFD for characters that command a terminal."""
-    return Text(text.translate(CONTROLS))
 
 
 def _reset(chat: Chat, rest: str, console: Console) -> None:
@@ -192,11 +185,11 @@ def _temperature(chat: Chat, rest: str, console: Console) -> None:
 def _why(chat: Chat, rest: str, console: Console) -> None:
     if chat.last is None:
         raise UserError("/why: there is no reply yet; say something first")
-    table = Table("token", "probability", "instead", box=None)
+    shown = table("token", "probability", "instead")
     for choice in chat.why():
         others = "  ".join(f"{text!r} {probability:.1%}" for text, probability in choice.others)
-        table.add_row(Text(repr(choice.text)), f"{choice.probability:.1%}", Text(others, style="dim"))
-    console.print(table)
+        shown.add_row(Text(repr(choice.text)), f"{choice.probability:.1%}", Text(others, style="dim"))
+    console.print(shown)
 
 
 def _save(chat: Chat, rest: str, console: Console) -> None:
@@ -221,10 +214,10 @@ def _quit(chat: Chat, rest: str, console: Console) -> None:
 
 
 def _help(chat: Chat, rest: str, console: Console) -> None:
-    table = Table(box=None, show_header=False)
+    shown = table("", "", header=False)
     for command, meaning in HELP.items():
-        table.add_row(command, meaning)
-    console.print(table)
+        shown.add_row(command, meaning)
+    console.print(shown)
 
 
 COMMANDS: dict[str, Callable[[Chat, str, Console], None]] = {

@@ -1,15 +1,12 @@
 """Saving a model in transformers' format, so that its from_pretrained reads it."""
 
-import os
-import secrets
-import shutil
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import ConfigError
-from understudy.files import write_json
+from understudy.files import whole, write_json
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.pretrained import config
 from understudy.models.pretrained.folder import WEIGHTS
@@ -35,15 +32,11 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
     if folder.exists():
         raise ConfigError(f"{folder} is there already; name a folder that is not")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
-    building.mkdir()
-    try:
+    with whole(folder) as building:
+        building.mkdir()
         names = without_weights(spec, model.vocab_size).state_dict()  # heads for training alone are left out
         state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
         learned = config.Learned(kind, model.speakers)
         write_json(building / config.NAME, config.config_of(spec, tokenizer, learned))
         write_tokenizer(building, tokenizer)
-        os.rename(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
