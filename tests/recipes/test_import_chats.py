@@ -177,7 +177,7 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_is_said_and_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     said = run("_chat.txt", "--bot", "ada", "--burst", "1", capsys=capsys)
-    assert re.search(r"_chat.txt +WhatsApp ++7 +2024-03-12 +2024-03-14", said)
+    assert re.search(r"_chat.txt +WhatsApp +7 +2024-03-12 +2024-03-14", said)
     assert "_chat.txt: dates day-first: some dates have no other reading" in said
     assert "What became of 7 messages" in said
     assert re.search(r"5 +to learn from: 2 conversations, 2024-03-12 to 2024-03-13", said)
