@@ -27,9 +27,9 @@ class Command:
 GROUPS = {
     "to look at": {
         "list": Command("listing.print_list", "list runs, or those that a query picks; without a command, the latest"),
-        "show": Command("verbs.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
+        "show": Command("pages.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
         "compare": Command("compare.command.main", "what differs between runs; which setting is better over its seeds"),
-        "report": Command("verbs.report.main", "write report.html into a run's folder: all about it on one page"),
+        "report": Command("pages.report.main", "write report.html into a run's folder: all about it on one page"),
         "containing": Command("verbs.containing.main", "the runs whose code holds a commit, a line or a definition"),
     },
     "to do again": {

@@ -89,7 +89,7 @@ def test_a_file_of_which_only_the_hash_was_kept() -> None:
     assert (found.how, found.remark) == ("added", "only its hash was kept")
 
 
-def test_bytes_that_are_no_utf8_and_control_characters_are_spelt_out() -> None:
+def test_bytes_that_are_not_utf8_and_control_characters_are_spelt_out() -> None:
     found = only(b"latin \xe9\n", b"latin \xe8 \x1b[31mred\r\n")
     assert found.lines[1:] == (("-", "latin \\xe9"), ("+", "latin \\xe8 \\x1b[31mred\\x0d"))
 
@@ -141,7 +141,7 @@ def patched(content: bytes, lines: Sequence[tuple[str, str]]) -> bytes:
 
 
 def test_the_code_of_two_runs_in_a_repository(repository: Path, git: Git) -> None:
-    """An untracked helper, a binary and a name that is no Unicode, as the snapshots have them."""
+    """An untracked helper, a binary and a name that is not Unicode, as the snapshots have them."""
     odd = os.fsdecode(b"caf\xe9 <b>.py")
     (repository / "helper.py").write_text("RATE = 0.5\nBASE = 1\n")
     (repository / odd).write_text("x = 1\n")
@@ -170,11 +170,11 @@ def test_equal_code_differs_in_nothing(repository: Path) -> None:
     first, second = compared(folders)
     (found,) = code_differences([first, second])
     assert (found.files, found.problem) == ((), "")
-    assert code_ids(first) == code_ids(second) != {}
+    assert code_ids(first.record.folder) == code_ids(second.record.folder) != {}
 
 
 def test_a_run_whose_code_was_not_kept(make_run) -> None:  # type: ignore[no-untyped-def]
     runs = compared([make_run("brave-otter"), make_run("calm-heron")])
     (found,) = code_differences(runs)
     assert "no code was kept with run" in found.problem
-    assert code_ids(runs[0]) is None
+    assert code_ids(runs[0].record.folder) is None

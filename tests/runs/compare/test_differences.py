@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from understudy.errors import UserError
-from understudy.runs.compare.differences import Sheet, differences, differing_keys, final_metrics
+from understudy.runs.compare.differences import differences, differing, final_metrics, setting
 from understudy.runs.compare.runs import ComparedRun, compared, curve_names, direction, metric_names
 
 MakeRun = Callable[..., Path]
 
 
-def sheet(title: str, *folders: Path) -> dict[str, tuple[str, ...]]:
-    found: dict[str, Sheet] = {one.title: one for one in differences(compared(folders))}
+def rows_of(title: str, *folders: Path) -> dict[str, tuple[str, ...]]:
+    found = {table.title: table for table in differences(compared(folders))}
     return {row.name: row.cells for row in found[title].rows}
 
 
@@ -28,17 +28,17 @@ def test_only_what_differs_in_the_configuration(make_run: MakeRun) -> None:
     second = make_run(
         "calm-heron", config={"model": {"core": "lstm", "width": 32}, "lr": 0.1, "heads": None, "new": [1, 2]}
     )
-    assert sheet("configuration", first, second) == {"model.width": ("64", "32"), "new": ("—", "1, 2")}
+    assert rows_of("configuration", first, second) == {"model.width": ("64", "32"), "new": ("—", "1, 2")}
 
 
 def test_one_and_true_and_one_point_nought_are_different_settings(make_run: MakeRun) -> None:
     first, second = make_run("brave-otter", config={"x": 1}), make_run("calm-heron", config={"x": True})
-    assert sheet("configuration", first, second) == {"x": ("1", "True")}
+    assert rows_of("configuration", first, second) == {"x": ("1", "True")}
 
 
 def test_the_verb_and_the_parents_belong_to_the_configuration(make_run: MakeRun) -> None:
     first, second = make_run("brave-otter"), make_run("calm-heron", verb="finetune", parents=["x-brave-otter"])
-    found = sheet("configuration", first, second)
+    found = rows_of("configuration", first, second)
     assert found == {"verb": ("pretrain", "finetune"), "parents": ("none", "x-brave-otter")}
 
 
@@ -48,8 +48,8 @@ def test_data_are_told_apart_by_content_not_by_place(make_run: MakeRun) -> None:
 
     first, moved = make_run("brave-otter", data=data("/a/x", "abcd")), make_run("calm-heron", data=data("/b/x", "abcd"))
     other = make_run("keen-owl", data=data("/a/x", "ef01"))
-    assert sheet("data", first, moved) == {}
-    assert sheet("data", first, other) == {
+    assert rows_of("data", first, moved) == {}
+    assert rows_of("data", first, other) == {
         "/a/x": ("1,234 bytes, sha256 abcdabcdabcd", "1,234 bytes, sha256 ef01ef01ef01"),
     }
 
@@ -57,7 +57,7 @@ def test_data_are_told_apart_by_content_not_by_place(make_run: MakeRun) -> None:
 def test_the_environment(make_run: MakeRun) -> None:
     first = make_run("brave-otter", python="3.11.1", packages={"torch": "2.11", "rich": "15"}, compute={"threads": 1})
     second = make_run("calm-heron", python="3.12.0", packages={"torch": "2.13", "rich": "15"}, compute={"threads": 2})
-    assert sheet("environment", first, second) == {
+    assert rows_of("environment", first, second) == {
         "python": ("3.11.1", "3.12.0"),
         "compute.threads": ("1", "2"),
         "package torch": ("2.11", "2.13"),
@@ -67,14 +67,14 @@ def test_the_environment(make_run: MakeRun) -> None:
 def test_child_seeds_show_only_where_the_runs_seeds_are_equal(make_run: MakeRun) -> None:
     first = make_run("brave-otter", seed=1, seeds={"init": 5})
     second, third = make_run("calm-heron", seed=2, seeds={"init": 6}), make_run("keen-owl", seed=1, seeds={"init": 7})
-    assert sheet("seeds", first, second) == {"all from": ("1", "2")}
-    assert sheet("seeds", first, third) == {"init": ("5", "7")}
+    assert rows_of("seeds", first, second) == {"all from": ("1", "2")}
+    assert rows_of("seeds", first, third) == {"init": ("5", "7")}
 
 
 def test_command_lines_are_quoted_for_a_shell(make_run: MakeRun) -> None:
     first = make_run("brave-otter", argv=["understudy", "pretrain", "--data", "a b.txt"])
     second = make_run("calm-heron", argv=["understudy", "pretrain"])
-    assert sheet("command lines", first, second) == {
+    assert rows_of("command lines", first, second) == {
         "command line": ("understudy pretrain --data 'a b.txt'", "understudy pretrain"),
     }
 
@@ -82,7 +82,8 @@ def test_command_lines_are_quoted_for_a_shell(make_run: MakeRun) -> None:
 def test_keys_that_seeds_may_differ_in(make_run: MakeRun) -> None:
     first = make_run("brave-otter", config={"options": {"seed": 1, "resume": None}, "lr": 1.0})
     second = make_run("calm-heron", config={"options": {"seed": 2, "resume": "last"}, "lr": 2.0})
-    assert differing_keys(compared([first, second])) == ["lr"]
+    settings = [setting(run.record.data) for run in compared([first, second])]
+    assert differing(settings) == {"lr": [1.0, 2.0]}
 
 
 METRICS = [

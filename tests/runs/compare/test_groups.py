@@ -9,7 +9,7 @@ import pytest
 from understudy.errors import UserError
 from understudy.runs.compare.groups import group_by
 from understudy.runs.compare.runs import ComparedRun, compared
-from understudy.runs.compare.verdicts import Verdict, verdicts
+from understudy.runs.compare.verdicts import MetricVerdict, verdicts
 from understudy.runs.record import change_marks
 from understudy.runs.run import Run
 
@@ -18,7 +18,7 @@ RunsOf = Callable[..., list[ComparedRun]]
 SEEDS = {1: 2.0, 2: 2.1, 3: 1.9, 4: 2.05}
 
 
-def judged(runs: list[ComparedRun], *metrics: str) -> Verdict:
+def judged(runs: list[ComparedRun], *metrics: str) -> MetricVerdict:
     return verdicts(group_by("model.core", runs).groups, metrics)[0]
 
 
@@ -28,9 +28,9 @@ def shifted(by: float, jitter: float = 0.01) -> dict[int, float]:
 
 def test_a_winner_is_named_when_the_intervals_exclude_zero(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": SEEDS, "transformer": shifted(-0.5)}))
-    (contest,) = found.contests
-    assert (found.metric, found.winner, contest.difference.paired) == ("val_bpb", "transformer", True)
-    assert contest.difference.high < 0
+    (test,) = found.tests
+    assert (found.metric, found.winner, test.difference.paired) == ("val_bpb", "transformer", True)
+    assert test.difference.high < 0
     assert found.sentence.startswith("transformer wins: its val_bpb is better, by at least 0.4")
 
 
@@ -41,13 +41,13 @@ def test_pairing_by_seed_finds_what_the_spread_between_seeds_hides(runs_of: Runs
     assert found.winner == "transformer"
     other_seeds = {seed + 10: value for seed, value in backwards.items()}
     apart = judged(runs_of({"gru": SEEDS, "rnn": other_seeds}))
-    assert (apart.winner, apart.contests[0].difference.paired) == ("", False)
+    assert (apart.winner, apart.tests[0].difference.paired) == ("", False)
 
 
 def test_without_a_winner_the_missing_seeds_are_told(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": SEEDS, "transformer": shifted(-0.02, jitter=0.05)}))
     assert found.winner == ""
-    more = found.contests[0].difference.more_seeds
+    more = found.tests[0].difference.more_seeds
     assert more is not None
     assert (
         f"the interval holds zero; about {more} more seeds of each would show a difference of this size"
@@ -60,7 +60,7 @@ def test_single_runs_name_no_winner_however_far_apart(runs_of: RunsOf) -> None:
     assert found.winner == ""
     assert found.sentence.startswith("One seed each: no winner can be named")
     lopsided = judged(runs_of({"gru": {1: 9.0}, "rnn": SEEDS}))
-    assert (lopsided.winner, lopsided.sentence[:23]) == ("", "One seed only on a side")
+    assert (lopsided.winner, lopsided.sentence[:23]) == ("", "One side has a single s")
 
 
 def test_higher_is_better_for_recall(runs_of: RunsOf) -> None:
@@ -70,7 +70,7 @@ def test_higher_is_better_for_recall(runs_of: RunsOf) -> None:
 def test_no_winner_by_a_metric_whose_good_side_is_not_known(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": SEEDS, "transformer": shifted(0.5)}, metric="speed"))
     assert found.winner == ""
-    assert "transformer has the higher speed than lstm; which is better, its name does not tell" in found.sentence
+    assert "transformer has a higher speed than lstm; its name does not tell which is better" in found.sentence
 
 
 def test_a_seed_that_went_astray_forbids_a_winner(runs_of: RunsOf) -> None:
@@ -89,24 +89,24 @@ def test_a_run_without_the_metric_forbids_a_winner(runs_of: RunsOf, make_run: Ma
 
 def test_of_three_settings_the_best_must_beat_both(runs_of: RunsOf) -> None:
     found = judged(runs_of({"a": SEEDS, "b": shifted(-0.5), "c": shifted(-0.9, jitter=0.02)}))
-    assert (found.winner, [(one.best, one.other) for one in found.contests]) == ("c", [("c", "a"), ("c", "b")])
-    assert [one.difference.confidence for one in found.contests] == [pytest.approx(1 - 0.05 / 3)] * 2
+    assert (found.winner, [(one.best, one.other) for one in found.tests]) == ("c", [("c", "a"), ("c", "b")])
+    assert [one.difference.confidence for one in found.tests] == [pytest.approx(1 - 0.05 / 3)] * 2
     close = judged(runs_of({"d": SEEDS, "e": shifted(-0.5), "f": shifted(-0.505, jitter=0.03)}))
     assert close.winner == ""
     assert "No winner between f and e" in close.sentence
     assert "f and d" not in close.sentence
 
 
-def test_equal_differences_have_no_measure_of_chance(runs_of: RunsOf) -> None:
+def test_equal_differences_give_no_measure_of_chance(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": SEEDS, "transformer": {seed: value - 0.5 for seed, value in SEEDS.items()}}))
     assert found.winner == ""
-    assert "a difference of exactly -0.5, so chance has no measure" in found.sentence
+    assert "a difference of exactly -0.5, so there is no measure of chance" in found.sentence
 
 
 def test_the_means_and_what_stands_behind_them(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": {1: 1.0, 2: 2.0, 3: 3.0, 4: 100.0}, "transformer": SEEDS}))
-    sample = found.samples[0]
-    assert (sample.group, len(sample.values), sample.mean, sample.iqm) == ("lstm", 4, 26.5, 2.5)
+    stats = found.stats[0]
+    assert (stats.group, len(stats.values), stats.mean, stats.iqm) == ("lstm", 4, 26.5, 2.5)
 
 
 def test_runs_of_one_seed_count_once(runs_of: RunsOf, make_run: MakeRun) -> None:
@@ -116,7 +116,7 @@ def test_runs_of_one_seed_count_once(runs_of: RunsOf, make_run: MakeRun) -> None
     )
     grouping = group_by("model.core", [*runs, *compared([again])])
     assert any("lstm has several runs of seed 1" in line for line in grouping.warnings)
-    assert verdicts(grouping.groups)[0].samples[0].values == {**SEEDS, 1: 3.0}
+    assert verdicts(grouping.groups)[0].stats[0].values == {**SEEDS, 1: 3.0}
 
 
 def test_metrics_that_were_asked_for(runs_of: RunsOf) -> None:
@@ -154,7 +154,7 @@ def test_bad_and_unfinished_runs_are_left_out_with_their_reason(runs_of: RunsOf,
         f"{runs[0].record.id}: marked bad: labels were shifted (--include-bad takes it in)",
         f"{failed.name}: failed: Oops: it broke",
     )
-    assert "mute-mole (model.core = lstm) failed: what is left may be the lucky seeds" in grouping.warnings
+    assert "mute-mole (model.core = lstm) failed: the runs that are left may be the lucky seeds" in grouping.warnings
     assert [len(group.runs) for group in group_by("model.core", runs, include_bad=True).groups] == [4, 4]
 
 
@@ -191,8 +191,8 @@ def test_different_code_is_told(repository: Path) -> None:
 
 MISTAKES = [
     ("model.cor", "no run here has the configuration key 'model.cor'; did you mean model.core"),
-    ("model.core", "needs runs with two values or more of it; there is model.core = lstm in 4 runs"),
-    ("tag", "needs runs with two values or more of it; there is none in 4 runs; left out: 2026"),
+    ("model.core", "needs runs with two or more values of it; there is model.core = lstm in 4 runs"),
+    ("tag", "needs runs with two or more values of it; there is none in 4 runs; left out: 2026"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_plain_comparison(two: list[str], width: int) -> None:
     assert "layers" not in text
     assert text.count("┌") == 1
     assert re.search(r"loss +0.006\d+ +0.003\d+ \*", text)
-    assert "one seed each: no winner can be named" in plainly(text)
+    assert "so no winner can be named" in plainly(text)
     assert "the same in all: data, environment, seeds, command lines" in text
     assert " wins" not in text
 
@@ -132,7 +132,7 @@ def test_bad_runs_join_groups_when_asked(runs_of: RunsOf) -> None:
 
 
 MISTAKES = [
-    (["brave"], "comparing takes two runs or more, and brave names 20261123-1412-brave-otter alone"),
+    (["brave"], "comparing takes two runs or more, and brave names only 20261123-1412-brave-otter"),
     (["brave", "brave-otter"], "comparing takes two runs or more"),
     (["brave", "calm", "--metric", "loss"], "--metric and --include-bad go with --group-by"),
     (["brave", "calm", "--group-by", "zzz"], "no run here has the configuration key 'zzz'"),

@@ -1,44 +1,58 @@
-"""The pieces of pages, and the pictures in them."""
+"""Templates, and the plots in pages."""
 
+import html
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from understudy.runs.pages.curves import thin
 from understudy.runs.pages.plots import Series, legend, line_plot, seeds_plot
-from understudy.runs.pages.render import Html, element, escaped, page, pairs, table
+from understudy.runs.pages.render import templates
 
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "</style></title><b>",
-    "&amp;<!--",
+    "$\\frac{&amp;<!--",
     "]]>\x00\x1b",
 ]
 
 
+PARTS = """{% import "parts.html.j2" as parts %}
+<p title="{{ text }}">{{ text }}</p>{{ parts.table((text,), [(text, text)]) }}{{ parts.pairs({text: text}) }}
+{{ parts.legend(keys) }}{{ parts.figure(plot) }}"""
+
+
+def shown(text: str) -> str:
+    """What a template makes of the text, wherever it may appear."""
+    plot = replace(line_plot("loss", [Series([0, 1], [1.0, 2.0], 0)], 0), name=text, remark=text, svg=Markup(""))
+    return templates().from_string(PARTS).render(text=text, keys=legend([text]), plot=plot)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_whatever_stands_in_a_page_is_only_text(text: str) -> None:
-    source = page(text, element("p", text, title=text), table((text,), [(text, text)]), pairs({text: text}))
+def test_whatever_a_page_says_is_only_text(text: str) -> None:
+    source = shown(text)
     for forbidden in ("<script", "<img", "<b>", "<!--", "\x00", "\x1b"):
         assert forbidden not in source
 
 
 @given(st.text())
 def test_escaping_can_be_undone_and_holds_no_markup(text: str) -> None:
-    import html
-
-    found = escaped(text)
+    found = templates().from_string("{{ text }}").render(text=text)
     assert not set("<>\"'") & set(found)
     if text.isprintable():
         assert html.unescape(found) == text
 
 
-def test_only_markup_is_not_escaped() -> None:
-    assert element("p", Html("<b>x</b>"), "<i>") == "<p><b>x</b>&lt;i&gt;</p>"
+def test_a_value_that_a_template_forgot_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        templates().from_string("{{ text }}").render()
 
 
 def svg_of(figure: str) -> ElementTree.Element:
@@ -53,12 +67,12 @@ def test_a_plot_is_the_same_each_time() -> None:
 
 def test_plots_on_one_page_share_no_ids() -> None:
     series = [Series([0, 1, 2], [1.0, 2.0, 3.0], 0)]
-    ids = [[e.get("id") for e in svg_of(line_plot("loss", series, i)).iter() if e.get("id")] for i in (0, 1)]
+    ids = [[e.get("id") for e in svg_of(line_plot("loss", series, i).svg).iter() if e.get("id")] for i in (0, 1)]
     assert not set(ids[0]) & set(ids[1])
 
 
 def test_colours_are_the_pages_own() -> None:
-    figure = line_plot("loss", [Series([0, 1], [1.0, 2.0], place) for place in range(10)], 0)
+    figure = line_plot("loss", [Series([0, 1], [1.0, 2.0], place) for place in range(10)], 0).svg
     for place in range(8):
         assert f"var(--c{place})" in figure
     assert "var(--ink)" in figure
@@ -66,26 +80,22 @@ def test_colours_are_the_pages_own() -> None:
     assert "#0f0f" not in figure
 
 
-def test_a_name_with_dollars_is_no_formula() -> None:
-    assert "$\\frac{&lt;" in line_plot("$\\frac{<", [Series([0, 1], [1.0, 2.0], 0)], 0)
-
-
 @pytest.mark.parametrize(
     ("values", "is_log"), [([1.0, 2.0], False), ([0.01, 2.0], True), ([-1.0, 90.0], False), ([0.0, 90.0], False)]
 )
 def test_a_logarithmic_scale_where_it_shows_more(values: list[float], is_log: bool) -> None:
-    assert ("(logarithmic)" in line_plot("x", [Series([0, 1], values, 0)], 0)) is is_log
+    assert ("logarithmic" in line_plot("x", [Series([0, 1], values, 0)], 0).remark) is is_log
 
 
 def test_noise_gets_a_running_mean() -> None:
     noisy = [5.0 + (-1) ** i for i in range(1000)]
-    assert "running mean" in line_plot("x", [Series(range(1000), noisy, 0)], 0)
-    assert "running mean" not in line_plot("x", [Series(range(100), noisy[:100], 0)], 0)
+    assert "running mean" in line_plot("x", [Series(range(1000), noisy, 0)], 0).remark
+    assert "running mean" not in line_plot("x", [Series(range(100), noisy[:100], 0)], 0).remark
 
 
 def test_long_curves_make_no_long_pages() -> None:
     values = [1 + math.sin(i) for i in range(100_000)]
-    assert len(line_plot("x", [Series(range(100_000), values, 0)], 0)) < 100_000
+    assert len(line_plot("x", [Series(range(100_000), values, 0)], 0).svg) < 100_000
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(4, 50))
@@ -98,10 +108,12 @@ def test_thinning_keeps_the_ends_and_the_extremes(values: list[float], most: int
 
 
 def test_seeds_of_groups() -> None:
-    figure = seeds_plot("loss", [("a", [(1, 2.0), (2, 2.1)]), ("b", [(1, 1.0)]), ("c", [])], 0)
+    figure = seeds_plot("loss", [("a", [(1, 2.0), (2, 2.1)]), ("b", [(1, 1.0)]), ("c", [])], 0).svg
     assert "var(--c0)" in figure
     assert "var(--c1)" in figure
 
 
-def test_the_legend_escapes_names() -> None:
-    assert "&lt;b&gt;" in legend(["<b>"])
+def test_lines_are_told_apart_by_colour_and_then_by_dashes() -> None:
+    keys = legend([str(place) for place in range(9)])
+    assert (keys[0].color, keys[0].dashes) == ("var(--c0)", "")
+    assert (keys[8].color, keys[8].dashes) == ("var(--c0)", "5 2")

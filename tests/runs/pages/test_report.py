@@ -68,7 +68,7 @@ def test_a_whole_run(repository: Path, git: Git) -> None:
         "1 of 2 failed.",
         f"a & b; {SCRIPT}",
         "failed checks: shift",
-        "loss was no finite number at 49 steps, first at step 251",
+        "loss was not a finite number at 49 steps, first at step 251",
         f"user: Hi {SCRIPT} at 100",
         git("rev-parse", "HEAD").strip(),
         "-before = 1 +after = 1",
@@ -134,8 +134,8 @@ def test_nothing_but_nan(repository: Path) -> None:
             run.log(step, loss=math.nan, grad=math.inf)
     found = report(run.id)
     assert "loss nan" in found.text
-    assert "loss was no finite number at 3 steps, first at step 0" in found.text
-    assert "grad was no finite number at 3 steps" in found.text
+    assert "loss was not a finite number at 3 steps, first at step 0" in found.text
+    assert "grad was not a finite number at 3 steps" in found.text
 
 
 def test_a_run_that_is_marked_bad(here: Path) -> None:

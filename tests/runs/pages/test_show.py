@@ -105,7 +105,7 @@ def test_a_whole_run_on_the_screen(repository: Path) -> None:
     expected += [run.record["code"]["commit"], "on main", f"refs/runs/{run.id}", "git clone", "base.bundle"]
     expected += ["edited.py", "new\\udcff.py", "data.ignored", "4 bytes", "an-older-run", "init", "recall", "0.97"]
     expected += ["understudy: archived", "1 source files"]  # the package lies outside this repository
-    expected += ["1.037 at step 99", "val_bpb 1.01", "bits a byte", "nats a token"]
+    expected += ["1.037 at step 99", "val_bpb 1.01", "bits per byte", "nats per token"]
     for part in expected:
         assert part in text
     assert text.count("┌") == 2
@@ -117,8 +117,8 @@ def test_a_long_curve_is_drawn_quickly(here: Path) -> None:
     folder = a_run("20261123-1412-brave-otter")
     lines = (json.dumps({"step": step, "time": 0.0, "loss": 1 / (step + 1)}) for step in range(50_000))
     (folder / "metrics.jsonl").write_text("\n".join(lines))
-    began = time.monotonic()
+    began = time.process_time()
     text = printed(lambda console: show(folder, console), width=80)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert max(map(len, text.splitlines())) <= 80
     assert "loss 2e-05" in text

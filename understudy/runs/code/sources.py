@@ -11,7 +11,7 @@ from typing import Any
 from understudy.runs.code.changes import without_secrets
 from understudy.runs.code.scratch import DELETED, FILE
 
-SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md"}
+SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md", ".j2", ".css"}
 NAMES = {"Makefile"}
 SKIPPED_FOLDERS = {"runs", "site-packages", "node_modules", "__pycache__"}
 LARGEST_FILE = 1_000_000

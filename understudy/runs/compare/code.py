@@ -2,39 +2,42 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from understudy.console import visible
 from understudy.errors import UserError
 from understudy.runs.code.kept import PACKAGE_PREFIX, open_code
 from understudy.runs.compare.runs import ComparedRun
+from understudy.runs.record import Record
 
 LARGEST_TEXT = 1_000_000
-MOST_LINES = 20_000  # difflib's time may grow with the square of the lines that differ
+# difflib's time may grow with the square of the lines that differ.
+MOST_LINES = 20_000
 NO_LINE_END = "\\ No newline at end of file"
 Line = tuple[str, str]
 
 
 class Code(Protocol):
-    """Files by path: their content ids, and their contents."""
+    """Files by path, with their content ids and their contents."""
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Path to content id; equal ids mean equal bytes."""
+        """The content id of each path; equal ids mean equal bytes."""
 
     def read(self, path: str) -> bytes:
-        """The content of a file; KeyError where only its id is known."""
+        """Return the content of a file. Raises KeyError where only its id is known."""
 
 
 @dataclass(frozen=True)
 class FileDiff:
     """How one file differs.
 
-    `how`: changed, added, removed or renamed (then `was` is its old path). `lines` are those of a unified diff, without
-    the two that name the file: pairs of "@", "+", "-" or " " and the rest, control characters spelt out. `remark` says
-    why there are none.
+    `how` is changed, added, removed or renamed (then `was` is the old path). `lines` are those of a unified diff
+    without the two that name the file: pairs of a sign ("@", "+", "-", " " or a backslash) and the rest of the line,
+    with control characters spelt out. Where there are none, `remark` says why.
     """
 
     path: str
@@ -44,19 +47,29 @@ class FileDiff:
     remark: str = ""
 
     @property
+    def name(self) -> str:
+        """The path, after the old one where the file moved."""
+        return f"{self.was} → {self.path}" if self.was else self.path
+
+    @property
     def added(self) -> int:
-        """How many lines came."""
+        """The number of added lines."""
         return sum(sign == "+" for sign, _ in self.lines)
 
     @property
     def removed(self) -> int:
-        """How many lines went."""
+        """The number of removed lines."""
         return sum(sign == "-" for sign, _ in self.lines)
+
+
+def whole_line(sign: str, rest: str) -> str:
+    """Return a line of a diff as it is shown. The rest of "@" and backslash lines holds their sign already."""
+    return rest if sign in "@\\" else sign + rest
 
 
 @dataclass(frozen=True)
 class CodeDifference:
-    """How the code of the run `after` differs from that of `before`; `problem` says why that is not known."""
+    """How the code of the run `after` differs from that of `before`; `problem` says why that is unknown."""
 
     before: str
     after: str
@@ -65,47 +78,55 @@ class CodeDifference:
 
 
 def code_differences(runs: Sequence[ComparedRun]) -> list[CodeDifference]:
-    """From the first run's code to that of each other one."""
-    found = []
+    """Return how the code of each run but the first differs from that of the first."""
     first = runs[0]
-    for other in runs[1:]:
-        try:
-            with ExitStack() as stack:
-                before, after = (stack.enter_context(open_code(run.record.folder)) for run in (first, other))
-                found.append(CodeDifference(first.label, other.label, tuple(diff_files(before, after))))
-        except UserError as error:
-            found.append(CodeDifference(first.label, other.label, problem=str(error)))
-    return found
+    return [
+        _difference(first.label, open_code(first.record.folder), other.label, open_code(other.record.folder))
+        for other in runs[1:]
+    ]
 
 
-def code_ids(run: ComparedRun) -> dict[str, str] | None:
-    """The content of every file by path; None where no code was kept."""
+def since_commit(record: Record) -> CodeDifference:
+    """Return how the code of a run differs from the commit that it was made from."""
+    return _difference("the commit", open_code(record.folder, without_edits=True), record.id, open_code(record.folder))
+
+
+def _difference(
+    before: str, old: AbstractContextManager[Code], after: str, new: AbstractContextManager[Code]
+) -> CodeDifference:
     try:
-        with open_code(run.record.folder) as code:
+        with old as old_code, new as new_code:
+            return CodeDifference(before, after, tuple(diff_files(old_code, new_code)))
+    except UserError as error:
+        return CodeDifference(before, after, problem=str(error))
+
+
+def code_ids(folder: Path) -> dict[str, str] | None:
+    """Return the content id of every file of a run's code by path; None where no code was kept."""
+    try:
+        with open_code(folder) as code:
             return dict(code.files)
     except UserError:
         return None
 
 
 def diff_files(before: Code, after: Code) -> Iterator[FileDiff]:
-    """The files that differ: those of the repository first, then those from elsewhere, then this package's."""
-    changed = {
-        path for path in before.files.keys() | after.files.keys() if before.files.get(path) != after.files.get(path)
-    }
-    renamed = _renamed(before.files, after.files, changed)
-    for path in sorted(
-        changed - set(renamed.values()), key=lambda path: (path.startswith(PACKAGE_PREFIX), path[:1] == "/", path)
-    ):
+    """Yield the files that differ: those of the repository first, then those from elsewhere, then this package's."""
+    old, new = before.files, after.files
+    changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+
+    # New path to old path of the files that only moved.
+    gone = {old[path]: path for path in sorted(changed) if path not in new}
+    renamed = {path: gone.pop(new[path]) for path in sorted(changed) if path not in old and new[path] in gone}
+
+    def place(path: str) -> tuple[bool, bool, str]:
+        return path.startswith(PACKAGE_PREFIX), path.startswith("/"), path
+
+    for path in sorted(changed - set(renamed.values()), key=place):
         if path in renamed:
             yield FileDiff(path, "renamed", was=renamed[path])
         else:
             yield _diff(path, before, after)
-
-
-def _renamed(before: Mapping[str, str], after: Mapping[str, str], changed: set[str]) -> dict[str, str]:
-    """New path to old path of the files that only moved."""
-    gone = {before[path]: path for path in sorted(changed) if path not in after}
-    return {path: gone.pop(after[path]) for path in sorted(changed) if path not in before and after[path] in gone}
 
 
 def _diff(path: str, before: Code, after: Code) -> FileDiff:
@@ -115,29 +136,22 @@ def _diff(path: str, before: Code, after: Code) -> FileDiff:
         new = after.read(path) if how != "removed" else b""
     except KeyError:
         return FileDiff(path, how, remark="only its hash was kept")
-    if _is_binary(old) or _is_binary(new):
-        return FileDiff(path, how, remark=f"not text: {_sizes(how, len(old), len(new), 'bytes')}")
+
+    def sizes(old: int, new: int, unit: str) -> str:
+        known = {"added": f"{new:,}", "removed": f"{old:,}"}
+        return f"{known.get(how, f'{old:,} → {new:,}')} {unit}"
+
+    if any(b"\0" in content[:8000] for content in (old, new)):  # which is how git tells
+        return FileDiff(path, how, remark=f"not text: {sizes(len(old), len(new), 'bytes')}")
     if max(len(old), len(new)) > LARGEST_TEXT:
-        return FileDiff(path, how, remark=f"too large to show: {_sizes(how, len(old), len(new), 'bytes')}")
-    lines = [content.decode("utf-8", "surrogateescape").split("\n") for content in (old, new)]
-    if max(map(len, lines)) > MOST_LINES:
-        return FileDiff(path, how, remark=f"too large to show: {_sizes(how, len(lines[0]), len(lines[1]), 'lines')}")
-    return FileDiff(path, how, lines=tuple(_unified(*map(_whole_lines, lines))))
+        return FileDiff(path, how, remark=f"too large to show: {sizes(len(old), len(new), 'bytes')}")
+    split = [content.decode("utf-8", "surrogateescape").split("\n") for content in (old, new)]
+    if max(map(len, split)) > MOST_LINES:
+        return FileDiff(path, how, remark=f"too large to show: {sizes(len(split[0]), len(split[1]), 'lines')}")
 
-
-def _is_binary(content: bytes) -> bool:
-    """As git decides it."""
-    return b"\0" in content[:8000]
-
-
-def _sizes(how: str, old: int, new: int, unit: str) -> str:
-    sides = {"added": f"{new:,}", "removed": f"{old:,}"}
-    return f"{sides.get(how) or f'{old:,} → {new:,}'} {unit}"
-
-
-def _whole_lines(lines: list[str]) -> list[str]:
-    """Lines with their ends, so that a missing end at the end of the file counts as a difference."""
-    return [line + "\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+    # Lines keep their ends, so that a missing one at the end of the file counts as a difference.
+    whole = [[f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else []) for lines in split]
+    return FileDiff(path, how, lines=tuple(_unified(*whole)))
 
 
 def _unified(old: list[str], new: list[str]) -> Iterator[Line]:
@@ -146,3 +160,13 @@ def _unified(old: list[str], new: list[str]) -> Iterator[Line]:
         yield sign, visible(line.removesuffix("\n") if sign == "@" else line[1:].removesuffix("\n"))
         if not line.endswith("\n"):
             yield "\\", NO_LINE_END
+
+
+def shown_lines(files: Sequence[FileDiff], per_file: int, in_all: int) -> list[tuple[FileDiff, tuple[Line, ...]]]:
+    """Return each file with the first lines of its diff, at most `per_file` of them and `in_all` of all files."""
+    shown = []
+    for file in files:
+        lines = file.lines[: min(per_file, in_all)]
+        in_all -= len(lines)
+        shown.append((file, lines))
+    return shown

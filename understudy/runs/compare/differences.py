@@ -1,21 +1,30 @@
-"""Tables with a column a run: what differs, and the final metrics."""
+"""In what runs differ: one answer for comparisons, groups of seeds, `verify` and reports."""
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.console import flat
-from understudy.runs.compare.runs import ComparedRun, direction, metric_names
+from understudy.runs.compare.code import CodeDifference, code_differences
+from understudy.runs.compare.runs import ComparedRun, curve_names, direction, metric_names
 
+ABSENT: Any = object()
 MISSING = "—"
 ENVIRONMENT = ("python", "platform", "host", "hardware", "compute", "processes", "environment")
+NO_WINNER = (
+    "Each setting has a single run with one seed, so no winner can be named. "
+    "Run several seeds of each and compare them with --group-by."
+)
+
+RunData = Mapping[str, Any]
+"""A run.json."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a sheet: a name and a cell for each run. `best`: the cells that hold the better figure."""
+class DiffRow:
+    """A row of a table: a name and a cell per run. `best`: the indices of the cells that hold the better figure."""
 
     name: str
     cells: tuple[str, ...]
@@ -23,42 +32,141 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table with a column for each run."""
+class DiffTable:
+    """A table with a column per run."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[DiffRow, ...] = ()
 
 
-def differences(runs: Sequence[ComparedRun]) -> list[Sheet]:
-    """What differs between the runs besides their code; a sheet without rows says that nothing of its kind does."""
-    kinds: dict[str, Callable[[ComparedRun], dict[str, Any]]] = {
-        "configuration": _configuration,
-        "environment": environment,
-        "command lines": _command,
+@dataclass(frozen=True)
+class Comparison:
+    """What `runs compare A B ...` shows. `curves` are the metrics that can be drawn together, best first."""
+
+    runs: tuple[ComparedRun, ...]
+    code: tuple[CodeDifference, ...]
+    tables: tuple[DiffTable, ...]
+    curves: tuple[str, ...]
+    metrics: DiffTable
+
+    @property
+    def same(self) -> list[str]:
+        """The kinds of things in which the runs do not differ."""
+        return [table.title for table in self.tables if not table.rows]
+
+
+def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
+    """Compare two or more runs; the code of each is compared with that of the first."""
+    tables = tuple(differences(runs))
+    return Comparison(tuple(runs), tuple(code_differences(runs)), tables, tuple(curve_names(runs)), final_metrics(runs))
+
+
+def differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return each name whose value differs between the mappings, with its values (`ABSENT` where there is none).
+
+    >>> differing([{"lr": 0.1, "steps": 9}, {"lr": 0.2, "steps": 9}])
+    {'lr': [0.1, 0.2]}
+    """
+    names = dict.fromkeys(name for each in values for name in each)
+    found = {name: [each.get(name, ABSENT) for each in values] for name in names}
+    # 1, 1.0 and True are equal, but they are different settings.
+    return {
+        name: row
+        for name, row in found.items()
+        if any(value != row[0] or type(value) is not type(row[0]) for value in row[1:])
     }
-    sheets = {title: _differing(title, [values(run) for run in runs]) for title, values in kinds.items()}
-    return [sheets["configuration"], _data(runs), sheets["environment"], _seeds(runs), sheets["command lines"]]
 
 
-def final_metrics(runs: Sequence[ComparedRun]) -> Sheet:
-    """The last figure of each metric, with the better one marked where the metric's name tells which that is."""
-    return Sheet("final metrics", tuple(_metric(name, runs) for name in metric_names(runs)))
+def setting(data: RunData, without: Collection[str] = ("seed", "resume")) -> dict[str, Any]:
+    """Return the configuration of a run by dotted name, without the keys in which seeds of one setting may differ.
+
+    Args:
+        data: its run.json.
+        without: keys ("learner.compile"), sections ("loop") or the last words of keys ("seed") to leave out.
+    """
+    config = flat(data.get("config") or {})
+    left_out = set(without)
+    return {
+        name: value
+        for name, value in config.items()
+        if not left_out & {name, name.partition(".")[0], name.rpartition(".")[2]}
+    }
 
 
-def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
-    """The configuration keys in which the runs differ, but for seeds."""
-    rows = _differing("", [run.config for run in runs]).rows
-    return [row.name for row in rows if row.name.rpartition(".")[2] not in ("seed", "resume")]
+def environment(data: RunData) -> dict[str, Any]:
+    """Return the machine, the Python, the settings and the version of every package that a run had, by dotted name."""
+    named = {name: data[name] for name in ENVIRONMENT if data.get(name) is not None}
+    packages = {f"package {name}": version for name, version in (data.get("packages") or {}).items()}
+    return {**flat(named), **packages}
 
 
-def command_line(run: ComparedRun) -> str:
-    """What was typed, as a shell takes it."""
-    return shlex.join(map(str, run.record.data.get("argv") or []))
+def command_line(data: RunData) -> str:
+    """Return what was typed, quoted for a shell."""
+    return shlex.join(map(str, data.get("argv") or []))
+
+
+def differences(runs: Sequence[ComparedRun]) -> list[DiffTable]:
+    """Return what differs besides code, a table per kind; a table without rows says that nothing of its kind does."""
+    records = [run.record.data for run in runs]
+    configurations = []
+    for run, data in zip(runs, records, strict=True):
+        model = data.get("model") or {}
+        made = {f"model: {name}": model[name] for name in ("parameters", "vocab_size") if name in model}
+        configurations.append({"verb": run.record.verb, **run.config, **made, "parents": data.get("parents") or []})
+
+    # Data are compared by content: the same files in another place are the same data.
+    entries = [data.get("data") or [] for data in records]
+    contents = [sorted(entry["sha256"] for entry in each) for each in entries]
+    files: list[dict[str, Any]] = []
+    if any(content != contents[0] for content in contents):
+        for each in entries:
+            about = {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in each}
+            files.append(about)
+
+    # The seeds made from a run's own seed are news only where that is the same.
+    seeds: list[dict[str, Any]] = [{"all from": run.seed} for run in runs]
+    if not differing(seeds):
+        seeds = [data.get("seeds") or {} for data in records]
+
+    typed = [{"command line": command_line(data), "folder": data.get("cwd", "")} for data in records]
+    return [
+        _table("configuration", configurations),
+        _table("data", files),
+        _table("environment", [environment(data) for data in records]),
+        _table("seeds", seeds),
+        _table("command lines", typed),
+    ]
+
+
+def _table(title: str, values: Sequence[Mapping[str, Any]]) -> DiffTable:
+    rows = differing(values).items()
+    return DiffTable(title, tuple(DiffRow(name, tuple(map(_cell, row))) for name, row in rows))
+
+
+def _cell(value: Any) -> str:
+    if value is ABSENT:
+        return MISSING
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
+
+
+def final_metrics(runs: Sequence[ComparedRun]) -> DiffTable:
+    """Return the last figure of each metric, with the better one marked where the metric's name tells which that is."""
+    rows = []
+    for name in metric_names(runs):
+        values = [run.figures.get(name) for run in runs]
+        known = {value for value in values if value is not None and math.isfinite(value)}
+        best: frozenset[int] = frozenset()
+        if direction(name) and len(known) > 1:
+            top = max(known) if direction(name) > 0 else min(known)
+            best = frozenset(i for i, value in enumerate(values) if value == top)
+        rows.append(DiffRow(name, tuple(digits(values)), best))
+    return DiffTable("final metrics", tuple(rows))
 
 
 def digits(values: Sequence[float | None]) -> list[str]:
-    """Numbers with five significant digits, or as many more as tell unequal ones apart.
+    """Return numbers with five significant digits, or as many more as tell unequal ones apart.
 
     >>> digits([0.5, 0.123456, None]), digits([0.1234561, 0.1234562])
     (['0.5', '0.12346', '—'], ['0.1234561', '0.1234562'])
@@ -68,66 +176,3 @@ def digits(values: Sequence[float | None]) -> list[str]:
         if len(set(cells)) >= len({str(value) for value in values}):
             break
     return cells
-
-
-def _metric(name: str, runs: Sequence[ComparedRun]) -> Row:
-    values = [run.figures.get(name) for run in runs]
-    sign, known = direction(name), [value for value in values if value is not None and math.isfinite(value)]
-    if not sign or len(set(known)) < 2:
-        return Row(name, tuple(digits(values)))
-    best = max(known, key=lambda value: sign * value)
-    return Row(name, tuple(digits(values)), frozenset(i for i, value in enumerate(values) if value == best))
-
-
-def _differing(title: str, values: Sequence[dict[str, Any]]) -> Sheet:
-    names = dict.fromkeys(name for each in values for name in each)
-    absent = object()
-    rows = []
-    for name in names:
-        found = [each.get(name, absent) for each in values]
-        if any(value != found[0] or type(value) is not type(found[0]) for value in found[1:]):
-            rows.append(Row(name, tuple(MISSING if value is absent else _cell(value) for value in found)))
-    return Sheet(title, tuple(rows))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_cell, value)) or "none"
-    return "none" if value is None or value == "" else str(value)
-
-
-def _configuration(run: ComparedRun) -> dict[str, Any]:
-    model = run.record.data.get("model") or {}
-    made = {f"model: {name}": model[name] for name in ("parameters", "vocab_size") if name in model}
-    return {"verb": run.record.verb, **run.config, **made, "parents": run.record.data.get("parents") or []}
-
-
-def _seeds(runs: Sequence[ComparedRun]) -> Sheet:
-    """Those made from the runs' own seeds say something only where these are the same."""
-    own = _differing("seeds", [{"all from": run.seed} for run in runs])
-    return own if own.rows else _differing("seeds", [run.record.data.get("seeds") or {} for run in runs])
-
-
-def environment(run: ComparedRun) -> dict[str, Any]:
-    """The machine, the Python and the settings that a run stood on, and the version of every package."""
-    data = run.record.data
-    named = {name: data.get(name) for name in ENVIRONMENT}
-    packages = {f"package {name}": version for name, version in (data.get("packages") or {}).items()}
-    return {**flat({name: value for name, value in named.items() if value is not None}), **packages}
-
-
-def _command(run: ComparedRun) -> dict[str, Any]:
-    return {"command line": command_line(run), "folder": run.record.data.get("cwd", "")}
-
-
-def _data(runs: Sequence[ComparedRun]) -> Sheet:
-    """Files whose content differs; the same content in another place is no difference."""
-    entries = [run.record.data.get("data") or [] for run in runs]
-    contents = [sorted(entry["sha256"] for entry in each) for each in entries]
-    if all(content == contents[0] for content in contents):
-        return Sheet("data", ())
-    described = [
-        {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in each}
-        for each in entries
-    ]
-    return _differing("data", described)

@@ -1,11 +1,12 @@
 """Runs as seeds of settings: which belong together, and what speaks against reading them so."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from understudy.console import and_more
 from understudy.errors import UserError, suggestion
 from understudy.runs.compare.code import code_ids
-from understudy.runs.compare.differences import differing_keys
+from understudy.runs.compare.differences import differing, setting
 from understudy.runs.compare.runs import ComparedRun
 
 MOST_NAMED = 6
@@ -13,7 +14,7 @@ MOST_NAMED = 6
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one setting, called by what they share."""
+    """The runs of one setting, named after the value that they share."""
 
     name: str
     runs: tuple[ComparedRun, ...]
@@ -21,7 +22,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Runs by the value of `key`. `left_out`: runs that belong to no group, and why. `warnings`: what to heed."""
+    """Runs by the value of `key`. `left_out` says which runs belong to no group, and why; `warnings`, what to heed."""
 
     key: str
     groups: tuple[Group, ...]
@@ -30,37 +31,40 @@ class Grouping:
 
 
 def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -> Grouping:
-    """Groups runs by a dotted configuration key, by `verb` or by `tag`; UserError where that makes fewer than two.
+    """Group runs by a dotted configuration key, by `verb` or by `tag`.
 
-    Runs that are marked bad (unless asked for), that have not finished or that have no such key are left out.
+    Runs that are marked bad (unless `include_bad`), that have not finished or that lack the key are left out. Raises
+    UserError where fewer than two groups remain.
     """
     fit: dict[str, list[ComparedRun]] = {}
     left_out, warnings = [], []
     for run in runs:
-        value = _value(key, run)
+        record = run.record
+        value = {"verb": record.verb, "tag": ", ".join(sorted(record.marks.tags)) or None}.get(key, run.config.get(key))
         if reason := _unfit(run, include_bad) or ("" if value is not None else f"has no {key}"):
-            left_out.append(f"{run.record.id}: {reason}")
-            if run.record.status in ("failed", "dead") and not run.record.marks.bad:
-                warnings.append(
-                    f"{run.label} ({key} = {value}) {run.record.status}: what is left may be the lucky seeds"
-                )
+            left_out.append(f"{record.id}: {reason}")
+            if record.status in ("failed", "dead") and not record.marks.bad:
+                who = f"{run.label} ({key} = {value}) {record.status}"
+                warnings.append(f"{who}: the runs that are left may be the lucky seeds")
         else:
             fit.setdefault(str(value), []).append(run)
+
     if len(fit) < 2:
-        raise UserError(_too_few(key, runs, fit, left_out))
-    groups = [Group(name, tuple(fit[name])) for name in sorted(fit, key=_as_number)]
-    return Grouping(key, tuple(groups), tuple(left_out), tuple(warnings + _warnings(key, groups)))
+        keys = {"verb", "tag"}.union(*(run.config for run in runs))
+        if key not in keys:
+            raise UserError(f"no run here has the configuration key {key!r}{suggestion(key, sorted(keys))}")
+        found = " and ".join(f"{key} = {value}" for value in fit) or "none"
+        out = f"; left out: {'; '.join(left_out)}" if left_out else ""
+        needs = f"--group-by {key} needs runs with two or more values of it"
+        raise UserError(f"{needs}; there is {found} in {len(runs)} runs{out}")
 
-
-def _value(key: str, run: ComparedRun) -> object:
-    if key == "verb":
-        return run.record.verb
-    if key == "tag":
-        return ", ".join(sorted(run.record.marks.tags)) or None
-    return run.config.get(key)
+    groups = [Group(name, tuple(fit[name])) for name in sorted(fit, key=_by_number)]
+    warnings += _setting_warnings(key, groups) + _code_warnings(key, groups)
+    return Grouping(key, tuple(groups), tuple(left_out), tuple(warnings))
 
 
 def _unfit(run: ComparedRun, include_bad: bool) -> str:
+    """Say why a run cannot stand for its setting; empty where it can."""
     if run.record.marks.bad and not include_bad:
         return f"marked bad: {run.record.marks.bad} (--include-bad takes it in)"
     if run.record.status == "finished":
@@ -69,63 +73,51 @@ def _unfit(run: ComparedRun, include_bad: bool) -> str:
     return f"{run.record.status}: {error}" if error else run.record.status
 
 
-def _too_few(key: str, runs: Sequence[ComparedRun], fit: dict[str, list[ComparedRun]], left_out: list[str]) -> str:
-    keys = {"verb", "tag"}.union(*(run.config for run in runs))
-    if key not in keys:
-        return f"no run here has the configuration key {key!r}{suggestion(key, sorted(keys))}"
-    found = " and ".join(f"{key} = {value}" for value in fit) or "none"
-    out = f"; left out: {'; '.join(left_out)}" if left_out else ""
-    return f"--group-by {key} needs runs with two values or more of it; there is {found} in {len(runs)} runs{out}"
-
-
-def _as_number(name: str) -> tuple[int, float, str]:
+def _by_number(name: str) -> tuple[int, float, str]:
     try:
         return 0, float(name), ""
     except ValueError:
         return 1, 0.0, name
 
 
-def _warnings(key: str, groups: Sequence[Group]) -> list[str]:
+def _setting_warnings(key: str, groups: Sequence[Group]) -> list[str]:
+    """Warn of groups whose runs are not seeds of one setting, and of groups that differ in more than the key."""
+
+    def other_keys(runs: Sequence[ComparedRun]) -> str:
+        found = differing([setting(run.record.data) for run in runs])
+        return and_more([name for name in found if name != key], MOST_NAMED)
+
     found = []
     for group in groups:
-        if keys := [name for name in differing_keys(group.runs) if name != key]:
-            found.append(f"runs of {key} = {group.name} are not seeds of one setting: they differ in {_listed(keys)}")
+        if keys := other_keys(group.runs):
+            found.append(f"runs of {key} = {group.name} are not seeds of one setting: they differ in {keys}")
         seeds = [run.seed for run in group.runs]
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}, key=str):
-            of_seeds = f"{key} = {group.name} has several runs of seed {_listed(map(str, twice))}"
-            found.append(f"{of_seeds}: a seed counts once, by the mean of its runs")
-    everyone = [run for group in groups for run in group.runs]
-    if suspect := [f"{run.label} ({', '.join(run.failed_checks)})" for run in everyone if run.failed_checks]:
-        found.append(f"checks for silent bugs failed in {_listed(suspect)}")
-    among_groups = [name for name in differing_keys([group.runs[0] for group in groups]) if name != key]
-    if among_groups:
-        found.append(f"the groups differ not only in {key} but also in {_listed(among_groups)}")
-    return found + _code_warnings(key, groups, everyone)
-
-
-def _code_warnings(key: str, groups: Sequence[Group], everyone: Sequence[ComparedRun]) -> list[str]:
-    codes = {run.record.id: code_ids(run) for run in everyone}
-    found = []
-    unknown = [run.label for run in everyone if codes[run.record.id] is None]
-    if unknown:
-        found.append(f"no code was kept with {_listed(unknown)}: whether it differs is not known")
-    inside = False
-    for group in groups:
-        if paths := _differing_paths([codes[run.record.id] for run in group.runs]):
-            inside = True
-            found.append(f"runs of {key} = {group.name} ran on different code: {_listed(paths)}")
-    if not inside and (paths := _differing_paths(list(codes.values()))):
-        found.append(f"the groups ran on different code: {_listed(paths)}")
+            several = f"{key} = {group.name} has several runs of seed {and_more(map(str, twice), MOST_NAMED)}"
+            found.append(f"{several}: a seed counts once, by the mean of its runs")
+    suspect = [run for group in groups for run in group.runs if run.failed_checks]
+    if suspect:
+        named = and_more([f"{run.label} ({', '.join(run.failed_checks)})" for run in suspect], MOST_NAMED)
+        found.append(f"checks for silent bugs failed in {named}")
+    if keys := other_keys([group.runs[0] for group in groups]):
+        found.append(f"the groups differ not only in {key} but also in {keys}")
     return found
 
 
-def _differing_paths(codes: Sequence[dict[str, str] | None]) -> list[str]:
-    known = [code for code in codes if code is not None]
-    paths = sorted(set().union(*known)) if known else []
-    return [path for path in paths if len({code.get(path) for code in known}) > 1]
+def _code_warnings(key: str, groups: Sequence[Group]) -> list[str]:
+    """Warn of code that differs within a group or, failing that, between groups, and of code that was not kept."""
+    codes = {run: code_ids(run.record.folder) for group in groups for run in group.runs}
 
+    def paths(runs: Sequence[ComparedRun]) -> str:
+        known = [code for run in runs if (code := codes[run]) is not None]
+        return and_more(sorted(differing(known)), MOST_NAMED)
 
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    found = []
+    if unknown := [run.label for run, code in codes.items() if code is None]:
+        named = and_more(unknown, MOST_NAMED)
+        found.append(f"no code was kept with {named}, so whether it differs is unknown")
+    within = [(group.name, paths(group.runs)) for group in groups]
+    found += [f"runs of {key} = {name} ran on different code: {changed}" for name, changed in within if changed]
+    if not any(changed for _, changed in within) and (changed := paths(list(codes))):
+        found.append(f"the groups ran on different code: {changed}")
+    return found

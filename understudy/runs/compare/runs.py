@@ -1,4 +1,4 @@
-"""The runs of a comparison, with what it asks of them."""
+"""The runs of a comparison, and what their metrics' names tell."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from understudy.runs.pages.curves import finite
 from understudy.runs.record import Record, read_record
 
 NO_METRICS = ("step", "time")
-# Words in the names of metrics that say which way is better.
+# Words in the names of metrics that tell which way is better.
 LOWER_IS_BETTER = {"loss", "bpb", "perplexity"}
 HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right", "f1"}
 FAVOURITES = ("val_bpb", "bpb", "val_loss", "loss")
@@ -38,60 +38,78 @@ class ComparedRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Its configuration with dotted names."""
-        return flat(self.record.data.get("config") or {})
+        """Its configuration by dotted name."""
+        return flat(self.record.config)
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """Its final metrics: the last of each name that was logged, and the numbers of the outcome. May be nan."""
+        """Its final metrics: the last value of each logged name, and the numbers of the outcome. May be nan."""
         last = {name: value for row in self.rows for name, value in row.items() if name not in NO_METRICS}
-        outcome = flat(self.record.data.get("outcome") or {})
-        read = {
-            name: NOT_IN_JSON.get(value, value) if isinstance(value, str) else value for name, value in outcome.items()
-        }
-        return {name: float(value) for name, value in (last | read).items() if _is_number(value)}
+        for name, value in flat(self.record.outcome).items():
+            last[name] = NOT_IN_JSON.get(value, value) if isinstance(value, str) else value
+        numbers = {name: value for name, value in last.items() if isinstance(value, int | float)}
+        return {name: float(value) for name, value in numbers.items() if not isinstance(value, bool)}
 
     @cached_property
     def headline(self) -> str | None:
-        """The name, among the final metrics, of the one that the run was made for, where it says so."""
-        named = (self.record.data.get("outcome") or {}).get("headline")
+        """The name, among the final metrics, of the one that sums the run up, where its outcome names one."""
+        named = self.record.outcome.get("headline")
         if not isinstance(named, list) or len(named) != 2:
             return None
-        endings = (str(named[0]), f"_{named[0]}")  # "recall" sums up a run whose figures have "right_recall"
-        return next((name for name in self.figures if name == endings[0] or name.endswith(endings[1])), None)
+        # "recall" sums up a run whose figures have "right_recall".
+        word = str(named[0])
+        return next((name for name in self.figures if name == word or name.endswith(f"_{word}")), None)
 
     @property
     def seed(self) -> Any:
-        """What all its random numbers come from."""
+        """The seed from which all its random numbers come."""
         return self.record.data.get("seed")
 
     @property
     def failed_checks(self) -> list[str]:
-        """The checks for silent bugs that it did not pass."""
+        """The names of the checks for silent bugs that failed."""
         checks = self.record.data.get("checks") or []
         return [str(check.get("name")) for check in checks if check.get("verdict") == "failed"]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before its figures are trusted: that it is marked bad, or that checks failed."""
+        bad, failed = self.record.marks.bad, ", ".join(self.failed_checks)
+        lines = [f"{self.label} is marked bad: {bad}"] if bad else []
+        return lines + ([f"{self.label} failed checks: {failed}"] if failed else [])
+
     def curve(self, name: str) -> tuple[list[int], list[float]]:
-        """The steps and the finite values of one metric."""
+        """Return the steps and the finite values of one metric."""
         if name not in self._curves:
             self._curves[name] = finite(*series(self.rows, name))
         return self._curves[name]
 
+    def not_finite(self, name: str) -> str:
+        """Say which values a curve leaves out because they are not finite numbers; empty where it leaves out none."""
+        shown = set(self.curve(name)[0])
+        steps = [row["step"] for row in self.rows if name in row and row["step"] not in shown]
+        if not steps:
+            return ""
+        return f"{self.label}: {name} was not a finite number at {len(steps):,} steps, first at step {steps[0]:,}"
+
 
 def compared(folders: Sequence[Path]) -> list[ComparedRun]:
-    """The runs in these folders, each once; called by their words, or by their ids where words are shared."""
+    """Return the runs in these folders, each once, labelled by their words, or by their ids where words are shared.
+
+    Raises UserError for a run whose run.json cannot be read.
+    """
     records = [read_record(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
     for record in records:
         if record.status == "broken":
             raise UserError(f"run {record.id} cannot be compared: its run.json is missing or damaged")
-    words = [words_of(record.id) for record in records]
-    shared = Counter(words)
-    names = [record.id if shared[word] > 1 else word for record, word in zip(records, words, strict=True)]
-    return [ComparedRun(record, name) for record, name in zip(records, names, strict=True)]
+    shared = Counter(words_of(record.id) for record in records)
+    return [
+        ComparedRun(record, words if shared[words := words_of(record.id)] == 1 else record.id) for record in records
+    ]
 
 
 def direction(metric: str) -> int:
-    """1 where a higher value of the metric is better, -1 where a lower one is, 0 where its name does not say.
+    """Return 1 where a higher value of the metric is better, -1 where a lower one is, 0 where its name does not tell.
 
     >>> direction("val_bpb"), direction("right_recall"), direction("lr")
     (-1, 1, 0)
@@ -101,14 +119,14 @@ def direction(metric: str) -> int:
 
 
 def metric_names(runs: Sequence[ComparedRun]) -> list[str]:
-    """The final metrics that any of the runs has: headlines first, then those that compare best."""
+    """Return the final metrics that any of the runs has: headlines first, then those that compare best."""
     names = list(dict.fromkeys(name for run in runs for name in run.figures))
     headlines = {run.headline for run in runs}
     return sorted(names, key=lambda name: (name not in headlines, *_rank(name)))
 
 
 def curve_names(runs: Sequence[ComparedRun]) -> list[str]:
-    """The metrics of which all runs, or else the most that share one, have a curve; those that compare best first."""
+    """Return the metrics that the most runs have a curve of; those that compare best come first."""
     names = dict.fromkeys(name for run in runs for row in run.rows for name in row if name not in NO_METRICS)
     owners = {name: sum(len(run.curve(name)[0]) > 1 for run in runs) for name in names}
     most = max(owners.values(), default=0)
@@ -119,7 +137,3 @@ def curve_names(runs: Sequence[ComparedRun]) -> list[str]:
 def _rank(metric: str) -> tuple[int, bool]:
     place = FAVOURITES.index(metric) if metric in FAVOURITES else len(FAVOURITES)
     return place, direction(metric) == 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

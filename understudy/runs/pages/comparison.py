@@ -2,88 +2,102 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from understudy.runs.compare.blocks import code_block, curves_block, sheet_table
-from understudy.runs.compare.comparison import NO_WINNER, Comparison
-from understudy.runs.compare.differences import MISSING
+from understudy.runs.compare.code import CodeDifference, FileDiff, shown_lines, whole_line
+from understudy.runs.compare.differences import MISSING, NO_WINNER, Comparison
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun
-from understudy.runs.compare.verdicts import (
-    CONTEST_COLUMNS,
-    SAMPLE_COLUMNS,
-    Verdict,
-    constants,
-    contest_cells,
-    level,
-    sample_cells,
-)
-from understudy.runs.pages.plots import legend, seeds_plot
-from understudy.runs.pages.render import Html, element, page, section, table
+from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
+from understudy.runs.pages.plots import Series, legend, line_plot, seeds_plot
+from understudy.runs.pages.render import render
+
+MOST_LINES_PER_FILE = 2_000
+MOST_LINES = 20_000
+OPEN_UP_TO = 200  # lines of a diff that are unfolded from the beginning
+LINE_CLASSES = {"+": "add", "-": "del", "@": "hunk", "\\": "hunk"}
+MOST_PLOTS = 12
 
 
-def comparison_page(found: Comparison) -> Html:
-    """What `runs compare A B ...` shows, with a picture for each metric."""
+@dataclass(frozen=True)
+class FileView:
+    """A file's diff as a page shows it: lines with their classes, how many more there are, whether it is unfolded."""
+
+    diff: FileDiff
+    lines: list[tuple[str, str]]
+    hidden: int
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class CodeView:
+    """A difference of code as a page shows it."""
+
+    before: str
+    after: str
+    problem: str
+    files: list[FileView]
+
+
+def code_view(difference: CodeDifference) -> CodeView:
+    """Cut a difference of code to what a page can hold, and unfold the first files of it."""
+    files, seen = [], 0
+    for file, shown in shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES):
+        seen += len(file.lines)
+        lines = [(LINE_CLASSES.get(sign, ""), whole_line(sign, rest)) for sign, rest in shown]
+        files.append(FileView(file, lines, len(file.lines) - len(shown), is_open=seen <= OPEN_UP_TO))
+    return CodeView(difference.before, difference.after, difference.problem, files)
+
+
+def comparison_page(found: Comparison) -> str:
+    """Return what `runs compare A B ...` shows as a page, with a plot per metric."""
     labels = [run.label for run in found.runs]
-    sections = [element("p", NO_WINNER, class_="warn"), *marks(found.runs), runs_table(found.runs)]
-    if found.metrics.rows:
-        note = element("p", "* the better figure", class_="soft") if any(row.best for row in found.metrics.rows) else ""
-        sections.append(section(found.metrics.title.capitalize(), sheet_table(found.metrics, labels), note))
-    sections.append(section("Curves", curves_block(found.runs, found.curves)))
-    for difference in found.code:
-        sections.append(section(f"Code: {difference.before} → {difference.after}", code_block(difference)))
-    for sheet in found.sheets:
-        if sheet.rows:
-            sections.append(section(sheet.title.capitalize(), sheet_table(sheet, labels)))
-    if same := [sheet.title for sheet in found.sheets if not sheet.rows]:
-        sections.append(element("p", f"The same in all: {', '.join(same)}.", class_="soft"))
-    return page(f"{' and '.join(labels) if len(labels) == 2 else f'{len(labels)} runs'} compared", *sections)
+    plots, not_finite = [], []
+    for number, metric in enumerate(found.curves[:MOST_PLOTS]):
+        series = [Series(*run.curve(metric), place) for place, run in enumerate(found.runs)]
+        plots.append(line_plot(metric, series, number))
+        not_finite += [remark for run in found.runs if (remark := run.not_finite(metric))]
+    return render(
+        "compare.html.j2",
+        title=f"{' and '.join(labels) if len(labels) == 2 else f'{len(labels)} runs'} compared",
+        no_winner=NO_WINNER,
+        found=found,
+        labels=labels,
+        runs=[_run_cells(run) for run in found.runs],
+        keys=legend(labels),
+        plots=plots,
+        not_finite=not_finite,
+        code=[code_view(difference) for difference in found.code],
+    )
 
 
-def grouping_page(grouping: Grouping, verdicts: Sequence[Verdict]) -> Html:
-    """What `runs compare --group-by KEY` shows, with a picture of the seeds for each metric."""
-    sections = [element("p", f"left out: {line}", class_="bad") for line in grouping.left_out]
-    sections += [element("p", f"mind: {line}", class_="warn") for line in grouping.warnings]
-    names = legend([f"{grouping.key} = {group.name}" for group in grouping.groups])
+def grouping_page(grouping: Grouping, verdicts: Sequence[MetricVerdict]) -> str:
+    """Return what `runs compare --group-by KEY` shows as a page, with a plot of the seeds per metric."""
+    shown = []
     for number, verdict in enumerate(one for one in verdicts if one.constant is None):
-        sections.append(section(verdict.metric, *_verdict(grouping.key, verdict, names, number)))
-    if same := constants(verdicts):
-        sections.append(element("p", same, class_="soft"))
-    for group in grouping.groups:
-        sections.append(section(f"{grouping.key} = {group.name}", runs_table(group.runs)))
-    return page(f"{grouping.key}: {' against '.join(group.name for group in grouping.groups)}", *sections)
+        values = [
+            (stats.group, [(seed, value) for seed, value in stats.values.items() if math.isfinite(value)])
+            for stats in verdict.stats
+        ]
+        has_values = any(found for _, found in values)
+        shown.append((verdict, seeds_plot(verdict.metric, values, number) if has_values else None))
+    return render(
+        "groups.html.j2",
+        title=f"{grouping.key}: {' against '.join(group.name for group in grouping.groups)}",
+        grouping=grouping,
+        groups=[(group, [_run_cells(run) for run in group.runs]) for group in grouping.groups],
+        verdicts=shown,
+        group_columns=(grouping.key, *GROUP_COLUMNS),
+        pair_columns=PAIR_COLUMNS,
+        keys=legend([f"{grouping.key} = {group.name}" for group in grouping.groups]),
+        constants=constants(verdicts),
+    )
 
 
-def runs_table(runs: Sequence[ComparedRun]) -> Html:
-    """A line for each run: what it is, when, on which commit, what was said of it."""
-    return table(("run", "verb", "status", "began", "seed", "commit", "note"), [_run(run) for run in runs])
-
-
-def marks(runs: Sequence[ComparedRun]) -> list[Html]:
-    """A line for each run that is marked bad or failed a check."""
-    bad = [f"{run.label} is marked bad: {run.record.marks.bad}" for run in runs if run.record.marks.bad]
-    failed = [f"{run.label} failed checks: {', '.join(run.failed_checks)}" for run in runs if run.failed_checks]
-    return [element("p", line, class_="bad") for line in bad + failed]
-
-
-def _run(run: ComparedRun) -> tuple[object, ...]:
+def _run_cells(run: ComparedRun) -> tuple[object, ...]:
+    """Return a row of the table of runs: what it is, when it began, its commit, and its note."""
     record = run.record
     code = record.data.get("code") or {}
     commit = f"{code['commit'][:10]}{', edited' if code.get('dirty') else ''}" if code.get("commit") else MISSING
     began = f"{record.created:%Y-%m-%d %H:%M}"
     return record.id, record.verb, record.status, began, run.seed, commit, record.note
-
-
-def _verdict(key: str, verdict: Verdict, names: Html, number: int) -> list[Html]:
-    blocks = [
-        element("p", verdict.sentence, class_="good" if verdict.winner else "warn"),
-        table((key, *SAMPLE_COLUMNS), sample_cells(verdict)),
-    ]
-    if contests := contest_cells(verdict):
-        blocks += [table(CONTEST_COLUMNS, contests), element("p", level(verdict), class_="soft")]
-    values = [
-        (sample.group, [(seed, value) for seed, value in sample.values.items() if math.isfinite(value)])
-        for sample in verdict.samples
-    ]
-    if any(found for _, found in values):
-        blocks += [names, element("div", seeds_plot(verdict.metric, values, number), class_="plots")]
-    return blocks

@@ -2,35 +2,53 @@
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from understudy.console import age, flat, number, text
+from understudy.runs.arguments import RunReference
 from understudy.runs.code.kept import ReadFiles
+from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics, series
 from understudy.runs.pages.curves import THICK, THIN, Curve, draw, finite
 from understudy.runs.record import Record, read_record
 
 # What a curve shows together, best first: the unit, then the names of its training and validation series.
-CURVES = (("bits a byte", ("bpb", "val_bpb")), ("loss, nats a token", ("loss", "val_loss")))
+CURVES = (("bits per byte", ("bpb", "val_bpb")), ("loss, nats per token", ("loss", "val_loss")))
 PENS = (("cyan", THIN), ("magenta", THICK))  # for the training and the validation series
 
 
+@dataclass
+class ShowOptions:
+    """Shows one run: configuration, code, data, parents, seeds, outcome, last metrics and curve."""
+
+    run: RunReference
+
+
+def main(options: ShowOptions, console: Console) -> None:
+    """Run `understudy runs show`."""
+    show(find_run(options.run), console)
+
+
 def show(folder: Path, console: Console) -> None:
-    """Prints a run: configuration, code, data, parents, seeds, checks, outcome, last metrics and curves."""
+    """Print a run: configuration, code, data, parents, seeds, checks, outcome, last metrics and curves."""
     record = read_record(folder)
     console.print(text(f"{record.id}  {record.verb}  {record.status}  {age(record.created)} ago"), style="bold")
     if record.marks.bad:
         console.print(text(f"bad: {record.marks.bad}", "bold red"))
-    for title, values in _sections(record):
+    rows = read_metrics(folder / "metrics.jsonl")
+    for title, values in _sections(record, rows).items():
         if values:
             console.print(text(f"\n{title}"), style="bold")
-            console.print(_grid(values))
-    rows = read_metrics(folder / "metrics.jsonl")
+            grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2))  # no path is cut short
+            for name, value in values.items():
+                grid.add_row(text(f"  {name}"), text(value))
+            console.print(grid)
     for unit, names in CURVES:
         points = [(name, *finite(*series(rows, name))) for name in names]
         curves = [Curve(*point, *pen) for point, pen in zip(points, PENS, strict=True)]
@@ -39,30 +57,43 @@ def show(folder: Path, console: Console) -> None:
             console.print(draw(unit, curves, console.width))
 
 
-def _sections(record: Record) -> list[tuple[str, dict[str, Any]]]:
+def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what there is to say of a run, as names and values by section."""
     data = record.data
-    return [
-        ("run", _beginning_and_end(record)),
-        ("configuration", flat(data.get("config") or {})),
-        ("code", _code(record)),
-        ("data", _files(data.get("data", []))),
-        ("parents", {str(parent): "" for parent in data.get("parents", [])}),
-        ("base", _published(data.get("base") or {})),
-        ("seeds", {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {}),
-        ("checks", _checks(record)),
-        ("outcome", flat(data.get("outcome") or {})),
-        ("last metrics", _last_metrics(record.folder / "metrics.jsonl")),
-    ]
+
+    # The published weights that a run began with: all their files are in one folder.
+    published = data.get("base") or {}
+    base = {name: published[name] for name in ("source", "revision") if published.get(name)}
+    base |= _files([entry | {"path": Path(entry["path"]).name} for entry in published.get("files", [])])
+
+    checks = data.get("checks") or []
+    counts = Counter(check["verdict"] for check in checks)
+    verdicts = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
+    for check in checks:
+        if check["verdict"] == "failed":
+            verdicts[check["name"]] = f"{check['measured']}; expected {check['expected']}"
+
+    return {
+        "run": _beginning_and_end(record),
+        "configuration": flat(data.get("config") or {}),
+        "code": _code(record),
+        "data": _files(data.get("data", [])),
+        "parents": {str(parent): "" for parent in data.get("parents", [])},
+        "base": base,
+        "seeds": {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {},
+        "checks": verdicts,
+        "outcome": flat(data.get("outcome") or {}),
+        "last metrics": {
+            name: f"{number(value)} at step {row['step']:,}"
+            for row in rows
+            for name, value in row.items()
+            if name not in ("step", "time")
+        },
+    }
 
 
 def _files(entries: list[dict[str, Any]]) -> dict[str, str]:
     return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
-
-
-def _published(base: dict[str, Any]) -> dict[str, Any]:
-    """The published weights that a run began with; all their files lie in one folder."""
-    told = {name: base[name] for name in ("source", "revision") if base.get(name)}
-    return told | _files([entry | {"path": Path(entry["path"]).name} for entry in base.get("files", [])])
 
 
 def _beginning_and_end(record: Record) -> dict[str, Any]:
@@ -78,7 +109,7 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
 
 
 def _verified(path: Path) -> str:
-    """What came of the last `runs verify`."""
+    """Return what the last `runs verify` found; empty where there was none."""
     try:
         told = json.loads(path.read_bytes())
         when = age(datetime.fromtimestamp(told["time"]).astimezone())
@@ -89,17 +120,8 @@ def _verified(path: Path) -> str:
         return ""
 
 
-def _checks(record: Record) -> dict[str, Any]:
-    """How many checks passed, and what the others found."""
-    checks = record.data.get("checks") or []
-    counts = Counter(check["verdict"] for check in checks)
-    failed = [check for check in checks if check["verdict"] == "failed"]
-    lines = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
-    return lines | {check["name"]: f"{check['measured']}; expected {check['expected']}" for check in failed}
-
-
 def _code(record: Record) -> dict[str, Any]:
-    """How the working folder's code was kept and, where this package lies elsewhere, the package's."""
+    """Return how the working folder's code was kept and, where this package is installed elsewhere, the package's."""
     code = record.data.get("code") or {}
     lines = _kept(code, record.folder / "code", "")
     package = code.get("understudy") or {}
@@ -125,22 +147,3 @@ def _kept(code: dict[str, Any], folder: Path, prefix: str) -> dict[str, Any]:
         "error": code.get("error"),
     }
     return {name: line for name, line in lines.items() if line}
-
-
-def _last_metrics(path: Path) -> dict[str, Any]:
-    """The last value of every name that was logged, with its step."""
-    last: dict[str, Any] = {}
-    for row in read_metrics(path):
-        for name, value in row.items():
-            if name not in ("step", "time"):
-                last[name] = f"{number(value)} at step {row['step']:,}"
-    return last
-
-
-def _grid(values: dict[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")  # a path that is cut cannot be copied
-    for name, value in values.items():
-        grid.add_row(text(f"  {name}"), text(value))
-    return grid
