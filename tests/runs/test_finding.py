@@ -104,7 +104,7 @@ def test_tags(here: Path) -> None:
     with pytest.raises(UserError, match=f"{first} has no tag 'basline'; did you mean baseline"):
         said("untag", first, "basline")
     for tag in ("two words", "a=b", "(a", ""):
-        with pytest.raises(UserError, match="is no tag: expected a word without"):
+        with pytest.raises(UserError, match="is not a tag: expected a word without"):
             said("tag", first, tag)
     for command in ("tag", "untag"):
         with pytest.raises(UserError, match=f"{command} needs a tag: understudy runs {command} {first} baseline"):

@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""The arguments that several commands of `understudy runs` take."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,50 +11,40 @@ from understudy.runs.find import find_run, list_runs
 from understudy.runs.query import is_query, matching
 from understudy.runs.record import Record, read_record
 
-RunReference = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="ID",
-        help="The run: its id or any beginning of it, its words, the path of its folder, last, or last:VERB.",
-    ),
-]
-RunReferences = Annotated[
-    tyro.conf.Positional[tuple[str, ...]],
-    tyro.conf.arg(
-        metavar="ID",
-        help="The runs: ids or beginnings of them, their words, paths of their folders, last, or last:VERB.",
-    ),
-]
-Words = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")]
+_NAMES = "id or any beginning of it, its words, the path of its folder, last, or last:VERB"
+_Several = tyro.conf.Positional[tuple[str, ...]]
+
+RunReference = Annotated[str, tyro.conf.arg(metavar="ID", help=f"The run: its {_NAMES}.")]
+RunReferences = Annotated[_Several, tyro.conf.arg(metavar="ID", help=f"The runs, each by its {_NAMES}.")]
+RunsReference = Annotated[str, tyro.conf.arg(metavar="ID|QUERY", help=f"A run: its {_NAMES}; or a query.")]
+RunsReferences = Annotated[_Several, tyro.conf.arg(metavar="ID|QUERY", help=f"Runs, each by its {_NAMES}; or queries.")]
 Query = Annotated[
-    tyro.conf.Positional[tuple[str, ...]],
+    _Several,
     tyro.conf.arg(
         metavar="[QUERY]",
         help='Which runs, such as "verb=finetune and not bad": see `understudy runs list --help`.',
         help_behavior_hint="",
     ),
 ]
-QUERY_OR_ID = "A run: its id or any beginning of it, its words, the path of its folder, last, or last:VERB; or a query."
-RunsReference = Annotated[str, tyro.conf.arg(metavar="ID|QUERY", help=QUERY_OR_ID)]
-RunsReferences = Annotated[
-    tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ID|QUERY", help=QUERY_OR_ID.replace("A run", "Runs"))
-]
-Tags = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="TAG")]
+Tags = Annotated[_Several, tyro.conf.arg(metavar="TAG")]
+Words = Annotated[_Several, tyro.conf.arg(metavar="TEXT")]
 
 
-def runs_meant(reference: str) -> list[Record]:
-    """The run that the reference names, or those that it finds as a query; RunNotFoundError for none."""
-    if Path(reference, "run.json").is_file() or not is_query(reference):
-        return [read_record(find_run(reference))]
-    found = matching(reference, list_runs())
-    if not found:
-        raise RunNotFoundError(f"no run fits `{reference}`")
-    return found
+def find_runs(references: Sequence[str]) -> list[Record]:
+    """Return the runs that the references name or, where one is a query, find; each run once.
 
-
-def all_meant(references: Sequence[str]) -> list[Record]:
-    """The runs that the references name or find, each once."""
+    Raises:
+        RunNotFoundError: there are no references, or one of them finds no run.
+    """
     if not references:
         raise RunNotFoundError("no run is named: write the id of one, such as brave-otter or last, or a query")
-    found = {record.folder: record for reference in references for record in runs_meant(reference)}
+    found: dict[Path, Record] = {}
+    for reference in references:
+        if Path(reference, "run.json").is_file() or not is_query(reference):
+            records = [read_record(find_run(reference))]
+        else:
+            records = matching(reference, list_runs())
+        if not records:
+            raise RunNotFoundError(f"no run fits `{reference}`")
+        found |= {record.folder: record for record in records}
     return list(found.values())

@@ -1,57 +1,137 @@
-"""What people say about a run after the fact: bad and why, tags, pinned, a note.
+"""The commands that mark runs: note, tag, untag, pin, unpin, mark-bad, mark-good."""
 
-These have files of their own, because run.json belongs to the process that may still be running.
-"""
-
-import json
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from understudy.files import write_atomically, write_json
+from rich.console import Console
+from rich.text import Text
+
+from understudy.console import text
+from understudy.errors import UserError, suggestion
+from understudy.runs.arguments import RunReference, RunsReference, RunsReferences, Tags, Words, find_runs
+from understudy.runs.find import find_run
+from understudy.runs.listing import remarks_on
+from understudy.runs.query import WORD
+from understudy.runs.record import Record, change_marks, read_record, set_note
 
 
-@dataclass(frozen=True)
-class Marks:
-    """marks.json: `bad` is the reason why the run's results are not to be trusted, empty while they are."""
+@dataclass
+class NoteOptions:
+    """Write a note on a run, which the list of runs shows."""
 
-    bad: str = ""
-    tags: tuple[str, ...] = field(default=())
-    pinned: bool = False
-
-
-def read_marks(folder: Path) -> Marks:
-    """The marks of the run in `folder`; none where there is no file, or one that cannot be read."""
-    try:
-        data = json.loads((folder / "marks.json").read_bytes())
-        return Marks(str(data["bad"]), tuple(map(str, data["tags"])), bool(data["pinned"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return Marks()
+    run: RunReference
+    text: Words = ()
+    """The note, in as many words as it takes; none removes the note."""
 
 
-def change_marks(folder: Path, **changes: Any) -> Marks:
-    """Replaces the named marks of the run and leaves the others; returns them all.
+@dataclass
+class TagOptions:
+    """Give runs tags, which the list shows and a query finds: `understudy runs list tag=baseline`."""
 
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> change_marks(folder, tags=("baseline",)).tags
-    ('baseline',)
-    >>> change_marks(folder, bad="labels were shifted")
-    Marks(bad='labels were shifted', tags=('baseline',), pinned=False)
+    run: RunsReference
+    tags: Tags
+    """The tags: words without spaces, brackets and operators."""
+
+
+@dataclass
+class UntagOptions:
+    """Remove tags from runs."""
+
+    run: RunsReference
+    tags: Tags
+    """The tags."""
+
+
+@dataclass
+class PinOptions:
+    """Pin runs: `understudy runs gc` never deletes them."""
+
+    runs: RunsReferences
+
+
+@dataclass
+class UnpinOptions:
+    """Remove the pins of runs."""
+
+    runs: RunsReferences
+
+
+@dataclass
+class MarkBadOptions:
+    """Mark a run, or all that a query finds, as bad: comparisons leave it out, and lists show the reason.
+
+    `understudy runs mark-good` removes the mark.
     """
-    marks = replace(read_marks(folder), **changes)
-    write_json(folder / "marks.json", marks)
-    return marks
+
+    run: RunsReference
+    reason: Words = ()
+    """Why its results are not to be trusted, in as many words as it takes."""
 
 
-def read_note(folder: Path) -> str:
-    """What somebody wrote about the run in `folder`, or nothing."""
-    try:
-        return (folder / "note.txt").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+@dataclass
+class MarkGoodOptions:
+    """Remove what `understudy runs mark-bad` said of runs."""
+
+    runs: RunsReferences
 
 
-def set_note(folder: Path, text: str) -> None:
-    """Writes what should be remembered about a run; an empty text takes it away."""
-    write_atomically(folder / "note.txt", text.strip() + "\n")
+def note(options: NoteOptions, console: Console) -> None:
+    """Write a note on a run."""
+    set_note(find_run(options.run), " ".join(options.text))
+
+
+def tag(options: TagOptions, console: Console) -> None:
+    """Add tags to runs."""
+    if not options.tags:
+        raise UserError(f"tag needs a tag: understudy runs tag {options.run} baseline")
+    for word in options.tags:
+        if not WORD.fullmatch(word):
+            raise UserError(f"{word!r} is not a tag: expected a word without spaces, quotes, brackets, = ! < > and ~")
+    for record in find_runs([options.run]):
+        _mark([record], console, tags=tuple(dict.fromkeys((*record.marks.tags, *options.tags))))
+
+
+def untag(options: UntagOptions, console: Console) -> None:
+    """Remove tags from runs. Raises UserError for a tag that none of them has."""
+    if not options.tags:
+        raise UserError(f"untag needs a tag: understudy runs untag {options.run} baseline")
+    records = find_runs([options.run])
+    present = {word for record in records for word in record.marks.tags}
+    for word in options.tags:
+        if word not in present:
+            hint = suggestion(word, present) or f"; it has {', '.join(sorted(present)) or 'none'}"
+            raise UserError(f"{options.run} has no tag {word!r}{hint}")
+    for record in records:
+        _mark([record], console, tags=tuple(word for word in record.marks.tags if word not in options.tags))
+
+
+def pin(options: PinOptions, console: Console) -> None:
+    """Keep runs from `understudy runs gc`."""
+    _mark(find_runs(options.runs), console, pinned=True)
+
+
+def unpin(options: UnpinOptions, console: Console) -> None:
+    """Let `understudy runs gc` delete runs again."""
+    _mark(find_runs(options.runs), console, pinned=False)
+
+
+def mark_bad(options: MarkBadOptions, console: Console) -> None:
+    """Mark runs as bad, with the reason."""
+    reason = " ".join(" ".join(options.reason).split())
+    if not reason:
+        raise UserError(f"mark-bad needs a reason: understudy runs mark-bad {options.run} labels were shifted")
+    _mark(find_runs([options.run]), console, bad=reason)
+
+
+def mark_good(options: MarkGoodOptions, console: Console) -> None:
+    """Mark runs as no longer bad."""
+    _mark(find_runs(options.runs), console, bad="")
+
+
+def _mark(records: Sequence[Record], console: Console, **changes: Any) -> None:
+    """Change the marks of runs, and print each with what is marked now."""
+    for record in records:
+        change_marks(record.folder, **changes)
+        remarks = remarks_on(read_record(record.folder)) or Text("no marks", style="dim")
+        console.print(Text.assemble(text(record.id), "  ", remarks), soft_wrap=True)

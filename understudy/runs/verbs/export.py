@@ -8,7 +8,7 @@ from rich.console import Console
 
 from understudy.console import counted, size_of, text
 from understudy.runs.archive.pack import pack
-from understudy.runs.arguments import RunsReferences, all_meant
+from understudy.runs.arguments import RunsReferences, find_runs
 from understudy.runs.find import ancestors, list_runs
 from understudy.runs.record import Record
 
@@ -28,7 +28,7 @@ class Options:
 
 def main(options: Options, console: Console) -> None:
     """See `Options`."""
-    records = all_meant(options.runs)
+    records = find_runs(options.runs)
     known = {record.id: record for record in list_runs(records[0].folder.parent)}
     if options.parents:
         named = {record.id for record in records}
