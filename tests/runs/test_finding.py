@@ -41,8 +41,8 @@ def make(number: int, **record: Any) -> str:
 
 def test_a_query_in_one_word_or_in_several(here: Path) -> None:
     names = [make(number, verb=verb) for number, verb in enumerate(("pretrain", "finetune", "eval"))]
-    assert ids(said("list", "verb=finetune or verb=eval")) == names[1:]
-    assert ids(said("list", "verb=finetune", "or", "verb=eval")) == names[1:]
+    assert ids(said("list", "verb!=pretrain and verb!=eval")) == names[1:2]
+    assert ids(said("list", "not", "verb=pretrain", "and", "not", "bad")) == names[1:]
     assert ids(said("list", "--all", "not verb=eval")) == names[:2]
     assert said("list", "verb=nothing") == "No run fits `verb=nothing`.\n"
     assert "No runs in" not in said("list", "verb=eval")
@@ -63,7 +63,7 @@ def test_order_and_limit(here: Path) -> None:
     assert said("list", "status=finished", "--limit", "2").startswith("2 more runs: --all lists them.\n")
     with pytest.raises(UserError, match="--limit 0 is out of range; expected 1 or more"):
         said("list", "--limit", "0")
-    with pytest.raises(UserError, match="no run has 'y' to sort by"):
+    with pytest.raises(UserError, match="no run has 'y'"):
         said("list", "--sort", "y")
 
 

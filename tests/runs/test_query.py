@@ -1,7 +1,6 @@
 import json
 import math
 import operator
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -75,19 +74,17 @@ QUERIES = [
     ("verb=pretrain", [OTTER, HERON]),
     ("verb = 'pretrain'", [OTTER, HERON]),
     ('"verb"="pretrain"', [OTTER, HERON]),
-    ("verb=PRETRAIN or verb=eval", [OTTER, HERON, WREN]),
+    ("verb=PRETRAIN and not pinned", [HERON]),
     ("verb!=pretrain", [NEWT, WREN]),
+    ("not verb!=pretrain and note~or", []),
     ("verb~train", [OTTER, HERON]),
     ("verb=finetune and val_bpb<1.3 and bad", [NEWT]),
     ("verb=finetune and val_bpb<1.3 and not bad", []),
     ("not bad", [OTTER, HERON, WREN]),
     ("not not bad", [NEWT]),
-    ("pinned or bad", [OTTER, NEWT]),
+    ("not " * 5000 + "bad and  NOT pinned and bad", [NEWT]),
     ("dirty", [OTTER]),
     ("bad~shifted", [NEWT]),
-    ("bad or pinned and dirty", [OTTER, NEWT]),
-    ("(bad or pinned) and dirty", [OTTER]),
-    ("not (bad or pinned)", [HERON, WREN]),
     ("NOT bad AND NOT pinned", [HERON, WREN]),
     ("tag=baseline", [OTTER]),
     ("tag='paper 1'", [OTTER]),
@@ -151,43 +148,47 @@ QUERIES = [
 @pytest.mark.parametrize(("query", "expected"), QUERIES)
 def test_a_query_finds_its_runs(query: str, expected: list[str] | None, runs: list[Record]) -> None:
     found = words(matching(query, runs))
-    if expected is None:  # hangs on today's date
+    if expected is None:  # depends on today's date
         assert WREN in found
     else:
         assert found == expected
 
 
+NO_OR = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to turn it round"
 MISTAKES = [
     ("val_bpd<1.2", "no run has 'val_bpd'", "at ^ in `^val_bpd<1.2`", "did you mean val_bpb"),
     ("bad and lrr=1", "no run has 'lrr'", "`bad and ^lrr=1`", "did you mean lr"),
     ("width=8", "may be any of core.width, optimizer.width", "`^width=8`"),
-    ("status=runing", "'runing' is no status", "`status=^runing`", "did you mean running"),
+    ("status=runing", "'runing' is not a status", "`status=^runing`", "did you mean running"),
     ("status=zzz", "expected one of running, finished, failed, interrupted, dead, broken"),
     ("pined", "expected an operator after 'pined'", "`pined^`", "did you mean pinned"),
     ("'bad'", "expected an operator"),
-    ("bad pinned", "expected `and` or `or`", "`bad ^pinned`"),
+    ("bad pinned", "expected `and`", "`bad ^pinned`"),
+    ("bad or pinned", NO_OR, "`bad ^or pinned`"),
+    ("bad and or", "expected an operator after 'or'"),
+    ("bad OR pinned", NO_OR),
+    ("verb=eval and (bad", NO_OR, "`verb=eval and^ (bad`"),
+    ("not (bad)", NO_OR, "`not ^(bad)`"),
     ("", "expected a condition such as status=failed"),
     ("and", "expected an operator after 'and'"),
     ("bad and", "expected a condition", "`bad and^`"),
-    ("not", "expected a condition"),
+    ("not", "expected an operator after 'not'"),
     ("verb=", "expected a value after `=`", "`verb=^`"),
     ("verb==pretrain", "expected a value after `=`", "`verb=^=pretrain`"),
-    ("(bad", "expected `)`, `and` or `or`"),
-    ("bad)", "expected `and` or `or`", "`bad^)`"),
+    ("(bad", NO_OR, "`^(bad`"),
+    ("bad)", NO_OR, "`bad^)`"),
     ("=3", "expected a condition", "`^=3`"),
-    ("!bad", "`!` stands only in `!=`", "`^!bad`"),
+    ("!bad", "expected a condition", "`^!bad`"),
     ("note='open", "a quote that is not closed", "`note=^'open`"),
     ("loss<low", "expected a number after `<`", "`loss<^low`"),
     ("verb<b", "verb is a text: expected =, != or ~"),
     ("id<b", "id is a text"),
     ("created>monday", "expected a date such as 2026-11-20"),
     ("created>9999-12-31", "expected a date"),
-    ("created~2026", "created is a time: expected < <= > >="),
+    ("created~2026", "created is a time: expected = != < <= > >="),
     ("age=2d", "age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w"),
     ("age<2", "age takes"),
-    ("age~2", "age is a time"),
-    ("(" * 5000 + "bad" + ")" * 5000, "too many brackets"),
-    ("not " * 5000 + "bad", "too many"),
+    ("age~2", "age takes"),
 ]
 
 
@@ -250,47 +251,16 @@ leaves = st.one_of(
 )
 
 
-def both(one: tuple[str, Oracle], two: tuple[str, Oracle]) -> tuple[str, Oracle]:
-    return f"({one[0]}) and {two[0]}", lambda record: one[1](record) and two[1](record)
-
-
-def either(one: tuple[str, Oracle], two: tuple[str, Oracle]) -> tuple[str, Oracle]:
-    return f"({one[0]} or ({two[0]}))", lambda record: one[1](record) or two[1](record)
-
-
-def denied(one: tuple[str, Oracle]) -> tuple[str, Oracle]:
-    return f"not ({one[0]})", lambda record: not one[1](record)
-
-
-# What `and` joins is put in brackets on one side only where nothing in it binds less: leaves, brackets and denials.
-trees = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.builds(lambda a, b: both(a, denied(b)), inner, inner),
-        st.builds(either, inner, inner),
-        st.builds(denied, inner),
-    ),
-    max_leaves=12,
-)
+def denied(condition: tuple[str, Oracle]) -> tuple[str, Oracle]:
+    return f"not {condition[0]}", lambda record: not condition[1](record)
 
 
 @settings(max_examples=300, deadline=None)
-@given(tree=trees)
-def test_queries_mean_what_they_say(four: list[Record], tree: tuple[str, Oracle]) -> None:
-    query, fits = tree
-    assert words(matching(query, four)) == words([record for record in four if fits(record)])
-
-
-def test_and_binds_more_than_or_and_not_most(four: list[Record]) -> None:
-    for query, same in (
-        ("bad or pinned and verb=x", "bad or (pinned and verb=x)"),
-        ("verb=x and pinned or bad", "(verb=x and pinned) or bad"),
-        ("not bad or bad", "(not bad) or bad"),
-        ("not verb=x and verb=x", "(not verb=x) and verb=x"),
-    ):
-        assert words(matching(query, four)) == words(matching(same, four))
-    assert words(matching("bad or pinned and verb=x", four)) == [NEWT]
-    assert words(matching("not bad or bad", four)) == words(four)
+@given(conditions=st.lists(leaves | st.builds(denied, leaves), min_size=1, max_size=6))
+def test_queries_mean_what_they_say(four: list[Record], conditions: list[tuple[str, Oracle]]) -> None:
+    query = " and ".join(condition for condition, _ in conditions)
+    expected = [record for record in four if all(fits(record) for _, fits in conditions)]
+    assert words(matching(query, four)) == words(expected)
 
 
 def test_no_runs_have_no_fields(here: Path) -> None:
@@ -302,12 +272,5 @@ def test_runs_in_the_order_of_a_field(runs: list[Record]) -> None:
     assert words(in_order("val_bpb", runs, runs)) == [NEWT, OTTER]
     assert words(in_order("lr", runs[:1], runs)) == [OTTER]
     assert words(in_order("verb", runs, runs)) == [WREN, NEWT, OTTER, HERON]
-    with pytest.raises(QueryError, match="no run has 'val_bpd' to sort by; did you mean val_bpb"):
+    with pytest.raises(QueryError, match="no run has 'val_bpd'; did you mean val_bpb"):
         in_order("val_bpd", runs, runs)
-
-
-def test_a_query_over_many_runs_is_quick(here: Path) -> None:
-    records = make_runs(here / "runs") * 2500
-    began = time.perf_counter()
-    assert len(matching("learner.lr<1e-3 and loss=nan", records)) == 2500
-    assert time.perf_counter() - began < 2

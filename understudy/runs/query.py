@@ -1,53 +1,92 @@
-"""Asking for runs: `verb=finetune and val_bpb<1.2 and not bad`.
+"""Finding runs by what they are: `verb=finetune and val_bpb<1.2 and not bad`.
 
-    query      = both { "or" both }
-    both       = condition { "and" condition }
-    condition  = "not" condition | "(" query ")" | flag | name operator value
+    query      = condition { "and" condition }
+    condition  = { "not" } ( flag | name operator value )
     flag       = "bad" | "pinned" | "dirty"
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~"
-    name       = a word or a quoted text: see `fields.Fields`
-    value      = a word or a quoted text; a word holds no spaces, brackets and operators, and begins with no quote
+    name       = a word or a quoted text: see `FIELDS` and `_field`
+    value      = a word or a quoted text; a word has no spaces, brackets or operators, and does not begin with a quote
 
 `~` means "contains". Case does not matter. Of a field with several values (tags, lists) one that fits is enough, and
 `!=` is the opposite of `=`: it holds for a run without the field, for which every other comparison fails.
 """
 
-import math
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
 from typing import Any, NoReturn
 
+from understudy.console import flat
 from understudy.errors import QueryError, suggestion
-from understudy.runs.fields import AGE, FLAGS, SHORTENED, TEXT, TIME, Field, Fields
 from understudy.runs.find import matches
+from understudy.runs.journal import last_value
 from understudy.runs.record import Record
 
-Test = Callable[[Record], bool]
-Fits = Callable[[Any], bool]
-
 WORD = re.compile(r"""[^\s()=!<>~"'][^\s()=!<>~]*""")
-TOKEN = re.compile(
-    r"""\s*(?: (?P<operator> !=|<=|>=|=|<|>|~ ) | (?P<bracket> [()] )
-    | (?P<quoted> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' ) | (?P<word> """
-    + WORD.pattern
-    + ") )",
-    re.VERBOSE | re.DOTALL,
+_TERM = rf"""{WORD.pattern}|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
+_CONDITION = re.compile(
+    rf"\s*(?P<nots>(?:not\s+)*)(?P<name>{_TERM})\s*(?:(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>{_TERM})?)?\s*",
+    re.IGNORECASE | re.DOTALL,
 )
-ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-DATES = "a date such as 2026-11-20 or 2026-11-20T14:30"
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True)
-class Token:
-    """A piece of a query, from the character `start` on; `kind` is a group of TOKEN, or "end"."""
+class Field:
+    """A name, and the values that a run has under it: none, one, or several (tags, lists).
 
+    `kind` says how they compare: "time" and "age" as such, "text" and "status" as texts, "id" where the beginning of a
+    value will do, "any" as numbers where both sides are.
+    """
+
+    name: str
     kind: str
-    text: str
-    start: int
+    read: Callable[[Record], Iterable[Any]]
+
+
+STATUSES = ("running", "finished", "failed", "interrupted", "dead", "broken")
+FIELDS = {
+    field.name: field
+    for field in (
+        Field("id", "id", lambda record: [record.id]),
+        Field("verb", "text", lambda record: [record.verb]),
+        Field("status", "status", lambda record: [record.status]),
+        Field("created", "time", lambda record: [record.created.timestamp()]),
+        Field("ended", "time", lambda record: [record.ended.timestamp()] if record.ended else []),
+        Field("age", "age", lambda record: [time.time() - record.created.timestamp()]),
+        Field("seed", "any", lambda record: [] if record.seed is None else [record.seed]),
+        Field("note", "text", lambda record: [record.note]),
+        Field("error", "text", lambda record: [record.error]),
+        Field("bad", "text", lambda record: [record.marks.bad]),
+        Field("tag", "text", lambda record: record.marks.tags),
+        Field("parent", "id", lambda record: record.parents),
+        Field("commit", "id", lambda record: [record.commit]),
+        Field("host", "text", lambda record: [record.host]),
+        Field("headline", "any", lambda record: record.headline[1:] if record.headline else []),
+    )
+}
+FLAGS: dict[str, Callable[[Record], Iterable[Any]]] = {
+    "bad": lambda record: [record.marks.bad],
+    "pinned": lambda record: [record.marks.pinned],
+    "dirty": lambda record: [record.dirty],
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Whether one of the values that `read` gives fits, or with `negated` none of them."""
+
+    read: Callable[[Record], Iterable[Any]]
+    fits: Callable[[Any], bool]
+    negated: bool
+
+    def holds(self, record: Record) -> bool:
+        """Whether the run is as the condition wants it."""
+        return any(map(self.fits, self.read(record))) != self.negated
 
 
 def is_query(text: str) -> bool:
@@ -60,189 +99,163 @@ def is_query(text: str) -> bool:
 
 
 def matching(query: str, records: Sequence[Record]) -> list[Record]:
-    """The runs that the query asks for, in their order; QueryError where it cannot be understood."""
+    """Return the runs that the query finds, in their order. Raises QueryError where it cannot be understood."""
     if not records:
         return []
-    fits = _Parser(query, Fields(records)).parse()
-    return [record for record in records if fits(record)]
+    conditions = _conditions(query, records)
+    return [record for record in records if all(condition.holds(record) for condition in conditions)]
 
 
 def in_order(name: str, chosen: Sequence[Record], records: Sequence[Record]) -> list[Record]:
-    """Of all the `records` the chosen ones that have a field of that name, sorted by it, numbers before texts."""
-    fields = Fields(records)
-    field = fields.find(name)
-    if field is None:
-        raise QueryError(f"no run has {name!r} to sort by{fields.suggestion(name)}")
+    """Return the chosen ones of all `records` that have a field of that name, sorted by it, numbers before texts."""
+    field = _field(name, records)
     keyed = [(next(iter(field.read(record)), None), record) for record in chosen]
     present = [(value, record) for value, record in keyed if value is not None and value == value]  # nan has no place
-    return [record for _, record in sorted(present, key=lambda pair: _rank(pair[0]))]
+
+    def rank(pair: tuple[Any, Record]) -> tuple[bool, float, str]:
+        return (False, pair[0], "") if _is_number(pair[0]) else (True, 0.0, str(pair[0]))
+
+    return [record for _, record in sorted(present, key=rank)]
 
 
 def duration(text: str) -> float | None:
-    """The seconds that are written there; None where it is no duration.
+    """Return the seconds of a duration such as 90m, None where it is not one.
 
     >>> duration("90m"), duration("2d"), duration("2")
     (5400.0, 172800.0, None)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.lower())
-    return float(found[1]) * SECONDS[found[2]] if found else None
+    return float(found[1]) * _SECONDS[found[2]] if found else None
 
 
-class _Parser:
-    """Recursive descent: one method for each rule of the grammar."""
+def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
+    """Return the conditions of the query, all of which must hold."""
 
-    def __init__(self, query: str, fields: Fields) -> None:
-        self._query = query
-        self._fields = fields
-        self._tokens = self._split()
-        self._at = 0
+    def fail(at: int, what: str) -> NoReturn:
+        rest = query[at:].lstrip()
+        if re.match(r"[()]|or\b", rest, re.IGNORECASE):
+            what = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to turn it "
+            what += "round, and ask for alternatives one by one"
+        elif rest[:1] in ("'", '"') and not re.match(_TERM, rest, re.DOTALL):
+            what = "a quote that is not closed"
+        raise QueryError(f"cannot read the query at ^ in `{' '.join(f'{query[:at]}^{query[at:]}'.split())}`: {what}")
 
-    def parse(self) -> Test:
-        """What tells whether a run fits."""
-        try:
-            fits = self._either()
-        except RecursionError:
-            raise QueryError("the query has too many brackets inside brackets, or too many `not`") from None
-        if self._next.kind != "end":
-            self._fail("expected `and` or `or`", self._next)
-        return fits
+    conditions: list[Condition] = []
+    query = query.rstrip()
+    at = 0
+    while True:
+        found = _CONDITION.match(query, at)
+        if not found:
+            fail(at, "expected a condition such as status=failed")
+        operator, value, name = found["operator"], found["value"], _unquoted(found["name"])
+        negated = len(found["nots"].split()) % 2 == 1
+        if operator and value is None:
+            fail(found.end(), f"expected a value after `{operator}`")
+        if operator:
+            at = found.start("name")
+            try:
+                field = _field(name, records)
+                at = found.start("value")
+                fits = _fits(field, operator, _unquoted(value))
+            except QueryError as error:
+                fail(at, str(error))
+            conditions.append(Condition(field.read, fits, negated != (operator == "!=")))
+        elif found["name"].lower() in FLAGS:
+            conditions.append(Condition(FLAGS[name.lower()], bool, negated))
+        else:
+            fail(found.end(), f"expected an operator after {name!r}{suggestion(name, FLAGS)}")
 
-    def _split(self) -> list[Token]:
-        tokens, at, end = [], 0, len(self._query.rstrip())
-        while at < end:
-            found = TOKEN.match(self._query, at)
-            if not found:
-                at += len(self._query[at:]) - len(self._query[at:].lstrip())
-                what = "a quote that is not closed" if self._query[at] in "\"'" else "`!` stands only in `!=`"
-                self._fail(what, Token("", "", at))
-            kind = str(found.lastgroup)
-            tokens.append(Token(kind, found[kind], found.start(kind)))
-            at = found.end()
-        return [*tokens, Token("end", "", end)]
+        at = found.end()
+        if at == len(query):
+            return conditions
+        joint = re.compile(r"and\b", re.IGNORECASE).match(query, at)
+        at = joint.end() if joint else fail(at, "expected `and`")
 
-    def _fail(self, what: str, token: Token, hint: str = "") -> NoReturn:
-        shown = f"{self._query[: token.start]}^{self._query[token.start :]}"
-        raise QueryError(f"cannot read the query at ^ in `{' '.join(shown.split())}`: {what}{hint}")
 
-    @property
-    def _next(self) -> Token:
-        return self._tokens[self._at]
+def _field(name: str, records: Sequence[Record]) -> Field:
+    """Return the field of that name. Raises QueryError where no run has it, or where it may be any of several.
 
-    def _take(self) -> Token:
-        token = self._next
-        self._at = min(self._at + 1, len(self._tokens) - 1)
-        return token
+    Besides `FIELDS` there are the names of the outcome, the configuration and the last metrics, looked up in this order
+    run by run; `outcome.NAME`, `config.NAME` and `metric.NAME` say which is meant. Names of the configuration are
+    dotted, and their last part will do where only one of them ends so.
+    """
+    if name in FIELDS:
+        return FIELDS[name]
+    source, _, short = name.partition(".")
+    if not short or source not in ("outcome", "config", "metric"):
+        source, short = "", name
+    options = {option for record in records for option in flat(record.config) if f".{option}".endswith(f".{short}")}
+    option = short if short in options else min(options, default="") if len(options) == 1 else ""
 
-    def _take_if(self, kind: str, text: str) -> bool:
-        found = (self._next.kind, self._next.text.lower()) == (kind, text)
-        if found:
-            self._take()
-        return found
+    def found(record: Record) -> list[Any]:
+        if source in ("", "outcome") and short in (outcome := flat(record.outcome)):
+            return [outcome[short]]
+        if source in ("", "config") and option and option in (config := flat(record.config)):
+            return [config[option]]
+        if source in ("", "metric") and short != "time":  # each line has a time, which is not a metric
+            value = last_value(record.folder / "metrics.jsonl", short)
+            return [] if value is None else [value]
+        return []
 
-    def _either(self) -> Test:
-        parts = [self._both()]
-        while self._take_if("word", "or"):
-            parts.append(self._both())
-        return parts[0] if len(parts) == 1 else lambda record: any(part(record) for part in parts)
+    def read(record: Record) -> Iterable[Any]:
+        values = found(record)
+        return values[0] if values and isinstance(values[0], list) else values
 
-    def _both(self) -> Test:
-        parts = [self._condition()]
-        while self._take_if("word", "and"):
-            parts.append(self._condition())
-        return parts[0] if len(parts) == 1 else lambda record: all(part(record) for part in parts)
+    if any(map(found, records)):
+        return Field(name, "any", read)
+    if len(options) > 1:
+        raise QueryError(f"{name!r} may be any of {', '.join(sorted(options))}: write more of it")
+    known = {key for record in records for key in flat(record.config)}
+    known |= {key.rpartition(".")[2] for key in known}
+    known |= {key for record in records for key in (*flat(record.outcome), *record.metrics)}
+    raise QueryError(f"no run has {name!r}{suggestion(name, {*FIELDS, *FLAGS, *known})}")
 
-    def _condition(self) -> Test:
-        if self._take_if("word", "not"):
-            denied = self._condition()
-            return lambda record: not denied(record)
-        if self._take_if("bracket", "("):
-            inner = self._either()
-            if not self._take_if("bracket", ")"):
-                self._fail("expected `)`, `and` or `or`", self._next)
-            return inner
-        return self._comparison()
 
-    def _comparison(self) -> Test:
-        name = self._take()
-        if name.kind not in ("word", "quoted"):
-            self._fail("expected a condition such as status=failed", name)
-        if self._next.kind != "operator":
-            return self._flag(name)
-        operator, field = self._take().text, self._field(name)
-        value = self._take()
-        if value.kind not in ("word", "quoted"):
-            self._fail(f"expected a value after `{operator}`", value)
-        if operator == "!=":
-            equal = self._fits(field, "=", value)
-            return lambda record: not any(map(equal, field.read(record)))
-        fits = self._fits(field, operator, value)
-        return lambda record: any(map(fits, field.read(record)))
+def _fits(field: Field, operator: str, text: str) -> Callable[[Any], bool]:
+    """Return the test of a value of the field that `operator` and `text` ask for, with `!=` the test for `=`.
 
-    def _flag(self, name: Token) -> Test:
-        if name.kind == "word" and name.text.lower() in FLAGS:
-            return FLAGS[name.text.lower()]
-        self._fail(f"expected an operator after {name.text!r}", self._next, suggestion(name.text, FLAGS))
-
-    def _field(self, token: Token) -> Field:
-        name = _unquoted(token)
-        try:
-            field = self._fields.find(name)
-        except QueryError as error:
-            self._fail(str(error), token)
-        return field or self._fail(f"no run has {name!r}", token, self._fields.suggestion(name))
-
-    def _fits(self, field: Field, operator: str, token: Token) -> Fits:
-        """What tells whether a value of the field is as the query wants it."""
-        value = _unquoted(token)
+    Raises:
+        QueryError: the operator or the text does not go with the field.
+    """
+    operator = "=" if operator == "!=" else operator
+    if field.kind == "time":
         if operator == "~":
-            if field.kind in (TIME, AGE):
-                self._fail(f"{field.name} is a time: expected < <= > >=", token)
-            return lambda found: value.casefold() in str(found).casefold()
-        if field.kind == TIME:
-            return self._in_time(operator, token)
-        if field.kind == AGE:
-            return self._of_age(operator, token)
-        if operator in ORDER:
-            return self._ordered(field, operator, token)
-        if field.choices and value.lower() not in field.choices:
-            close = suggestion(value, field.choices) or f"; expected one of {', '.join(field.choices)}"
-            self._fail(f"{value!r} is no {field.name}", token, close)
-        if field.kind == SHORTENED:
-            return lambda found: matches(value.lower(), found.lower())
-        return lambda found: _equal(found, value)
-
-    def _ordered(self, field: Field, operator: str, token: Token) -> Fits:
-        limit, holds = _number(_unquoted(token)), ORDER[operator]
-        if field.kind in (TEXT, SHORTENED):
-            self._fail(f"{field.name} is a text: expected =, != or ~", token)
-        if limit is None:
-            self._fail(f"expected a number after `{operator}`", token)
-        return lambda found: _is_number(found) and holds(found, limit)
-
-    def _in_time(self, operator: str, token: Token) -> Fits:
-        """A date means its whole day, a time its whole minute or second."""
-        found = _moment(_unquoted(token))
-        if found is None:
-            self._fail(f"expected {DATES}", token)
-        start, end = found
-        tests: dict[str, Fits] = {
-            "=": lambda time: start <= time < end,
-            "<": lambda time: time < start,
-            "<=": lambda time: time < end,
-            ">": lambda time: time >= end,
-            ">=": lambda time: time >= start,
+            raise QueryError(f"{field.name} is a time: expected = != < <= > >=")
+        # A date means its whole day, a time its whole hour, minute or second.
+        start, end = _moment(text)
+        tests: dict[str, Callable[[Any], bool]] = {
+            "=": lambda value: start <= value < end,
+            "<": lambda value: value < start,
+            "<=": lambda value: value < end,
+            ">": lambda value: value >= end,
+            ">=": lambda value: value >= start,
         }
         return tests[operator]
+    if field.kind == "age":
+        seconds = duration(text)
+        if seconds is None or operator not in _ORDER:
+            raise QueryError("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w")
+        return lambda value: _ORDER[operator](value, seconds)
 
-    def _of_age(self, operator: str, token: Token) -> Fits:
-        limit = duration(_unquoted(token))
-        if limit is None or operator not in ORDER:
-            self._fail("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w", token)
-        return lambda age: ORDER[operator](age, limit)
+    number = _number(text)
+    if operator in _ORDER:
+        if field.kind != "any":
+            raise QueryError(f"{field.name} is a text: expected =, != or ~")
+        if number is None:
+            raise QueryError(f"expected a number after `{operator}`")
+        return lambda value: _is_number(value) and _ORDER[operator](value, number)
+    if operator == "~":
+        return lambda value: text.casefold() in str(value).casefold()
+    if field.kind == "id":
+        return lambda value: matches(text.lower(), value.lower())
+    if field.kind == "status" and text.lower() not in STATUSES:
+        close = suggestion(text, STATUSES) or f"; expected one of {', '.join(STATUSES)}"
+        raise QueryError(f"{text!r} is not a {field.name}{close}")
+    return lambda value: (_is_number(value) and value == number) or str(value).casefold() == text.casefold()
 
 
-def _unquoted(token: Token) -> str:
-    return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL) if token.kind == "quoted" else token.text
+def _unquoted(term: str) -> str:
+    return re.sub(r"\\(.)", r"\1", term[1:-1], flags=re.DOTALL) if term[0] in "\"'" else term
 
 
 def _number(text: str) -> float | None:
@@ -256,23 +269,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _rank(value: Any) -> tuple[bool, float, str]:
-    return (False, value, "") if _is_number(value) else (True, 0.0, str(value))
-
-
-def _equal(found: Any, value: str) -> bool:
-    number = _number(value)
-    if number is not None and _is_number(found):
-        return found == number or (math.isnan(number) and math.isnan(found))
-    return str(found).casefold() == value.casefold()
-
-
-def _moment(text: str) -> tuple[float, float] | None:
-    """The beginning and end of the day, hour, minute or second that is written there."""
+def _moment(text: str) -> tuple[float, float]:
+    """Return the beginning and end of the day, hour, minute or second that is written there."""
     sizes = {0: timedelta(hours=1), 1: timedelta(minutes=1)}
     try:
         start = datetime.fromisoformat(text.upper())
         size = timedelta(days=1) if len(text) <= len("2026-11-20") else sizes.get(text.count(":"), timedelta(seconds=1))
         return start.timestamp(), (start + size).timestamp()
     except (ValueError, OverflowError):
-        return None
+        raise QueryError("expected a date such as 2026-11-20 or 2026-11-20T14:30") from None
