@@ -12,7 +12,7 @@ from understudy.errors import ConfigError
 from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.losses import TokenLoss
+from understudy.training.objectives import TokenLoss
 
 BLOCKS: list[BlockKind] = ["modern", "gpt1", "gpt2"]
 
@@ -57,7 +57,7 @@ PEAK = """
 import json, re, sys, torch
 from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
-from understudy.training.losses import TokenLoss
+from understudy.training.objectives import TokenLoss
 model = LanguageModel(CoreConfig(layers=8, width=256, heads=4, context=256, block="gpt1").resolved(), 64)
 model.core.checkpoint_activations = json.loads(sys.argv[1])
 ids_BT = torch.randint(0, 64, (16, 256))

@@ -12,7 +12,7 @@ from understudy.errors import ConfigError
 from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel, without_weights
 from understudy.models.lora import SCALE, LoRALinear, adapt, adapted, merge, plain_state, unmerged_state
-from understudy.training.losses import TokenLoss
+from understudy.training.objectives import TokenLoss
 
 BLOCKS: list[BlockKind] = ["modern", "gpt1", "gpt2"]
 VOCABULARY = 300

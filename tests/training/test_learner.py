@@ -15,7 +15,7 @@ from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.distributed import World
 from understudy.training.learner import Learner, LearnerConfig, to_part
-from understudy.training.losses import TokenLoss
+from understudy.training.objectives import TokenLoss
 from understudy.training.schedules import rate_at
 
 BYTES = ByteTokenizer()

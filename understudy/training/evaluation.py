@@ -14,7 +14,7 @@ from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, undisturbed
 from understudy.statistics import Floats, Indices
 from understudy.training.learner import to_part
-from understudy.training.losses import TokenLoss
+from understudy.training.objectives import TokenLoss
 
 SCORED_AT_ONCE = 1024
 """Targets whose scores over the vocabulary are in memory together."""

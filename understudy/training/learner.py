@@ -17,7 +17,7 @@ from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.language_model import LanguageModel
 from understudy.models.transformer import Transformer
 from understudy.training.distributed import World, total
-from understudy.training.losses import Choices, DialogueLoss, TokenLoss
+from understudy.training.objectives import Choices, DialogueLoss, TokenLoss
 from understudy.training.schedules import Schedule, rate_at
 
 TOKENS_WEIGHT = 2.0

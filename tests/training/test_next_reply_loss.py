@@ -13,7 +13,7 @@ from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.learner import TOKENS_WEIGHT, Learner, LearnerConfig, to_choices
-from understudy.training.losses import DialogueLoss
+from understudy.training.objectives import DialogueLoss
 
 BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
