@@ -57,11 +57,14 @@ def measure_training(folder: Path, quick: bool) -> None:
     from understudy.models.device import prepare_process
     from understudy.models.language_model import LanguageModel
     from understudy.training.learner import Learner, LearnerConfig
+    from understudy.training.objectives import TokenLoss
 
     prepare_process()
     import torch
 
-    learner = Learner(LanguageModel(CoreConfig().resolved(), 1024), LearnerConfig(steps=10**6), torch.device("cpu"))
+    learner = Learner(
+        TokenLoss(LanguageModel(CoreConfig().resolved(), 1024)), LearnerConfig(steps=10**6), torch.device("cpu")
+    )
     dice = np.random.default_rng(0)
     ids = dice.integers(0, 1024, (2, 513))
     reset = np.zeros((2, 512), dtype=bool)

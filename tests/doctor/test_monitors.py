@@ -22,6 +22,7 @@ from understudy.doctor.start import START
 from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.objectives import TokenLoss
 
 BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
@@ -34,7 +35,7 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     ]
     torch.manual_seed(0)
     model = LanguageModel(CoreConfig(layers=1, width=16, heads=2, context=48, **options).resolved(), BYTES.vocab_size)
-    learner = Learner(model, LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32"), CPU)
+    learner = Learner(TokenLoss(model), LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32"), CPU)
     docs = [np.arange(len(store)) for store in stores]
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)

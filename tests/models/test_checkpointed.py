@@ -41,7 +41,7 @@ def test_gradients_are_the_same_bit_for_bit(block: BlockKind, dtype: torch.dtype
 def test_each_block_runs_twice_in_training_and_once_otherwise() -> None:
     model = LanguageModel(CoreConfig(layers=2, width=16, heads=2, block="gpt1").resolved(), 50)
     config = LearnerConfig(steps=1, checkpoint_activations=True)
-    learner = Learner(model, config, torch.device("cpu"))
+    learner = Learner(TokenLoss(model), config, torch.device("cpu"))
     calls: list[int] = []
     model.core.blocks[0].mlp.register_forward_hook(lambda *_: calls.append(1))
     ids_BT = torch.randint(0, 50, (2, 8))
@@ -82,4 +82,4 @@ def test_it_takes_less_memory() -> None:
 def test_an_lstm_has_no_blocks() -> None:
     model = LanguageModel(CoreConfig(core="lstm", layers=1, width=8).resolved(), 50)
     with pytest.raises(ConfigError, match="--checkpoint-activations takes a Transformer"):
-        Learner(model, LearnerConfig(checkpoint_activations=True), torch.device("cpu"))
+        Learner(TokenLoss(model), LearnerConfig(checkpoint_activations=True), torch.device("cpu"))

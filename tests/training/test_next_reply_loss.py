@@ -12,8 +12,8 @@ from understudy.data.packing import Batch, Question
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
-from understudy.training.learner import TOKENS_WEIGHT, Learner, LearnerConfig, to_choices
-from understudy.training.objectives import DialogueLoss
+from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.objectives import TOKENS_WEIGHT, NextReplyLoss, imitation, next_reply_part
 
 BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
@@ -55,19 +55,19 @@ def test_the_loss_by_hand(options: dict[str, Any]) -> None:
     for question in questions:
         scores = [score(model, ids) for ids in question.candidates]
         by_hand += math.log(sum(math.exp(one) for one in scores)) - scores[0]
-    loss = DialogueLoss(model)(choices=to_choices(questions, model.context, CPU))
+    loss = NextReplyLoss(model)(*next_reply_part(questions, model.context, CPU))
     assert float(loss.detach()) == pytest.approx(by_hand, rel=1e-12)
     assert by_hand != pytest.approx(len(questions) * math.log(3), rel=1e-4)
 
 
 def test_a_step_learns_from_twice_the_tokens_loss_and_the_choices() -> None:
     """The gradient that the optimizer gets, against that of the formula."""
-    learner, batch = Learner(a_model(), CONFIG, CPU), a_batch()
+    learner, batch = Learner(imitation(a_model()), CONFIG, CPU), a_batch()
     model = a_model()
     logits_BTV, _ = model(torch.from_numpy(batch.inputs_BT), reset_BT=torch.from_numpy(batch.reset_BT))
     log_p_BT = logits_BTV.log_softmax(-1).gather(-1, torch.from_numpy(batch.targets_BT)[..., None])[..., 0]
     tokens = -(log_p_BT * torch.from_numpy(batch.weights_BT)).sum() / batch.weights_BT.sum()
-    choice = DialogueLoss(model)(choices=to_choices(batch.questions, model.context, CPU)) / len(batch.questions)
+    choice = NextReplyLoss(model)(*next_reply_part(batch.questions, model.context, CPU)) / len(batch.questions)
     (2 * tokens + choice).backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
     metrics = learner.step(batch)
@@ -79,7 +79,9 @@ def test_a_step_learns_from_twice_the_tokens_loss_and_the_choices() -> None:
 
 @pytest.mark.parametrize("micro_batch_size", [1, 3])
 def test_micro_batches_come_to_the_same(micro_batch_size: int) -> None:
-    large, small = (Learner(a_model(), replace(CONFIG, micro_batch_size=size), CPU) for size in (0, micro_batch_size))
+    large, small = (
+        Learner(imitation(a_model()), replace(CONFIG, micro_batch_size=size), CPU) for size in (0, micro_batch_size)
+    )
     for step in range(4):
         metrics = [learner.step(a_batch(step)) for learner in (large, small)]
         assert metrics[0] == pytest.approx(metrics[1], rel=1e-6)
@@ -89,7 +91,7 @@ def test_micro_batches_come_to_the_same(micro_batch_size: int) -> None:
 
 def test_the_head_learns_to_tell_the_true_reply() -> None:
     """Which ends in a token that the others never have."""
-    learner = Learner(a_model(), replace(CONFIG, steps=60, lr=1e-2), CPU)
+    learner = Learner(imitation(a_model()), replace(CONFIG, steps=60, lr=1e-2), CPU)
     for step in range(60):
         batch = a_batch(step)
         for question in batch.questions:
@@ -101,7 +103,7 @@ def test_the_head_learns_to_tell_the_true_reply() -> None:
 
 
 def test_without_a_question_every_parameter_has_a_gradient_all_the_same() -> None:
-    learner = Learner(a_model(), CONFIG, CPU)
-    learner._backward_choices(replace(a_batch(), questions=()))
-    assert all(parameter.grad is not None for parameter in learner.model.parameters())
-    assert not any(parameter.grad.any() for parameter in learner.model.parameters() if parameter.grad is not None)
+    model = a_model()
+    NextReplyLoss(model)(*next_reply_part((), model.context, CPU)).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)

@@ -49,6 +49,10 @@ class Batch:
     questions: tuple[Question, ...] = ()
     sizes_BT: npt.NDArray[np.int64] | None = None
 
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.inputs_BT)
+
 
 @dataclass(frozen=True)
 class _Plan:

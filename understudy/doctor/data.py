@@ -11,9 +11,9 @@ import torch
 
 from understudy.data.packing import Batch, PackedBatches
 from understudy.doctor.checks import Check, Examination, Verdict
-from understudy.doctor.probes import exact_twin, plain_nll, probe, weighted_mean
+from understudy.doctor.probes import exact_twin, plain_nll, probe, token_parts, weighted_mean
 from understudy.training.experiment import Experiment
-from understudy.training.learner import Part
+from understudy.training.objectives import TokenPart
 
 LOOKED_AT = 8
 """Batches of a sample."""
@@ -27,9 +27,9 @@ def some_batches(experiment: Examination) -> Iterator[Batch]:
         yield experiment.batches.batch(step)
 
 
-def _parts(experiment: Experiment, batch: Batch) -> Part:
+def _parts(experiment: Experiment, batch: Batch) -> TokenPart:
     """The rows as the model gets them."""
-    inputs, targets, weights, resets = zip(*experiment.learner.parts(batch), strict=True)
+    inputs, targets, weights, resets = zip(*token_parts(experiment.learner, batch), strict=True)
     none = all(reset is None for reset in resets)
     filled = [torch.zeros_like(x, dtype=torch.bool) if r is None else r for x, r in zip(inputs, resets, strict=True)]
     return torch.cat(inputs), torch.cat(targets), torch.cat(weights), None if none else torch.cat(filled)

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from understudy.data.packing import Batch
 from understudy.doctor.checks import Check, Verdict
-from understudy.doctor.probes import exact_twin, plain_nll, probe, twin, undivided, weighted_mean
+from understudy.doctor.probes import (
+    exact_twin,
+    plain_nll,
+    probe,
+    token_loss,
+    token_parts,
+    twin,
+    undivided,
+    weighted_mean,
+)
 from understudy.models.device import autocast
 from understudy.models.lora import merge
 from understudy.training.experiment import Experiment
@@ -103,7 +112,7 @@ class DeadUnits(Check):
                     continue
                 hooks.callback(handle.remove)
             learner.model.eval()
-            hidden_BTD, _ = learner.model.hidden(learner.parts(batch)[0][0])
+            hidden_BTD, _ = learner.model.hidden(token_parts(learner, batch)[0][0])
             note("the output of the core", hidden_BTD)
         return shares
 
@@ -129,9 +138,9 @@ class TiedWeights(Check):
         before = self._apart(learner)
         learner.step(batch)
         apart = max(before, self._apart(learner))
-        part = learner.parts(batch)[0]
+        part = token_parts(learner, batch)[0]
         learner.model.zero_grad()
-        learner.objective(*part).backward()
+        token_loss(learner)(*part).backward()
         gradient_VD = learner.model.embedding.weight.grad
         unread_V = torch.ones(learner.model.vocab_size, dtype=torch.bool)
         unread_V[torch.from_numpy(batch.inputs_BT).flatten()] = False

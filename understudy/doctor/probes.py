@@ -18,6 +18,7 @@ from understudy.models.device import autocast
 from understudy.training.distributed import World
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
+from understudy.training.objectives import TokenLoss, TokenPart
 
 ROWS = 4
 """Rows of a small batch."""
@@ -29,11 +30,8 @@ MOST_BATCHES = 64
 
 def twin(learner: Learner, **changes: Any) -> Learner:
     """A copy of the learner to try things with: alone in the world, not compiled, with `changes` to its config."""
-    objective: Any = learner.objective
-    objective = getattr(objective, "module", objective)  # of DistributedDataParallel
-    objective = getattr(objective, "_orig_mod", objective)  # of torch.compile
     made = object.__new__(type(learner))
-    made.__dict__.update(copy.deepcopy({**vars(learner), "objective": objective, "world": World()}))
+    made.__dict__.update(copy.deepcopy({**vars(learner), "wrapped": learner.objective, "world": World()}))
     made.config = replace(made.config, compile=False, **changes)
     return made
 
@@ -44,6 +42,17 @@ def exact_twin(learner: Learner, **changes: Any) -> Learner:
     made.dtype = torch.float32
     made.model.set_dropout(0.0)
     return made
+
+
+def token_loss(learner: Learner) -> TokenLoss:
+    """Return the token loss among the objectives of the learner."""
+    return next(module for module in learner.objective.modules() if isinstance(module, TokenLoss))
+
+
+def token_parts(learner: Learner, batch: Batch) -> list[TokenPart]:
+    """Return what the learner hands to the token loss, a part per micro-batch."""
+    (term,) = token_loss(learner).terms(batch, learner.micro_batches(batch), learner.device)
+    return term.parts
 
 
 def probe(experiment: Experiment, rows: int = ROWS, length: int = LENGTH) -> Batch:
@@ -125,7 +134,7 @@ def input_gradients(learner: Learner, batch: Batch, row: int, step: int) -> Tens
     """norm_BT of the gradient of the loss at one place with respect to the embedding of each input."""
     weights_BT = np.zeros_like(batch.weights_BT)
     weights_BT[row, step] = 1.0
-    part = learner.parts(replace(batch, weights_BT=weights_BT))[0]
+    part = token_parts(learner, replace(batch, weights_BT=weights_BT))[0]
     taken: list[Tensor] = []
 
     def take(module: nn.Module, inputs: Any, embedded_BTD: Tensor) -> Tensor:
@@ -135,7 +144,7 @@ def input_gradients(learner: Learner, batch: Batch, row: int, step: int) -> Tens
     handle = learner.model.embedding.register_forward_hook(take)
     try:
         with autocast(learner.device, learner.dtype):
-            loss = learner.objective(*part)
+            loss = token_loss(learner)(*part)
         loss.backward()
     finally:
         handle.remove()

@@ -28,6 +28,7 @@ from understudy.training.distributed import World, everyones
 from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loop import train
+from understudy.training.objectives import imitation
 
 RECALL_CONVERSATIONS = 150
 SAMPLES = 2
@@ -106,7 +107,7 @@ def set_up(lesson: Lesson, run: Run, world: World) -> Experiment:
     batches = _batches(lesson, run)
     if lesson.epochs:
         config = replace(config, steps=max(1, round(lesson.epochs * batches.batches_per_epoch)))
-    learner = Learner(model, config, lesson.device, world)
+    learner = Learner(imitation(model), config, lesson.device, world)
     valid = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, model.context, seed=0, shuffle=False)
     seed = run.seed("dropout")
     return Experiment(

@@ -13,8 +13,7 @@ from understudy.data.tokenizers import Tokenizer
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, undisturbed
 from understudy.statistics import Floats, Indices
-from understudy.training.learner import to_part
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import TokenLoss, token_part
 
 SCORED_AT_ONCE = 1024
 """Targets whose scores over the vocabulary are in memory together."""
@@ -41,7 +40,7 @@ def evaluate(
     with undisturbed(model):
         for batch in batches:
             counted_BT = batch.weights_BT == 1.0
-            inputs, targets, weights, reset = to_part(batch, 0, len(batch.inputs_BT), device)
+            inputs, targets, weights, reset = token_part(batch, range(len(batch)), device)
             with autocast(device, dtype):
                 nats += float(objective(inputs, targets, (weights == 1.0).float(), reset))
             tokens += int(counted_BT.sum())
@@ -75,7 +74,7 @@ def surprise(
     with undisturbed(model):
         for batch, document_BT in zip(batches.eval_batches(), batches.eval_documents(), strict=True):
             counted_BT = batch.weights_BT == 1.0
-            inputs, _, _, reset = to_part(batch, 0, len(batch.inputs_BT), device)
+            inputs, _, _, reset = token_part(batch, range(len(batch)), device)
             with autocast(device, dtype):
                 hidden_BTD, _ = model.hidden(inputs, reset_BT=reset)
             targets_N, document_N = batch.targets_BT[counted_BT], document_BT[counted_BT]

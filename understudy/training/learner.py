@@ -1,40 +1,20 @@
-"""The learner: one model, one optimizer, one step at a time."""
+"""The learner: one objective, one optimizer, one step at a time."""
 
-import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from understudy.data.next_reply import Layout, lay_out
-from understudy.data.packing import Batch, Question
+from understudy.config import in_range
 from understudy.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
-from understudy.models.language_model import LanguageModel
 from understudy.models.transformer import Transformer
 from understudy.training.distributed import World, total
-from understudy.training.objectives import Choices, DialogueLoss, TokenLoss
+from understudy.training.objectives import Objective
 from understudy.training.schedules import Schedule, rate_at
-
-TOKENS_WEIGHT = 2.0
-"""Weight of the token losses beside next-reply classification (Wolf 2019)."""
-
-RANGES = (  # the least and the most that each number may be
-    ("steps", 1, math.inf),
-    ("batch_size", 1, math.inf),
-    ("micro_batch_size", 0, math.inf),
-    ("lr", 1e-12, 1e3),
-    ("warmup", 0, math.inf),
-    ("final_lr", 0, 1),
-    ("weight_decay", 0, 1e3),
-    ("beta1", 0, 1 - 1e-9),
-    ("beta2", 0, 1 - 1e-9),
-    ("clip", 0, math.inf),
-)
 
 
 @dataclass(frozen=True)
@@ -71,13 +51,17 @@ class LearnerConfig:
     """Compile the model with torch.compile: a slow start, then faster steps on small models and on GPUs."""
 
     def checked(self, world: World) -> "LearnerConfig":
-        """Itself, or a ConfigError that names the number that cannot work."""
-        for name, low, high in RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                option = "--" + name.replace("_", "-")
-                expected = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-                raise ConfigError(f"{option} {value} is out of range; expected {expected}")
+        """Return self. Raises ConfigError for a number that is out of range or does not fit the processes."""
+        in_range("steps", self.steps, 1)
+        in_range("batch_size", self.batch_size, 1)
+        in_range("micro_batch_size", self.micro_batch_size, 0)
+        in_range("lr", self.lr, 1e-12, 1e3)
+        in_range("warmup", self.warmup, 0)
+        in_range("final_lr", self.final_lr, 0, 1)
+        in_range("weight_decay", self.weight_decay, 0, 1e3)
+        in_range("beta1", self.beta1, 0, 1, below=True)
+        in_range("beta2", self.beta2, 0, 1, below=True)
+        in_range("clip", self.clip, 0)
         if self.batch_size % world.size:
             raise ConfigError(
                 f"--batch-size {self.batch_size} does not divide among {world.size} processes; "
@@ -86,119 +70,67 @@ class LearnerConfig:
         return self
 
 
-Part = tuple[Tensor, Tensor, Tensor, Tensor | None]
-"""inputs_BT, targets_BT, weights_BT and reset_BT of some rows, on the device."""
-
-
-def to_part(batch: Batch, start: int, end: int, device: torch.device) -> Part:
-    """Rows `start` to `end` as tensors; resets are None where each row is one document, which needs no mask."""
-    reset_BT = batch.reset_BT[start:end]
-    arrays = (batch.inputs_BT, batch.targets_BT, batch.weights_BT)
-    inputs, targets, weights = (torch.from_numpy(array[start:end]).to(device) for array in arrays)
-    return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
-
-
-def to_choices(questions: Sequence[Question], context: int, device: torch.device) -> Choices:
-    """The candidates of some questions as tensors.
-
-    Where there is none, one token that nothing is asked about: each process needs a gradient for each parameter.
-    """
-    none = Layout(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), np.zeros((0, 1), np.int64))
-    ids, reset, last = (
-        torch.from_numpy(array).to(device) for array in (lay_out(questions, context) if questions else none)
-    )
-    return Choices(ids, reset if bool(reset[:, 1:].any()) else None, last)
-
-
 class Learner:
-    """AdamW (Loshchilov & Hutter 2019) on the weighted mean of the token losses.
+    """AdamW (Loshchilov & Hutter 2019) on an objective, over micro-batches and processes."""
 
-    Where the model has a next-reply head, on twice that and the mean loss of the batch's questions.
-
-    The mean is taken over the weights of the whole batch, known before its first part is computed: so micro-batches
-    and processes with unequal numbers of tokens give the gradient of the one large batch.
-    """
-
-    def __init__(self, model: LanguageModel, config: LearnerConfig, device: torch.device, world: World | None = None):
+    def __init__(self, objective: Objective, config: LearnerConfig, device: torch.device, world: World | None = None):
         self.world = world or World()
         self.config = config.checked(self.world)
-        self.model, self.device = model.to(device), device
-        if isinstance(model.core, Transformer):
-            model.core.checkpoint_activations = config.checkpoint_activations
+        self.objective, self.device = objective.to(device), device
+        self.model = objective.model
+        if isinstance(self.model.core, Transformer):
+            self.model.core.checkpoint_activations = config.checkpoint_activations
         elif config.checkpoint_activations:
             raise ConfigError("--checkpoint-activations takes a Transformer, and this is an LSTM; leave it out")
-        self.dtype = pick_dtype(config.dtype, device, model.spec)
-        self.optimizer = make_optimizer(model, config)
-        loss = TokenLoss if model.choice is None else DialogueLoss
-        self.objective: nn.Module = loss(model, select=not config.compile)
-        if config.compile:
-            self.objective = torch.compile(self.objective)  # type: ignore[assignment]
+        self.dtype = pick_dtype(config.dtype, device, self.model.spec)
+        self.optimizer = make_optimizer(self.model, config)
+        self.wrapped: nn.Module = torch.compile(objective) if config.compile else objective  # type: ignore[assignment]
+        """The objective as it is computed: compiled, and synchronised between processes, where that is asked for."""
         if self.world.size > 1:
             ids = [device.index] if device.type == "cuda" else None
-            self.objective = DistributedDataParallel(self.objective, device_ids=ids)
+            self.wrapped = DistributedDataParallel(self.wrapped, device_ids=ids)
         self.steps_done = 0
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """Learn from the batch (all processes': each takes its share); loss in nats a token, before the step."""
+    def step(self, batch: Sized) -> dict[str, float]:
+        """Take one optimizer step on this process's share of the batch.
+
+        Returns the objective's means before the step (the "loss" in nats per token), the rate and the gradient's norm.
+        """
         self.model.train()
-        parts = self.parts(batch)
-        weight = float(batch.weights_BT.sum(dtype=np.float64))
-        assert weight > 0, "a batch without a single target"
+        terms = self.objective.terms(batch, self.micro_batches(batch), self.device)
         rate = self.config.lr * self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses = {"loss": self._backward(parts, weight)}
-        if self.model.choice is not None:
-            losses["choice_loss"] = self._backward_choices(batch)
+
+        # Add up the gradients of all parts.
+        means = {term.name: torch.zeros((), device=self.device) for term in terms}
+        parts = [(term, part) for term in terms for part in term.parts]
+        for number, (term, part) in enumerate(parts, 1):
+            assert term.weight > 0, "a batch without a single target"
+            # All-reduce gradients only after the last part.
+            waits = number < len(parts)
+            with (
+                self.wrapped.no_sync() if waits and isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
+            ):
+                with autocast(self.device, self.dtype):
+                    mean = self.wrapped(*part) / term.weight
+                # DistributedDataParallel averages over processes, where the sum is meant.
+                (mean * (self.world.size * term.scale)).backward()
+            means[term.name] += mean.detach()
+
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        named = {name: total(loss, self.world, self.device) for name, loss in losses.items()}
-        return {**named, "lr": rate, "grad_norm": float(norm)}
+        metrics = {name: total(float(mean), self.world, self.device) for name, mean in means.items()}
+        return {**metrics, "lr": rate, "grad_norm": float(norm)}
 
-    def _backward(self, parts: Sequence[Part], weight: float) -> float:
-        """Add up the gradients of all parts; this process's share of the mean loss."""
-        loss = torch.zeros((), device=self.device)
-        scale = self.world.size * (1.0 if self.model.choice is None else TOKENS_WEIGHT)
-        for index, part in enumerate(parts):
-            with self._sync_if(index == len(parts) - 1 and self.model.choice is None):
-                with autocast(self.device, self.dtype):
-                    part_loss = self.objective(*part) / weight
-                # DDP averages over processes, where the sum is meant.
-                (part_loss * scale).backward()
-            loss += part_loss.detach()
-        return float(loss)
-
-    def _backward_choices(self, batch: Batch) -> float:
-        """The same for next-reply classification, which comes second."""
-        loss = torch.zeros((), device=self.device)
-        parts = self._rows(batch)
-        for index, rows in enumerate(parts):
-            asked = [question for question in batch.questions if question.row in rows]
-            choices = to_choices(asked, self.model.context, self.device)
-            with self._sync_if(index == len(parts) - 1):
-                with autocast(self.device, self.dtype):
-                    part_loss = self.objective(choices=choices) / max(1, len(batch.questions))
-                (part_loss * self.world.size).backward()
-            loss += part_loss.detach()
-        return float(loss)
-
-    def parts(self, batch: Batch) -> list[Part]:
-        """This process's rows of the batch, in micro-batches."""
-        return [to_part(batch, rows.start, rows.stop, self.device) for rows in self._rows(batch)]
-
-    def _rows(self, batch: Batch) -> list[range]:
-        share = len(batch.inputs_BT) // self.world.size
+    def micro_batches(self, batch: Sized) -> list[range]:
+        """Return this process's rows of the batch, cut into those that are computed at once."""
+        share = len(batch) // self.world.size
         first = self.world.rank * share
         size = self.config.micro_batch_size or share
         return [range(row, min(row + size, first + share)) for row in range(first, first + share, size)]
-
-    def _sync_if(self, last: bool) -> AbstractContextManager[None]:
-        """Processes need to agree on gradients only once a step."""
-        if isinstance(self.objective, DistributedDataParallel) and not last:
-            return self.objective.no_sync()
-        return nullcontext()
 
     def _rate(self) -> float:
         c = self.config
@@ -206,7 +138,7 @@ class Learner:
 
 
 def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves gains and biases alone; each parameter stands in exactly one group."""
+    """Return AdamW that decays matrices, but not gains and biases; each parameter is in exactly one group."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.weight_decay},

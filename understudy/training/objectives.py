@@ -1,58 +1,153 @@
-"""The loss of imitation: the log-probability of what the teacher chose, under a mask.
+"""Objectives: what a learner lowers, given as sums over parts of a batch.
 
 Shape suffixes: B batch rows, T time steps, N chosen positions, V vocabulary; of next-reply classification: Q questions,
 C candidates, R rows, D width.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
+from understudy.data.next_reply import Layout, lay_out
+from understudy.data.packing import Batch, Question
 from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 
+TOKENS_WEIGHT = 2.0
+"""Weight of the token loss beside next-reply classification (Wolf 2019)."""
 
-class TokenLoss(nn.Module):
-    """The weighted sum of a batch's token losses; a module, so that DDP and torch.compile can wrap it."""
+TokenPart = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""inputs_BT, targets_BT, weights_BT and reset_BT of some rows, on the device."""
 
-    def __init__(self, model: LanguageModel, *, select: bool = True):
+
+class Term(NamedTuple):
+    """One mean that an objective consists of: a sum over the whole batch, divided by its weight."""
+
+    name: str
+    """The mean's name among the metrics."""
+    weight: float
+    """What the sum is divided by: the weight of the whole batch, of all processes together."""
+    parts: list[tuple[Any, ...]]
+    """Arguments of `Objective.forward` for each micro-batch of this process."""
+    scale: float = 1.0
+    """Factor of the mean in the objective."""
+
+
+class Objective(nn.Module):
+    """What a learner lowers: the sum over its terms of scale · Σ forward(*part) / weight.
+
+    It is a module, so that DistributedDataParallel and torch.compile can wrap it. The learner knows the weight of the
+    whole batch before it computes the first part, so micro-batches and processes with unequal numbers of targets give
+    the gradient of the one large batch.
+    """
+
+    def __init__(self, model: LanguageModel):
         super().__init__()
         self.model = model
-        self.select = select
-        """Whether to score only positions with weight: less work, but shapes that vary, which compiling dislikes."""
 
+    def terms(self, batch: Any, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
+        """Return the terms, each with a part per range of rows: those of the batch that this process computes."""
+        raise NotImplementedError
+
+    def forward(self, *part: Any) -> Tensor:
+        """Return the sum of the losses of a part."""
+        raise NotImplementedError
+
+
+class TokenLoss(Objective):
+    """Masked next-token cross entropy."""
+
+    @override
+    def terms(self, batch: Batch, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
+        parts: list[tuple[Any, ...]] = [token_part(batch, rows, device) for rows in micro_batches]
+        return [Term("loss", float(batch.weights_BT.sum(dtype=np.float64)), parts)]
+
+    @override
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor, weights_BT: Tensor, reset_BT: Tensor | None) -> Tensor:
-        """Sum over the batch, in nats (see `weighted_nll`)."""
+        """Return the weighted sum of the token losses, in nats (see `weighted_nll`)."""
         hidden_BTD, _ = self.model.hidden(inputs_BT, reset_BT=reset_BT)
         hidden_ND, targets_N, weights_N = hidden_BTD.flatten(0, 1), targets_BT.flatten(), weights_BT.flatten()
-        if self.select and not bool(weights_N.all()):
+        # Scoring only positions with weight is less work, but its shapes vary, for which torch.compile would recompile.
+        if not torch.compiler.is_compiling() and not bool(weights_N.all()):
             chosen_N = weights_N.nonzero().squeeze(1)
             hidden_ND, targets_N, weights_N = hidden_ND[chosen_N], targets_N[chosen_N], weights_N[chosen_N]
         return weighted_nll(self.model.logits(hidden_ND), targets_N, weights_N)
 
 
-class Choices(NamedTuple):
-    """Replies to choose from, as `data.choices.Layout` has them, on the device; resets are None where none matters."""
+def token_part(batch: Batch, rows: range, device: torch.device) -> TokenPart:
+    """Return rows of a batch as tensors; resets are None where each row is one document, which needs no mask."""
+    chosen = slice(rows.start, rows.stop)
+    reset_BT = batch.reset_BT[chosen]
+    arrays = (batch.inputs_BT, batch.targets_BT, batch.weights_BT)
+    inputs, targets, weights = (torch.from_numpy(array[chosen]).to(device) for array in arrays)
+    return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
 
-    ids_RT: Tensor
-    reset_RT: Tensor | None
-    last_QC: Tensor
 
+class NextReplyLoss(Objective):
+    """Next-reply classification: find the true reply among others (Wolf 2019, "TransferTransfo")."""
 
-class DialogueLoss(TokenLoss):
-    """Token losses, or those of finding the true reply among others (Wolf 2019, "TransferTransfo")."""
+    @override
+    def terms(self, batch: Batch, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
+        asked = [[question for question in batch.questions if question.row in rows] for rows in micro_batches]
+        parts: list[tuple[Any, ...]] = [next_reply_part(some, self.model.context, device) for some in asked]
+        return [Term("choice_loss", max(1, len(batch.questions)), parts)]
 
-    def forward(self, *part: Tensor | None, choices: Choices | None = None) -> Tensor:
-        """The sum over a part of the batch as `TokenLoss` has it, or that over `choices`, in nats."""
-        if choices is None:
-            return super().forward(*part)  # type: ignore[arg-type]
+    @override
+    def forward(self, ids_RT: Tensor, reset_RT: Tensor | None, last_QC: Tensor) -> Tensor:
+        """Return Σ over the questions of -log softmax(scores)[true], in nats; the true candidate comes first."""
         head = self.model.choice
-        assert head is not None
-        hidden_RTD, _ = self.model.hidden(choices.ids_RT, reset_BT=choices.reset_RT)
-        scores_RT = head(hidden_RTD)[..., 0]
-        scores_RT = scores_RT.to(torch.promote_types(scores_RT.dtype, torch.float32))
-        scores_QC = scores_RT.flatten()[choices.last_QC]
-        nats = F.cross_entropy(scores_QC, scores_QC.new_zeros(len(scores_QC), dtype=torch.long), reduction="sum")
-        return nats + 0.0 * scores_RT.sum()  # which has a gradient where nothing is asked, too
+        assert head is not None, "the model has no next-reply head"
+        hidden_RTD, _ = self.model.hidden(ids_RT, reset_BT=reset_RT)
+        logits_RT = head(hidden_RTD)[..., 0]
+        logits_RT = logits_RT.to(torch.promote_types(logits_RT.dtype, torch.float32))
+        logits_QC = logits_RT.flatten()[last_QC]
+        nats = F.cross_entropy(logits_QC, logits_QC.new_zeros(len(logits_QC), dtype=torch.long), reduction="sum")
+        # Keeps every parameter in the graph when there are no questions, as DistributedDataParallel requires.
+        return nats + 0.0 * logits_RT.sum()
+
+
+def next_reply_part(
+    questions: Sequence[Question], context: int, device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the candidates of some questions as tensors: ids_RT, reset_RT (None where none matters) and last_QC.
+
+    Without questions they are those of a single token.
+    """
+    no_questions = Layout(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), np.zeros((0, 1), np.int64))
+    packed = lay_out(questions, context) if questions else no_questions
+    ids_RT, reset_RT, last_QC = (torch.from_numpy(array).to(device) for array in packed)
+    return ids_RT, reset_RT if bool(reset_RT[:, 1:].any()) else None, last_QC
+
+
+class WeightedSum(Objective):
+    """Several objectives of one model at once, each times a weight."""
+
+    def __init__(self, *weighted: tuple[float, Objective]):
+        super().__init__(weighted[0][1].model)
+        self.weights = [weight for weight, _ in weighted]
+        self.objectives: Any = nn.ModuleList(objective for _, objective in weighted)
+
+    @override
+    def terms(self, batch: Any, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
+        return [
+            Term(name, total, [(number, *part) for part in parts], weight * scale)
+            for number, (weight, objective) in enumerate(zip(self.weights, self.objectives, strict=True))
+            for name, total, parts, scale in objective.terms(batch, micro_batches, device)
+        ]
+
+    @override
+    def forward(self, number: int, *part: Any) -> Tensor:
+        """Return the sum of the losses of a part of objective `number`."""
+        loss: Tensor = self.objectives[number](*part)
+        return loss
+
+
+def imitation(model: LanguageModel) -> Objective:
+    """Return the objective of imitation: the token loss, and next-reply classification where there is a head for it."""
+    tokens = TokenLoss(model)
+    return tokens if model.choice is None else WeightedSum((TOKENS_WEIGHT, tokens), (1.0, NextReplyLoss(model)))

@@ -217,7 +217,7 @@ def state_carried_across_conversations(patch: Patch) -> None:
 
 @bug("leak_over_documents", also="document_starts loss_value")
 def resets_dropped_on_the_way(patch: Patch) -> None:
-    @wrap(patch, learner, "to_part")
+    @wrap(patch, objectives, "token_part")
     def _(original: Any, *arguments: Any) -> Any:
         return *original(*arguments)[:3], None
 
