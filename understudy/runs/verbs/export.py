@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from understudy.console import counted, size_of, text
-from understudy.runs.archive.pack import pack
+from understudy.runs.archive_pack import pack
 from understudy.runs.arguments import RunsReferences, find_runs
 from understudy.runs.find import ancestors, list_runs
 from understudy.runs.record import Record

@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from understudy.console import text
-from understudy.runs.archive.unpack import unpack
+from understudy.runs.archive import unpack
 from understudy.runs.find import make_runs_folder
 
 

@@ -12,8 +12,8 @@ from typing import IO
 
 from understudy.errors import ArchiveError
 from understudy.files import fingerprint, is_temporary
-from understudy.runs.archive.contents import LIST_NAME, Contents, File, PackedRun, is_safe_id
-from understudy.runs.archive.formats import SUFFIXES, Writer, writing
+from understudy.runs.archive_contents import LIST_NAME, Contents, File, PackedRun, is_safe_id
+from understudy.runs.archive_formats import SUFFIXES, Writer, writing
 from understudy.runs.record import Record
 
 NOT_CONTENT = ("heartbeat",)

@@ -15,9 +15,9 @@ from pathlib import Path
 from understudy.console import size_of
 from understudy.errors import ArchiveError
 from understudy.files import fingerprint, write_atomically
-from understudy.runs.archive.contents import LARGEST_LIST, LIST_NAME, Contents, File, PackedRun, read_contents
-from understudy.runs.archive.formats import PIECE, Member, Reader, reading
-from understudy.runs.archive.pack import settled
+from understudy.runs.archive_contents import LARGEST_LIST, LIST_NAME, Contents, File, PackedRun, read_contents
+from understudy.runs.archive_formats import PIECE, Member, Reader, reading
+from understudy.runs.archive_pack import settled
 from understudy.runs.record import read_record
 
 BROKEN = (gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, zlib.error)
