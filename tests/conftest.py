@@ -55,14 +55,14 @@ def _is_lower(text: bytes) -> bool:
 @pytest.fixture
 def small_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run takes along this package's checkout and what the process has read; most tests need not wait for that."""
-    from understudy.runs.code import opened_files as watch
-    from understudy.runs.code import snapshot
+    from understudy.runs.code import opened_files, snapshot
 
     package = tmp_path / "site-packages" / "understudy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(snapshot, "PACKAGE", package)
-    monkeypatch.setattr(watch, "_opened", {})
+    opened_files.begin()
+    monkeypatch.setattr(opened_files, "_opened", {})
 
 
 @pytest.fixture(autouse=True)

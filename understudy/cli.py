@@ -23,7 +23,9 @@ def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
         from importlib import import_module
 
         from understudy.config import parse, read_config
+        from understudy.runs.code import opened_files
 
+        opened_files.begin()
         recipe = import_module(f"understudy.recipes.{name}")
         if argv[:1] == ["--config"]:
             config = read_config(recipe.Config, argv[1:], f"understudy {verb}")

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from understudy.errors import ArchiveError
+from understudy.runs.archive import unpack
 from understudy.runs.archive_contents import LIST_NAME
 from understudy.runs.archive_pack import pack
-from understudy.runs.archive import unpack
 from understudy.runs.find import list_runs
 from understudy.runs.process import this_process
 from understudy.runs.record import change_marks, read_record, set_note

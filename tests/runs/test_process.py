@@ -1,12 +1,13 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from understudy.runs.process import Heartbeat, process_start, status_of, this_process
+from understudy.runs.process import heartbeat, process_start, status_of, this_process
 
 
 @pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
@@ -55,18 +56,25 @@ def test_a_program_with_brackets_in_its_name(here: Path) -> None:
 def test_another_host_is_judged_by_its_heartbeat(here: Path) -> None:
     record = {"status": "running", "host": "elsewhere", "pid": os.getpid(), "process_start": 1}
     assert status_of(record, here) == "dead"
-    Heartbeat(here / "heartbeat")._beat()
+    with heartbeat(here / "heartbeat"):
+        pass
     assert status_of(record, here) == "running"
     os.utime(here / "heartbeat", (time.time() - 61, time.time() - 61))
     assert status_of(record, here) == "dead"
 
 
-def test_a_heartbeat_outlives_its_folder(here: Path) -> None:
+def test_a_heartbeat_outlives_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.runs.process.BEAT_SECONDS", 0.01)
     (here / "run").mkdir()
-    heartbeat = Heartbeat(here / "run" / "heartbeat")
-    heartbeat.start()
-    assert (here / "run" / "heartbeat").exists()
-    (here / "run" / "heartbeat").unlink()
-    (here / "run").rmdir()
-    heartbeat._beat()
-    heartbeat.stop()
+    beats: list[int] = []
+    enough = threading.Event()
+
+    def count() -> None:
+        beats.append(1)
+        if len(beats) > 2:
+            enough.set()
+
+    with heartbeat(here / "run" / "heartbeat", count):
+        assert (here / "run" / "heartbeat").exists()
+        (here / "run").rename(here / "gone")
+        assert enough.wait(30)

@@ -1,27 +1,34 @@
-"""Telling a run that still works from one whose process is gone."""
+"""The process behind a run: whether it is alive, and the machine, packages and environment that it has."""
 
 import os
+import platform
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 BEAT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
+CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
+# Environment variables that change what a program computes, by their beginning or by name.
+VARIABLES = ("OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "ATEN_", "CUBLAS_", "CUDA_", "NVIDIA_", "PYTORCH_", "TORCH_")
+OTHER_VARIABLES = ("PYTHONHASHSEED", "LANG", "LC_ALL", "TZ")
 
 
 def this_process() -> dict[str, Any]:
-    """What run.json says of the process that writes it."""
+    """Return what run.json says about the process that writes it."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "process_start": process_start(os.getpid())}
 
 
 def status_of(record: dict[str, Any], folder: Path) -> str:
-    """The status of a run: "running", "finished", "failed", "interrupted" or "dead".
+    """Return the status of a run: "running", "finished", "failed", "interrupted" or "dead".
 
-    A record that says "running" is dead when its process is gone. On this host the kernel knows; a pid that belongs to
-    another process by now does not count. For another host a heartbeat older than a minute means dead.
+    A run that says "running" is dead when its process is gone. On this host the kernel knows, and a pid that another
+    process has by now does not count. For another host, a heartbeat older than a minute means dead.
     """
     status = str(record.get("status", "dead"))
     if status != "running":
@@ -29,12 +36,15 @@ def status_of(record: dict[str, Any], folder: Path) -> str:
     if record.get("host") == socket.gethostname():
         alive = _is_alive(record.get("pid"), record.get("process_start"))
     else:
-        alive = _seconds_since_beat(folder) < SILENCE_SECONDS
+        try:
+            alive = time.time() - (folder / "heartbeat").stat().st_mtime < SILENCE_SECONDS
+        except OSError:
+            alive = False
     return "running" if alive else "dead"
 
 
 def process_start(pid: int) -> int | None:
-    """When a process began, in clock ticks since the machine's start; None when it is gone or there is no /proc."""
+    """Return when a process began, in clock ticks since boot; None when it is gone or there is no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -42,7 +52,8 @@ def process_start(pid: int) -> int | None:
     # The second field is the program's name in brackets and may itself hold spaces and brackets: count from its end.
     fields = stat.rpartition(")")[2].split()
     state, start = fields[0], fields[19]
-    return None if state in "ZX" else int(start)  # a zombie has ended; only its parent has not looked yet
+    # A zombie has ended; only its parent has not looked yet.
+    return None if state in "ZX" else int(start)
 
 
 def _is_alive(pid: Any, start: int | None) -> bool:
@@ -56,45 +67,67 @@ def _is_alive(pid: Any, start: int | None) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's process, but there it is
+        pass  # it exists, and belongs to another user
     return True
 
 
-def _seconds_since_beat(folder: Path) -> float:
-    try:
-        return time.time() - (folder / "heartbeat").stat().st_mtime
-    except OSError:
-        return float("inf")
+@contextmanager
+def heartbeat(path: Path, also: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Touch `path` every five seconds while the block runs, for hosts that cannot see this process.
 
-
-class Heartbeat:
-    """Touches a file every five seconds from a daemon thread, for those who cannot see this process.
-
-    `also` is called after each beat but the first.
+    The first beat comes at once, the others from a daemon thread, which calls `also` after each of them.
     """
+    stopped = threading.Event()
 
-    def __init__(self, path: Path, also: Callable[[], None] = lambda: None) -> None:
-        self._path, self._also = path, also
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat_until_stopped, name="heartbeat", daemon=True)
+    def beat() -> None:
+        # The folder may be gone or the disk full: the training that still runs matters more.
+        with suppress(OSError):
+            path.touch()
 
-    def start(self) -> None:
-        """The first beat comes before this returns."""
-        self._beat()
-        self._thread.start()
+    def beat_until_stopped() -> None:
+        while not stopped.wait(BEAT_SECONDS):
+            beat()
+            also()
 
-    def stop(self) -> None:
-        """Returns when the thread has ended."""
-        self._stopped.set()
-        self._thread.join()
+    beat()
+    thread = threading.Thread(target=beat_until_stopped, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
-    def _beat_until_stopped(self) -> None:
-        while not self._stopped.wait(BEAT_SECONDS):
-            self._beat()
-            self._also()
 
-    def _beat(self) -> None:
-        try:
-            self._path.touch()
-        except OSError:
-            pass  # the folder may be gone or the disk full: the training that still runs matters more
+def hardware() -> dict[str, Any]:
+    """Return {"cpu": name, "cores": those this process may use, "memory_bytes", "cpu_flags": those that matter}."""
+    info: dict[str, str] = {}
+    with suppress(OSError):
+        # The entries of the first processor.
+        for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            info[name.strip()] = value.strip()
+    flags = info.get("flags", info.get("Features", "")).split()
+    return {
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in flags],
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that change what a program computes: threads, kernels, devices, language."""
+    return {
+        name: os.environ[name] for name in sorted(os.environ) if name.startswith(VARIABLES) or name in OTHER_VARIABLES
+    }
+
+
+def packages() -> dict[str, str]:
+    """Return the version of every installed distribution, by name."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:  # a half-removed package leaves a folder without one
+            found.setdefault(name, distribution.version)  # the first on the path is the one that is imported
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))

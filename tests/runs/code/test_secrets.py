@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.code.secrets import blotted, find, is_secret_file, masked
+from understudy.runs.code.secrets import find, is_secret_file, masked, redacted
 
 # Put together here, so that this file holds nothing that looks like a secret itself.
 SECRETS = {
@@ -20,11 +20,11 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_each_kind_is_found_and_blotted_out(kind: str) -> None:
+def test_each_kind_is_found_and_redacted(kind: str) -> None:
     content = f"first = 1\nvalue = ('{SECRETS[kind]}')\nlast = 2\n".encode()
     found = find(content)
     assert [(secret.kind, secret.line) for secret in found] == [(kind, 2)]
-    assert blotted(content, found) == b"first = 1\nvalue = ('***')\nlast = 2\n"
+    assert redacted(content, found) == b"first = 1\nvalue = ('***')\nlast = 2\n"
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_a_binary_file_is_not_searched() -> None:
 @given(st.binary(max_size=200), st.sampled_from(sorted(SECRETS)))
 def test_whatever_stands_around_it(noise: bytes, kind: str) -> None:
     content = noise.replace(b"\0", b"") + b"\n" + SECRETS[kind].encode() + b"\n"
-    assert SECRETS[kind].encode() not in blotted(content, find(content))
+    assert SECRETS[kind].encode() not in redacted(content, find(content))

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+import understudy
 from understudy.runs.code import sources
 from understudy.runs.code.sources import read_sources
 
@@ -13,7 +14,7 @@ def fill(folder: Path, names: list[str]) -> None:
 
 
 def test_sources_and_nothing_else(here: Path) -> None:
-    kept = ["Makefile", "a b.toml", "main.py", "sub/deep/x.yaml", "sub/run.sh"]
+    kept = ["Makefile", "a b.toml", "main.py", "package/runs/__init__.py", "sub/deep/x.yaml", "sub/run.sh"]
     other = ["data.csv", ".hidden/a.py", "env/pyvenv.cfg", "env/b.py", "runs/c.py", "x/site-packages/d.py"]
     other += ["node_modules/e.json", "mine/f.py"]
     fill(here, kept + other)
@@ -47,3 +48,10 @@ def test_a_huge_folder_is_not_walked_to_its_end(here: Path, monkeypatch: pytest.
     read = read_sources(here)
     assert list(read.files) == ["a.py", "b.py"]
     assert "not looked at" in read.left_out[0]["reason"]
+
+
+def test_every_kind_of_file_in_this_package_is_a_source() -> None:
+    """Templates and data files too: where the package is installed, a run keeps it this way."""
+    package = Path(understudy.__file__).parent
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {str(path) for path in files if path.suffix not in sources.SUFFIXES} == set()

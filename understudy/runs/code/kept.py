@@ -4,12 +4,11 @@ import hashlib
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from understudy.errors import GitError, UserError
 from understudy.runs.code.git import files_of, git
@@ -20,18 +19,6 @@ PACKAGE_PREFIX = "understudy-package/"
 READ_FILES = "read.jsonl"
 
 
-class Part(Protocol):
-    """Some of the files."""
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Path to content id."""
-
-    def read(self, path: str) -> bytes:
-        """The content of one of them."""
-
-
-@dataclass(frozen=True)
 class KeptCode:
     """All code that a run kept: the working tree, submodules, this package where it lay elsewhere, files read beside.
 
@@ -40,25 +27,24 @@ class KeptCode:
     files from elsewhere have their absolute paths.
     """
 
-    files: dict[str, str] = field(default_factory=dict)
-    _parts: list[tuple[str, Part]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self._readers: dict[str, Callable[[], bytes]] = {}
 
     def read(self, path: str) -> bytes:
-        """The content of a file; KeyError for one that was not kept."""
-        for prefix, part in reversed(self._parts):
-            if path.startswith(prefix) and path[len(prefix) :] in part.files:
-                return part.read(path[len(prefix) :])
-        raise KeyError(path)
+        """Return the content of a file. Raises KeyError for one that was not kept, or of which only the hash was."""
+        return self._readers[path]()
 
-    def add(self, prefix: str, part: Part) -> None:
-        """Puts more files in; they hide those of the same path."""
-        self._parts.append((prefix, part))
-        self.files.update({prefix + path: name for path, name in part.files.items()})
+    def add(self, prefix: str, files: Mapping[str, str], read: Callable[[str], bytes]) -> None:
+        """Put more files in, which hide those of the same path."""
+        for path, content_id in files.items():
+            self.files[prefix + path] = content_id
+            self._readers[prefix + path] = partial(read, path)
 
 
 @contextmanager
 def open_code(run_folder: Path, without_edits: bool = False) -> Iterator[KeptCode]:
-    """The code that the run in `run_folder` began with; `without_edits`: the clean commit below.
+    """Open the code that the run in `run_folder` began with; `without_edits`: the clean commit below.
 
     Raises UserError where none was kept, or where it cannot be read.
     """
@@ -69,41 +55,40 @@ def open_code(run_folder: Path, without_edits: bool = False) -> Iterator[KeptCod
     kept = KeptCode()
     with ExitStack() as stack:
         try:
-            for prefix, at, part_of_record in parts_of(code):
-                kept.add(at, _open_part(stack, run_folder / "code", prefix, part_of_record, without_edits))
+            for prefix, at, part in parts_of(code):
+                kept.add(at, *_open_part(stack, run_folder / "code", prefix, part, without_edits))
             if not without_edits:
-                kept.add("", ReadFiles(run_folder / "code"))
+                opened = ReadFiles(run_folder / "code")
+                kept.add("", opened.files, opened.read)
         except (GitError, OSError, zipfile.BadZipFile) as error:
             raise UserError(f"the code of run {record.id} cannot be read: {error}") from error
         yield kept
 
 
+def committed_files(run_folder: Path, seen: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each committed file in a run's bundles, those of its resumed runs included.
+
+    A commit in `seen` is passed over; each other one is added. Raises GitError for a bundle that cannot be read.
+    """
+    data, folder = read_record(run_folder).data, run_folder / "code"
+    codes = [(folder, data.get("code") or {})]
+    codes += [(folder / f"resumed-{n}", entry["code"]) for n, entry in enumerate(data.get("resumed") or [], start=1)]
+    for code_folder, code in codes:
+        for prefix, at, part in parts_of(code):
+            bundle = code_folder / f"{prefix}base.bundle"
+            if part.get("kind") == "git" and part["base"] not in seen and bundle.exists():
+                seen.add(part["base"])
+                with ExitStack() as stack:
+                    files, read = _open_part(stack, code_folder, prefix, part, without_edits=True)
+                    yield from ((at + path, read(path)) for path in files)
+
+
 def parts_of(code: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The parts of a record of code: prefix of the files that hold it, where it goes, and the record of the part."""
+    """Yield the parts of a record of code: prefix of the files that hold it, where it goes, and the part's record."""
     yield from _with_submodules("", "", code)
     package = code.get("understudy") or {}
     if package.get("kind") in ("git", "copy"):
         yield from _with_submodules("understudy-", PACKAGE_PREFIX, package)
-
-
-def clone(code_folder: Path, prefix: str, part: Mapping[str, Any], target: Path, *, bare: bool = False) -> str:
-    """Clones a part kept by git into `target`, which may exist when empty; the name of the commit to look at.
-
-    Where a killed process left the base unpacked, the repository that the run was made in may still have it.
-    """
-    base, edits = (code_folder / f"{prefix}{name}.bundle" for name in ("base", "edits"))
-    source, name = (base, "base") if base.exists() else (Path(part["top"]), str(part["ref"]))
-    git(target.parent, "init", "--quiet", *(["--bare"] if bare else []), _hash_option(part), str(target))
-    git(target, "fetch", "--quiet", "--no-tags", str(source), f"{name}:refs/heads/base")
-    if edits.exists():
-        git(target, "fetch", "--quiet", "--no-tags", str(edits), "snapshot:refs/heads/snapshot")
-    else:
-        git(target, "update-ref", "refs/heads/snapshot", "refs/heads/base")
-    return str(part["snapshot"])
-
-
-def _hash_option(part: Mapping[str, Any]) -> str:
-    return "--object-format=sha256" if len(part["snapshot"]) == 64 else "--object-format=sha1"
 
 
 def _with_submodules(prefix: str, at: str, part: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -112,25 +97,35 @@ def _with_submodules(prefix: str, at: str, part: Mapping[str, Any]) -> Iterator[
         yield from _with_submodules(f"{prefix}submodule-{index}-", f"{at}{module['path']}/", module)
 
 
-def _open_part(stack: ExitStack, folder: Path, prefix: str, part: Mapping[str, Any], without_edits: bool) -> Part:
+def clone(code_folder: Path, prefix: str, part: Mapping[str, Any], target: Path, *, bare: bool = False) -> str:
+    """Clone a part kept by git into `target`, which may exist when empty, and return the name of its commit.
+
+    Where a killed process left the base unpacked, the repository that the run was made in may still have it.
+    """
+    base, edits = (code_folder / f"{prefix}{name}.bundle" for name in ("base", "edits"))
+    source, name = (base, "base") if base.exists() else (Path(part["top"]), str(part["ref"]))
+    kind = "sha256" if len(part["snapshot"]) == 64 else "sha1"
+    git(target.parent, "init", "--quiet", *(["--bare"] if bare else []), f"--object-format={kind}", str(target))
+    git(target, "fetch", "--quiet", "--no-tags", str(source), f"{name}:refs/heads/base")
+    if edits.exists():
+        git(target, "fetch", "--quiet", "--no-tags", str(edits), "snapshot:refs/heads/snapshot")
+    else:
+        git(target, "update-ref", "refs/heads/snapshot", "refs/heads/base")
+    return str(part["snapshot"])
+
+
+def _open_part(
+    stack: ExitStack, folder: Path, prefix: str, part: Mapping[str, Any], without_edits: bool
+) -> tuple[Mapping[str, str], Callable[[str], bytes]]:
+    """Return the files of a part, path to content id, and the function that reads one of them."""
     if part["kind"] == "copy":
-        return _Archive(stack.enter_context(zipfile.ZipFile(folder / f"{prefix}sources.zip")))
+        archive = stack.enter_context(zipfile.ZipFile(folder / f"{prefix}sources.zip"))
+        return {name: blob_id(archive.read(name)) for name in archive.namelist()}, archive.read
     target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-"))) / "code.git"
     commit = clone(folder, prefix, part, target, bare=True)
-    reader = _Repository(target, part["base"] if without_edits else commit)
-    stack.callback(reader.close)
-    return reader
-
-
-class _Archive:
-    """The files of a sources.zip."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self.files = {name: blob_id(archive.read(name)) for name in archive.namelist()}
-
-    def read(self, path: str) -> bytes:
-        return self._archive.read(path)
+    repository = _Repository(target, part["base"] if without_edits else commit)
+    stack.callback(repository.close)
+    return repository.files, repository.read
 
 
 class _Repository:
@@ -159,7 +154,7 @@ class _Repository:
 
 
 class ReadFiles:
-    """What a run read beside its snapshot (see `watch`): `entries` as they were noted, the last for each path."""
+    """What a run read beside its snapshot (see `opened_files`): `entries` as noted, the last for each path."""
 
     def __init__(self, code_folder: Path) -> None:
         self._folder = code_folder
@@ -167,7 +162,7 @@ class ReadFiles:
         self.files = {path: entry["id"] for path, entry in self.entries.items()}
 
     def read(self, path: str) -> bytes:
-        """Its content; KeyError where only its hash was kept."""
+        """Return the content of a file. Raises KeyError where only its hash was kept."""
         kept = self.entries[path].get("kept")
         if not kept:
             raise KeyError(path)
@@ -175,7 +170,7 @@ class ReadFiles:
 
 
 def blob_id(content: bytes, like: str | None = None) -> str:
-    """The name that git gives to a content, in the hash of the name `like`.
+    """Return the name that git gives to a content, in the hash of the name `like`.
 
     >>> blob_id(b"hello")
     'b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0'

@@ -1,19 +1,21 @@
 """Passwords, keys and tokens, which must not reach a record that people copy and show around.
 
 Whole files are left out where their name says what they hold (`.env`, private keys). Elsewhere what looks like a secret
-is blotted out and the rest of the file kept, so that the code still runs. The formats are those that their issuers
-publish; beside them count long random strings given to a name such as `api_key`, and passwords in addresses.
+is redacted and the rest of the file kept, so that the code still runs. The formats are those that their issuers
+publish. Long random strings given to a name such as `api_key`, and passwords in addresses, count as well.
 """
 
 import fnmatch
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-BLOT = b"***"
+MASK = b"***"
 LARGEST_FILE = 5_000_000  # larger files are data, and searching them would take longer than the snapshot
+LEAST_ENTROPY = 3.2  # bits per character; English words and identifiers of 16 letters or more lie near 3
 SECRET_FILES = (
     *(".env", ".env.*", ".netrc", ".pgpass", ".pypirc", ".htpasswd", ".git-credentials"),
     *("*.pem", "*.key", "*.p12", "*.pfx", "*.keystore", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"),
@@ -22,20 +24,10 @@ HARMLESS_FILES = ("*.example", "*.sample", "*.template", "*.dist")
 _SECRET_NAME, _HARMLESS_NAME = (
     re.compile("|".join(map(fnmatch.translate, names))) for names in (SECRET_FILES, HARMLESS_FILES)
 )
-LEAST_ENTROPY = 3.2  # bits a character; English words and identifiers of 16 letters or more lie near 3
 
-
-@dataclass(frozen=True)
-class Found:
-    """A secret in a file: what kind, on which line (counted from 1), and the bytes to blot out."""
-
-    kind: str
-    line: int
-    start: int
-    end: int
-
-
-# Kind, bytes without which there is none (looking for them is fast), and the pattern.
+ADDRESS, ASSIGNED = "password in an address", "key or password"
+# Kind, bytes of which a secret of the kind holds some (looking for them first is fast), and the pattern: the secret is
+# its group, or else the whole match.
 _KINDS: tuple[tuple[str, tuple[bytes, ...], bytes], ...] = (
     ("AWS key", (b"AKIA", b"ASIA"), rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("GitHub token", (b"gh", b"github_pat_"), rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"),
@@ -53,21 +45,25 @@ _KINDS: tuple[tuple[str, tuple[bytes, ...], bytes], ...] = (
         (b"PRIVATE KEY-----",),
         rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     ),
+    (ADDRESS, (b"://",), rb"(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@'\"{}<>$]*:([^\s/@'\"{}<>$*]{4,})@"),
+    (
+        ASSIGNED,
+        (b"",),
+        rb"(?im)(?:api_?-?key|secret|token|passw(?:or)?d|credentials?|auth)[A-Za-z_]*[\"']?\s*(?:=|:)\s*"
+        rb"(?:[\"']([A-Za-z0-9+/_.=-]{16,})[\"']|([A-Za-z0-9+/_=-]{20,})\s*$)",
+    ),
 )
 _PATTERNS = [(kind, literals, re.compile(pattern)) for kind, literals, pattern in _KINDS]
-_ADDRESS = re.compile(rb"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"{}<>$]*:(?P<value>[^\s/@'\"{}<>$*]{4,})@", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    rb"(?:api_?-?key|secret|token|passw(?:or)?d|credentials?|auth)[A-Za-z_]*[\"']?\s*(?:=|:)\s*"
-    rb"(?:[\"'](?P<quoted>[A-Za-z0-9+/_.=-]{16,})[\"']|(?P<bare>[A-Za-z0-9+/_=-]{20,})\s*$)",
-    re.IGNORECASE | re.MULTILINE,
-)
-# The same for `git grep -E`, which only has to name the files that deserve a closer look.
-PREFILTER = (
-    r"(AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_|glpat-|hf_[A-Za-z0-9]{30}|sk-[A-Za-z0-9_-]{20}"
-    r"|AIza[0-9A-Za-z_-]{35}|xox[abeoprs]-|[rs]k_live_|pypi-[A-Za-z0-9_-]{50}|npm_[A-Za-z0-9]{36}|eyJ[A-Za-z0-9_-]{10}"
-    r"|PRIVATE KEY-----|://[^ /:@]*:[^ /@]{4,}@",
-    r"(key|secret|token|passw(or)?d|credentials?|auth)[A-Za-z_]*[\"']?[ 	]*(=|:)[ 	]*[\"']?[A-Za-z0-9+/_.=-]{16,}",
-)
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret in a file: its kind, its line (counted from 1), and where its bytes begin and end."""
+
+    kind: str
+    line: int
+    start: int
+    end: int
 
 
 def is_secret_file(path: str) -> bool:
@@ -80,55 +76,71 @@ def is_secret_file(path: str) -> bool:
     return bool(_SECRET_NAME.match(name)) and not _HARMLESS_NAME.match(name)
 
 
-def find(content: bytes) -> list[Found]:
-    """The secrets in a file's content, in order, none overlapping; none in what is binary or above 5 MB."""
+def find(content: bytes) -> list[Secret]:
+    """Return the secrets in a file, in order and none overlapping; none for binary files and those above 5 MB."""
     if len(content) > LARGEST_FILE or b"\0" in content[:8000]:
         return []
-    found, end = [], 0
-    for kind, start, stop in sorted(_spans(content), key=lambda span: span[1:]):
-        if start >= end:
-            found.append(Found(kind, content.count(b"\n", 0, start) + 1, start, stop))
-            end = stop
+    spans = []
+    for kind, literals, pattern in _PATTERNS:
+        if not any(literal in content for literal in literals):
+            continue
+        for match in pattern.finditer(content):
+            start, end = match.span(match.lastindex or 0)
+            # USER:PASSWORD is how documentation writes an address.
+            if kind == ADDRESS and content[start:end].isupper():
+                continue
+            if kind == ASSIGNED and not _looks_random(content[start:end]):
+                continue
+            spans.append((start, end, kind))
+    found: list[Secret] = []
+    for start, end, kind in sorted(spans, key=lambda span: span[:2]):
+        if not found or start >= found[-1].end:
+            found.append(Secret(kind, content.count(b"\n", 0, start) + 1, start, end))
     return found
 
 
-def blotted(content: bytes, found: list[Found]) -> bytes:
-    """The content with `***` in the place of each secret.
+def redacted(content: bytes, found: Sequence[Secret]) -> bytes:
+    """Return the content with `***` in the place of each secret.
 
     >>> text = b'url = "postgresql://ada:' + b'hunter2!@db/runs"'
-    >>> blotted(text, find(text))
+    >>> redacted(text, find(text))
     b'url = "postgresql://ada:***@db/runs"'
     """
     parts, end = [], 0
     for secret in found:
-        parts += [content[end : secret.start], BLOT]
+        parts += [content[end : secret.start], MASK]
         end = secret.end
     return b"".join([*parts, content[end:]])
 
 
-def masked(text: str) -> str:
-    """A text with `***` in the place of each secret: for command lines, messages and configuration."""
-    content = text.encode("utf-8", "surrogatepass")
+def redact(path: str, content: bytes) -> tuple[bytes | None, str]:
+    """Return what may be kept of a file, and what was taken out of it and why ("" where nothing was).
+
+    >>> redact("a.py", b"x = 1"), redact(".env", b"x")
+    ((b'x = 1', ''), (None, 'its name says that it holds secrets'))
+    """
+    if is_secret_file(path):
+        return None, "its name says that it holds secrets"
     found = find(content)
-    return blotted(content, found).decode("utf-8", "surrogatepass") if found else text
+    what = ", ".join(f"{secret.kind} on line {secret.line}" for secret in found)
+    return redacted(content, found), f"redacted: {what}" if found else ""
 
 
-def _spans(content: bytes) -> Iterator[tuple[str, int, int]]:
-    for kind, literals, pattern in _PATTERNS:
-        if any(literal in content for literal in literals):
-            yield from ((kind, *match.span()) for match in pattern.finditer(content))
-    if b"://" in content:
-        for match in _ADDRESS.finditer(content):
-            if not match["value"].isupper():  # USER:PASSWORD is how documentation writes it
-                yield "password in an address", *match.span("value")
-    for match in _ASSIGNED.finditer(content):
-        group = "quoted" if match["quoted"] else "bare"
-        if _looks_random(match[group]):
-            yield "key or password", *match.span(group)
+def masked(value: Any) -> Any:
+    """Return a text with `***` in the place of each secret, or lists and dictionaries with such texts in them."""
+    if isinstance(value, dict):
+        return {name: masked(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    content = value.encode("utf-8", "surrogatepass")
+    found = find(content)
+    return redacted(content, found).decode("utf-8", "surrogatepass") if found else value
 
 
 def _looks_random(value: bytes) -> bool:
-    """Letters and digits mixed beyond what names and numbers show."""
+    """Whether letters and digits are mixed beyond what names and numbers show."""
     counts = Counter(value)
     entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts.values())
     digits = sum(48 <= byte <= 57 for byte in value)

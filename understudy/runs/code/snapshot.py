@@ -1,6 +1,6 @@
 """The exact code behind a run, kept with it, whatever state the working tree was in.
 
-In a run's folder `code/`, each a hard link to a file that all runs of the same code share (see `Pool`):
+In a run's folder `code/`, each a hard link to a file that all runs of the same code share (see `keep_in_pool`):
 
     base.bundle    the tree of the commit at hand, for `git clone`
     edits.bundle   what the working tree had on top, for `git pull` in that clone; absent where it had nothing
@@ -8,26 +8,48 @@ In a run's folder `code/`, each a hard link to a file that all runs of the same 
     understudy-*   the same for this package, unless it is part of that repository; submodule-0-* for submodules
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import understudy
 from understudy.errors import GitError
-from understudy.runs.code.base import corrections
-from understudy.runs.code.changes import choose, edits
-from understudy.runs.code.git import files_of, git, read_status, repository_of, submodules_of
+from understudy.files import whole, write_json
+from understudy.runs.code import secrets
+from understudy.runs.code.git import (
+    DELETED,
+    EXECUTABLE,
+    FILE,
+    SUBMODULE,
+    SYMLINK,
+    Change,
+    Edit,
+    Scratch,
+    files_of,
+    git,
+    read_status,
+    repository_of,
+    submodules_of,
+)
 from understudy.runs.code.kept import blob_id
-from understudy.runs.code.pool import Pool
-from understudy.runs.code.scratch import Commits, Scratch
 from understudy.runs.code.sources import read_sources
 
+LARGEST_COMMITTED_FILE = 50_000_000
+LARGEST_UNTRACKED_FILE = 10_000_000
+LARGEST_UNTRACKED_TOTAL = 50_000_000  # a data folder missing from .gitignore must not go into every run
 MOST_NAMED = 200
 PACKAGE = Path(understudy.__file__).parent
 POOL = ".code"
 """The pool's folder beside the runs."""
+LeftOut = list[dict[str, Any]]
+"""The files that were left out: [{"path", "bytes", "reason"}]."""
 
 
 @dataclass
@@ -46,13 +68,13 @@ class Snapshot:
     packing: list[Future[None]] = field(default_factory=list)
 
     def finish(self) -> str:
-        """Waits until all is on disk; what went wrong with it, in a line."""
+        """Wait until all is on disk, and return in a line what went wrong with it."""
         errors = [future.exception() for future in self.packing]
         return "; ".join(_one_line(error) for error in errors if error)
 
 
 def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclude: Iterable[Path] = ()) -> Snapshot:
-    """Keeps the code that a run starts from in `destination`.
+    """Keep the code that a run starts from in `destination`.
 
     In a git repository the working tree, with tracked edits, deletions and untracked files, becomes refs/runs/<run_id>.
     HEAD, index, working tree and stash stay untouched. Elsewhere the source files are kept. Nothing here ever raises.
@@ -63,7 +85,8 @@ def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclu
     taken = Snapshot()
     try:
         destination.mkdir(parents=True, exist_ok=True)
-        keeper = _Keeper(destination, Pool(pool), [path.resolve() for path in (*exclude, destination, pool)], taken)
+        keeper = _Keeper(destination, pool, [path.resolve() for path in (*exclude, destination, pool)], taken)
+        pool.mkdir(parents=True, exist_ok=True)
         taken.record = keeper.keep(working_folder, "", f"refs/runs/{run_id}")
     except Exception as error:
         taken.record = {"kind": "none", "error": _one_line(error)}
@@ -76,131 +99,234 @@ def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclu
     return taken
 
 
+def keep_in_pool(pool: Path, name: str, target: Path, make: Callable[[Path], None]) -> None:
+    """Link the file `name` of the pool to `target`. `make(path)` writes it where the pool does not have it yet.
+
+    The pool is a folder of files that never change, named after their content. A run's folder gets a hard link, so it
+    is complete by itself and may be copied anywhere; a thousand runs of one tree cost one file. Where the file system
+    has no hard links, the file is copied.
+    """
+    kept = pool / name
+    for _ in range(2):  # a file that no run links to yet may be deleted between the two steps
+        if not kept.exists():
+            with whole(kept) as building:
+                make(building)
+        try:
+            os.link(kept, target)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            continue
+        except OSError:
+            shutil.copyfile(kept, target)
+        return
+    raise FileNotFoundError(f"{kept} went away twice while it was being linked to {target}")
+
+
 @dataclass(frozen=True)
 class _Keeper:
     destination: Path
-    pool: Pool
+    pool: Path
     exclude: list[Path]
     taken: Snapshot
 
     def keep(self, folder: Path, prefix: str, ref: str | None) -> dict[str, Any]:
-        """A git snapshot of the folder's repository, or else its sources, in files that begin with the prefix."""
+        """Keep the folder's repository, or else its sources, in files that begin with the prefix."""
         error = None
         try:
             if top := repository_of(folder):
-                return self._git_snapshot(top, prefix, ref)
+                return self._keep_repository(top, prefix, ref)
         except (GitError, OSError) as problem:
             error = _one_line(problem)
         return {"kind": "copy", "error": error, **self.keep_sources(folder, prefix)}
 
     def keep_sources(self, folder: Path, prefix: str) -> dict[str, Any]:
-        """The folder's source files."""
+        """Keep the folder's source files."""
         sources = read_sources(folder, self.exclude)
         digest = sources.digest
         self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
-        self.pool.put(f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
+        keep_in_pool(self.pool, f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
         return {"digest": digest, "files": len(sources.files), "left_out": _capped(sources.left_out)}
 
-    def _git_snapshot(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
+    def _keep_repository(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
         status = read_status(top)
-        changes = [change for change in status.changes if not _is_under(top / change.path, self.exclude)]
-        kept, left_out = choose(top, changes)
-        base_edits, not_in_base = corrections(top, status.commit, self.pool.folder)
-        # No ref, and not an object, in somebody else's checkout: that is not a place to leave things.
+        changes = [
+            change
+            for change in status.changes
+            if not any((top / change.path).is_relative_to(folder) for folder in self.exclude)
+        ]
+        chosen, left_out = choose(top, changes)
+        huge = _huge_files(top, status.commit, self.pool)
+
+        # Without a ref it is another project's checkout, which gets no objects either: not a place to leave things.
         scratch = Scratch(top, status.commit, shared=ref is not None)
         try:
-            commits = scratch.commit(base_edits, edits(top, kept, left_out))
+            deleted = [(entry["path"], DELETED, b"") for entry in huge]
+            base, snapshot = scratch.commit(deleted, edits(top, chosen, left_out))
             if ref:
-                git(top, "update-ref", ref, commits.snapshot)
-            self._pack_edits(scratch, commits, prefix)
-            self._hold(top, files_of(scratch.git, commits.snapshot))
+                git(top, "update-ref", ref, snapshot)
+            if snapshot != base:
+                target = self.destination / f"{prefix}edits.bundle"
+                keep_in_pool(self.pool, f"{snapshot}.edits.bundle", target, scratch.bundle_edits)
+            self._hold(top, files_of(scratch.git, snapshot))
         except BaseException:
             scratch.close()
             raise
-        self._pack_base(scratch, commits, prefix)
-        unread = {entry["path"] for entry in left_out if not entry["reason"].startswith("blotted")}
+        self._pack_base(scratch, base, prefix)
+
+        absent = {entry["path"] for entry in left_out if not entry["reason"].startswith("redacted")}
+        submodules = [path for path in submodules_of(top) if (top / path / ".git").exists()]
         return {
             "kind": "git",
             "top": str(top),
             "commit": status.commit,
-            "base": commits.base,
-            "snapshot": commits.snapshot,
+            "base": base,
+            "snapshot": snapshot,
             "ref": ref,
             "branch": status.branch,
             "dirty": bool(changes),
             "dirty_files": [change.path for change in changes if change.tracked],
-            "untracked_files": [change.path for change in kept if not change.tracked and change.path not in unread],
-            "submodules": self._submodules(top, prefix),
-            "left_out": _capped([*left_out, *not_in_base]),
+            "untracked_files": [change.path for change in chosen if not change.tracked and change.path not in absent],
+            "submodules": [
+                {"path": path, **self.keep(top / path, f"{prefix}submodule-{index}-", None)}
+                for index, path in enumerate(submodules)
+            ],
+            "left_out": _capped([*left_out, *huge]),
         }
 
     def _hold(self, folder: Path, files: Mapping[str, str]) -> None:
         self.taken.held.update({f"{folder}/{path}": name for path, name in files.items()})
 
-    def _submodules(self, top: Path, prefix: str) -> list[dict[str, Any]]:
-        paths = [path for path in submodules_of(top) if (top / path / ".git").exists()]
-        return [
-            {"path": path, **self.keep(top / path, f"{prefix}submodule-{index}-", None)}
-            for index, path in enumerate(paths)
-        ]
-
-    def _pack_edits(self, scratch: Scratch, commits: Commits, prefix: str) -> None:
-        if commits.snapshot != commits.base:
-            target = self.destination / f"{prefix}edits.bundle"
-            self.pool.put(f"{commits.snapshot}.edits.bundle", target, scratch.bundle_edits)
-
-    def _pack_base(self, scratch: Scratch, commits: Commits, prefix: str) -> None:
-        name, target = f"{commits.base}.bundle", self.destination / f"{prefix}base.bundle"
+    def _pack_base(self, scratch: Scratch, base: str, prefix: str) -> None:
+        """Pack the clean tree: by a thread, which the interpreter waits for at its end, unless the pool has it."""
+        name, target = f"{base}.bundle", self.destination / f"{prefix}base.bundle"
 
         def pack() -> None:
             try:
-                self.pool.put(name, target, scratch.bundle_base)
+                keep_in_pool(self.pool, name, target, scratch.bundle_base)
             finally:
                 scratch.close()
 
-        if (self.pool.folder / name).exists():
+        if (self.pool / name).exists():
             pack()
         else:
-            self.taken.packing.append(_in_background(pack))
+            executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+            self.taken.packing.append(executor.submit(pack))
+            executor.shutdown(wait=False)
 
 
-def _in_background(work: Callable[[], None]) -> Future[None]:
-    """Starts the work in a thread of its own, which the interpreter waits for at its end."""
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
-    future = executor.submit(work)
-    executor.shutdown(wait=False)
-    return future
+def choose(top: Path, changes: list[Change]) -> tuple[list[Change], LeftOut]:
+    """Return the changes to keep, deletions first (a deleted file may have given way to a folder), and the others."""
+    # Python environments missing from .gitignore: gigabytes, and the list of packages says what is in them.
+    marked = [change.path for change in changes if not change.tracked and change.path.endswith("/pyvenv.cfg")]
+    environments = tuple(path.removesuffix("pyvenv.cfg") for path in marked)
+    left_out: LeftOut = [{"path": path, "bytes": None, "reason": "a virtual environment"} for path in environments]
+
+    kept, room = [], LARGEST_UNTRACKED_TOTAL
+    for change in sorted(changes, key=lambda change: not change.deleted):
+        if not change.tracked and change.path.startswith(environments):
+            continue
+        size = 0
+        with suppress(OSError):
+            size = 0 if change.tracked else (top / change.path).lstat().st_size
+        if change.path.endswith("/"):
+            reason = "a git repository of its own"
+        elif size > LARGEST_UNTRACKED_FILE:
+            reason = f"untracked and above {LARGEST_UNTRACKED_FILE // 1_000_000} MB"
+        elif size > room:
+            reason = f"untracked files fill {LARGEST_UNTRACKED_TOTAL // 1_000_000} MB already"
+        else:
+            kept.append(change)
+            room -= size
+            continue
+        left_out.append({"path": change.path, "bytes": size, "reason": reason})
+    return kept, left_out
+
+
+def edits(top: Path, changes: Iterable[Change], left_out: LeftOut) -> Iterator[Edit]:
+    """Read the changes one by one. Files may come and go meanwhile.
+
+    A file that cannot be read, or holds a secret, is added to `left_out`.
+    """
+    for change in changes:
+        try:
+            path, mode, content = (change.path, DELETED, b"") if change.deleted else _read(top / change.path, change)
+        except (FileNotFoundError, NotADirectoryError):
+            if change.tracked:
+                yield change.path, DELETED, b""
+            continue
+        except (OSError, GitError) as error:
+            left_out.append({"path": change.path, "bytes": None, "reason": f"not readable: {_one_line(error)}"})
+            continue
+        if mode in (FILE, EXECUTABLE):
+            redacted, reason = secrets.redact(path, content)
+            if reason:
+                left_out.append({"path": path, "bytes": len(content), "reason": reason})
+            if redacted is None:
+                mode, content = DELETED, b""
+            else:
+                content = redacted
+        yield path, mode, content
+
+
+def _read(path: Path, change: Change) -> Edit:
+    if change.submodule:
+        return change.path, SUBMODULE, git(path, "rev-parse", "HEAD").strip()
+    info = path.lstat()
+    if stat.S_ISLNK(info.st_mode):
+        return change.path, SYMLINK, os.fsencode(os.readlink(path))
+    if not stat.S_ISREG(info.st_mode):  # opening a named pipe would wait for ever
+        raise FileNotFoundError(f"{path} is no longer a file")
+    return change.path, EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE, path.read_bytes()
+
+
+def _huge_files(top: Path, commit: str | None, pool: Path) -> LeftOut:
+    """Return the files of a commit that are too large to go into a record, with the reason.
+
+    Asking for the sizes takes as long as all the rest of a snapshot, so the pool remembers what was found.
+    """
+    if commit is None:
+        return []
+    memory = pool / f"huge-{commit}.json"
+    try:
+        sizes = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        sizes = {}
+        for entry in os.fsdecode(git(top, "ls-tree", "-r", "-l", "-z", commit)).split("\0")[:-1]:
+            about, path = entry.split("\t", 1)
+            size = about.split()[-1]  # "-" for a submodule
+            if size.isdigit() and int(size) > LARGEST_COMMITTED_FILE:
+                sizes[path] = int(size)
+        write_json(memory, sizes)
+    reason = f"above {LARGEST_COMMITTED_FILE // 1_000_000} MB; commit {commit[:12]} has it"
+    return [{"path": path, "bytes": size, "reason": reason} for path, size in sizes.items()]
 
 
 def _keep_package(keeper: _Keeper, working_folder: Path) -> dict[str, Any]:
-    """Keeps this package, unless the record of the working folder covers it already."""
+    """Keep this package, unless the record of the working folder covers it already."""
     record = keeper.taken.record
-    covered = Path(record.get("top") or working_folder.resolve())
-    if PACKAGE.is_relative_to(covered) and _is_covered(record, covered, keeper.exclude):
-        return {"kind": "inside"}
+    folder = Path(record.get("top") or working_folder.resolve())
+    if PACKAGE.is_relative_to(folder):
+        # A virtual environment below the working folder is not in its record.
+        if record["kind"] == "git":
+            covered = repository_of(PACKAGE) is not None
+        else:
+            initial = str((PACKAGE / "__init__.py").relative_to(folder))
+            covered = initial in read_sources(folder, keeper.exclude).files
+        if covered:
+            return {"kind": "inside"}
     if "site-packages" in PACKAGE.parts:  # installed: a repository around that is not the package's own
         return {"kind": "copy", **keeper.keep_sources(PACKAGE, "understudy-")}
     return keeper.keep(PACKAGE, "understudy-", None)
 
 
-def _is_covered(record: dict[str, Any], folder: Path, exclude: list[Path]) -> bool:
-    """Whether a package below the working folder is in its record: a virtual environment there is not."""
-    if record["kind"] == "git":
-        return repository_of(PACKAGE) is not None
-    return str((PACKAGE / "__init__.py").relative_to(folder)) in read_sources(folder, exclude).files
-
-
-def _capped(left_out: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The list as run.json can hold it: of a folder with ten thousand data files the first few hundred are enough."""
+def _capped(left_out: LeftOut) -> LeftOut:
+    """Shorten the list for run.json: of a folder with ten thousand data files the first few hundred are enough."""
     if len(left_out) <= MOST_NAMED:
         return left_out
     rest = left_out[MOST_NAMED:]
     size = sum(entry["bytes"] or 0 for entry in rest)
     return [*left_out[:MOST_NAMED], {"path": "...", "bytes": size, "reason": f"{len(rest):,} more files"}]
-
-
-def _is_under(path: Path, folders: list[Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _one_line(error: BaseException) -> str:

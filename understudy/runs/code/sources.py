@@ -1,4 +1,4 @@
-"""Keeping a folder's source files as one archive: the record of the code where there is no git to ask."""
+"""A folder's source files as one archive: the record of the code where there is no git to ask."""
 
 import hashlib
 import os
@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from understudy.runs.code.changes import without_secrets
-from understudy.runs.code.scratch import DELETED, FILE
+from understudy.runs.code import secrets
 
-SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md", ".j2", ".css"}
+SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md", ".j2", ".html", ".css", ".js"}
 NAMES = {"Makefile"}
-SKIPPED_FOLDERS = {"runs", "site-packages", "node_modules", "__pycache__"}
+SKIPPED_FOLDERS = {"site-packages", "node_modules", "__pycache__"}
 LARGEST_FILE = 1_000_000
 LARGEST_TOTAL = 50_000_000
 MOST_ENTRIES = 50_000  # a run started in a home folder must not wait for a walk through all of it
@@ -36,7 +35,7 @@ class Sources:
         return digest.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Writes them as a zip file, the same bytes for the same files."""
+        """Write them as a zip file: the same bytes for the same files."""
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, content in self.files.items():
                 entry = zipfile.ZipInfo(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), LONG_AGO)
@@ -45,45 +44,41 @@ class Sources:
 
 
 def read_sources(folder: Path, exclude: Iterable[Path] = ()) -> Sources:
-    """Reads the small source files under `folder`, in the order of their paths.
+    """Read the small source files under `folder`, in the order of their paths.
 
-    Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders. Source files
-    too large for it, secrets, and where the walk stopped stand in `left_out`: [{"path", "bytes", "reason"}].
+    Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders. `left_out`
+    names source files that are too large, secrets, and where the walk stopped: [{"path", "bytes", "reason"}].
     """
     sources, total = Sources(), 0
+
+    def leave_out(path: str, size: int | None, reason: str) -> None:
+        sources.left_out.append({"path": path, "bytes": size, "reason": reason})
+
     for path in _source_files(folder, [path.resolve() for path in exclude]):
         if path is None:
-            reason = f"more than {MOST_ENTRIES} entries: the rest was not looked at"
-            sources.left_out.append({"path": ".", "bytes": None, "reason": reason})
+            leave_out(".", None, f"more than {MOST_ENTRIES} entries: the rest was not looked at")
             break
-        name = str(path.relative_to(folder))
-        content, reason, size = _read(path, room=LARGEST_TOTAL - total)
-        if reason:
-            sources.left_out.append({"path": name, "bytes": size, "reason": reason})
-            continue
-        _, mode, content = without_secrets((name, FILE, content), sources.left_out)
-        if mode != DELETED:
-            sources.files[name] = content
-            total += len(content)
+        name, size = str(path.relative_to(folder)), 0
+        try:
+            size = path.stat().st_size
+            if size > LARGEST_FILE:
+                leave_out(name, size, "above 1 MB")
+            elif total + size > LARGEST_TOTAL:
+                leave_out(name, size, "the archive is full at 50 MB")
+            else:
+                content, reason = secrets.redact(name, path.read_bytes())
+                if reason:
+                    leave_out(name, size, reason)
+                if content is not None:
+                    sources.files[name] = content
+                    total += len(content)
+        except OSError as error:
+            leave_out(name, size, f"not readable: {error.strerror}")
     return sources
 
 
-def _read(path: Path, room: int) -> tuple[bytes, str, int]:
-    """A file's content, the reason if it is left out, and its size."""
-    size = 0
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            return b"", "above 1 MB", size
-        if size > room:
-            return b"", "the archive is full at 50 MB", size
-        return path.read_bytes(), "", size
-    except OSError as error:
-        return b"", f"not readable: {error.strerror}", size
-
-
 def _source_files(folder: Path, exclude: list[Path]) -> Iterator[Path | None]:
-    """The source files under the folder in a fixed order; a last None when there was too much to see it all."""
+    """Yield the source files under the folder in a fixed order; a last None when there are too many to see them all."""
     entries = 0
     for parent, folders, files in os.walk(folder):
         entries += len(folders) + len(files)
@@ -99,5 +94,8 @@ def _source_files(folder: Path, exclude: list[Path]) -> Iterator[Path | None]:
 
 def _is_skipped(folder: Path, exclude: list[Path]) -> bool:
     if folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or (folder / "pyvenv.cfg").exists():
+        return True
+    # A folder of runs, unless it is a package of that name: this project has one.
+    if folder.name == "runs" and not (folder / "__init__.py").exists():
         return True
     return folder.resolve() in exclude

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from understudy.errors import UserError
 from understudy.files import write_json
-from understudy.runs.machine import environment
+from understudy.runs.process import environment
 from understudy.runs.record import Record
 from understudy.runs.rerun.tree import Tree
 

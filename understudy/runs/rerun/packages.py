@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from understudy.errors import UserError
-from understudy.runs import machine
+from understudy.runs import process
 from understudy.runs.record import Record
 
 OURSELVES = "understudy"
@@ -29,7 +29,7 @@ def environment_differences(record: Record) -> list[str]:
     """How this Python and its packages differ from those of the run."""
     python = str(record.data.get("python"))
     lines = [] if python == platform.python_version() else [f"Python {python} then, {platform.python_version()} now"]
-    return lines + differences(record.data.get("packages", {}), machine.packages())
+    return lines + differences(record.data.get("packages", {}), process.packages())
 
 
 def build_environment(record: Record, folder: Path) -> Path:

@@ -93,10 +93,10 @@ def _put_part(record: Record, tree: Tree, prefix: str, place: str, part: Mapping
 def _put_left_out(tree: Tree, place: Path, entry: Mapping[str, Any]) -> None:
     """Brings back what the record must not or could not hold, from where it lay."""
     source, target = place / entry["path"], tree.inside(place / entry["path"])
-    if entry["reason"].startswith("blotted out"):
+    if entry["reason"].startswith(("redacted", "blotted out")):  # the second is what early versions wrote
         if source.exists() and target.exists():
             content = source.read_bytes()
-            if secrets.blotted(content, secrets.find(content)) == target.read_bytes():
+            if secrets.redacted(content, secrets.find(content)) == target.read_bytes():
                 target.write_bytes(content)
                 return
         tree.notes.append(f"{entry['path']}: secrets are *** in it, and the file of that path is another by now")
