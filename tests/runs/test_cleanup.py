@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from understudy.runs import cleanup
-from understudy.runs.cleanup import Plan, carry_out, plan
+from understudy.runs.cleanup import Plan, apply, plan
 from understudy.runs.disk import freed, usage
 from understudy.runs.find import list_runs
 from understudy.runs.process import process_start, this_process
@@ -54,7 +54,7 @@ def going(found: Plan) -> list[str]:
 
 
 def deleted(found: Plan) -> list[str]:
-    return list(carry_out(found))
+    return list(apply(found))
 
 
 def test_what_nobody_needs_goes_and_nothing_else(here: Path) -> None:
@@ -172,7 +172,7 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
     gone = {
         old(folder_with_a_file(RUNS / ".import-5678.tmp")): "half written",
         old(folder_with_a_file(RUNS / "cache" / ".efgh-12")): "half written",
-        old(folder_with_a_file(RUNS / "cache" / "unused")): "tokenized data that nobody has read for 30 days",
+        old(folder_with_a_file(RUNS / "cache" / "unused")): "tokenized data that has not been read for 30 days",
         old(folder_with_a_file(RUNS / run / "checkpoints" / ".step-000003")): "half written",
         old(folder_with_a_file(RUNS / ".reruns" / run)): "a tree in which a run was run again",
         RUNS / "index.sqlite": "an index of runs that is no longer used",

@@ -181,7 +181,7 @@ def test_gc_deletes_runs_only_where_they_are_named(here: Path) -> None:
     assert "Nothing to delete." in said("gc", "--older-than", "9999w")
     assert ids(said("gc", "--older-than", "0s", "status=finished")) == [names[0], names[2]]
     for argv, message in (
-        (("--older-than", "5x"), "--older-than 5x is no duration"),
+        (("--older-than", "5x"), "--older-than 5x is not a duration"),
         (("--keep", "-1"), "--keep -1 is out of range"),
         (("status=fialed",), "did you mean failed"),
     ):

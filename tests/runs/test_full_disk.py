@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import DiskFullError
+from understudy.runs.disk import full_disk
 from understudy.runs.find import list_runs
 from understudy.runs.journal import Journal, read_lines, read_metrics
 from understudy.runs.record import read_record
 from understudy.runs.run import Run
-from understudy.runs.space import full_disk
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
-"""What may go from a runs folder: runs that nobody needs, and what killed processes and old runs have left behind."""
+"""Deleting runs that are no longer needed, and what old and killed processes left in the folder of all runs."""
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -13,18 +12,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import GitError
-from understudy.files import is_temporary
+from rich.console import Console
+
+from understudy.config import in_range
+from understudy.console import counted, say, size_of
+from understudy.errors import ConfigError, GitError, UserError
+from understudy.files import is_temporary, locked
+from understudy.runs.arguments import Query
 from understudy.runs.code.git import git
 from understudy.runs.code.snapshot import POOL
-from understudy.runs.disk import walk
-from understudy.runs.find import ancestors
+from understudy.runs.disk import freed, walk
+from understudy.runs.find import ancestors, list_runs, runs_folder
+from understudy.runs.listing import print_runs
+from understudy.runs.query import duration, matching
 from understudy.runs.record import Record, list_checkpoints, read_record
 from understudy.runs.rerun.tree import FOLDER
 
 LEFTOVER_SECONDS = 3_600  # what was written to within the last hour may still be in the making
 STALE_SECONDS = 30 * 86_400
 RUN_NAME = re.compile(r"\d{8}-\d{4}-\w+-\w+")
+MOST_SHOWN = 30
+
+
+@dataclass
+class GcOptions:
+    """Say which runs and leftovers would be deleted, what that frees, and why others stay; --delete does it.
+
+    Runs are deleted only where a query, --keep or --older-than names them; of several of these all must hold. Runs that
+    are running, pinned, or built upon by a run that stays are never deleted. Leftovers are what killed processes half
+    wrote, code that no run has any more, and tokenized data that has not been read for 30 days.
+    """
+
+    query: Query = ()
+    keep: int | None = None
+    """Keep the newest of the runs that fit, this many, and delete the others."""
+    older_than: str = ""
+    """Delete runs that began longer ago than this: 12h, 30d, 8w."""
+    checkpoints: bool = False
+    """Also delete the checkpoints before the last, of runs that stay, are not pinned and that no run builds upon."""
+    delete: bool = False
+    """Do it. Without this nothing is changed."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +64,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would go: `runs`, `checkpoints` and `leftovers`; and the runs that fit but stay, with the reason."""
+    """What would be deleted: `runs`, `checkpoints` and `leftovers`; and the runs that fit but stay, with the reason."""
 
     runs: list[Record]
     stay: list[tuple[Record, str]]
@@ -45,15 +72,51 @@ class Plan:
     leftovers: list[Leftover]
 
     def paths(self) -> list[Path]:
-        """All that would be deleted."""
+        """Return all that would be deleted."""
         return [*(run.folder for run in self.runs), *self.checkpoints, *(leftover.path for leftover in self.leftovers)]
 
 
-def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], checkpoints: bool = False) -> Plan:
-    """What to delete of the runs `chosen` among all the `records` in `folder`, and of the leftovers there.
+def gc(options: GcOptions, console: Console) -> None:
+    """Print what would be deleted, and with --delete do it."""
+    folder, records = runs_folder(), list_runs(console=console)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} to clean up")
+    found = plan(folder, records, _chosen(options, records), options.checkpoints)
+    size = size_of(freed(found.paths()))
 
-    A run stays while it is running, pinned, or one that a staying run builds on, directly or not. `checkpoints`: of the
-    runs that stay, the checkpoints before the last go too, but for pinned runs and those that others build on.
+    if found.runs:
+        say(console, f"To delete: {counted(len(found.runs), 'run')}\n", "bold")
+        print_runs(found.runs[-MOST_SHOWN:], console)
+        _print_rest(len(found.runs), console)
+    stay = [f"{record.id}: {reason}" for record, reason in found.stay]
+    checkpoints = [f"{path.parent.parent.name} {path.name}" for path in found.checkpoints]
+    leftovers = [f"{leftover.path}: {leftover.reason}" for leftover in found.leftovers]
+    for title, lines in (
+        (f"{counted(len(stay), 'run')} would fit, but stay:", stay),
+        (f"To delete: {counted(len(checkpoints), 'checkpoint')}", checkpoints),
+        (f"To delete: {counted(len(leftovers), 'leftover')}", leftovers),
+    ):
+        if lines:
+            say(console, title, "bold")
+            for line in lines[:MOST_SHOWN]:
+                say(console, f"  {line}")
+            _print_rest(len(lines), console)
+
+    if not found.paths():
+        say(console, "Nothing to delete.")
+    elif options.delete:
+        for line in apply(found):
+            say(console, line, "yellow")
+        say(console, f"{size} freed.")
+    else:
+        say(console, f"{size} would come free. Nothing is deleted yet: add --delete.", "bold")
+
+
+def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], checkpoints: bool = False) -> Plan:
+    """Return what to delete of the runs `chosen` among all the `records` in `folder`, and of the leftovers there.
+
+    A run stays while it is running, pinned, or one that a staying run builds on, directly or not. With `checkpoints`,
+    the checkpoints before the last of staying runs go too, except of pinned runs and those that others build on.
     """
     known = {record.id: record for record in records}
     reasons = {record.id: reason for record in chosen if (reason := _reason_to_stay(record))}
@@ -63,20 +126,43 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     runs = [record for record in chosen if record.id not in reasons]
     going = {record.id for record in runs}
     staying = [record for record in records if record.id not in going]
-    old = _old_checkpoints(staying, needed.keys()) if checkpoints else []
-    leftovers = [*_beside_runs(folder, records), *_in_runs(staying)]
-    leftovers += _unlinked_code(folder / POOL, runs)
+    spared = [record for record in staying if record.id not in needed and not _reason_to_stay(record)]
+    old = [path for record in spared for path in list_checkpoints(record.folder)[:-1]] if checkpoints else []
+    leftovers = [*_beside_runs(folder, records), *_in_runs(staying), *_unlinked_code(folder / POOL, runs)]
     stay = [(record, reasons[record.id]) for record in chosen if record.id in reasons]
     return Plan(runs, stay, old, leftovers)
 
 
-def carry_out(plan: Plan) -> Iterator[str]:
-    """Deletes what the plan says; yields a line for each run that could not be deleted after all."""
+def apply(plan: Plan) -> Iterator[str]:
+    """Delete what the plan says, and yield a line for each run that could not be deleted after all."""
     for run in plan.runs:
         if problem := _delete_run(run):
             yield f"{run.id} stays: {problem}"
     for path in (*plan.checkpoints, *(leftover.path for leftover in plan.leftovers)):
-        _delete(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _chosen(options: GcOptions, records: Sequence[Record]) -> Sequence[Record]:
+    if not (options.query or options.older_than or options.keep is not None):
+        return []
+    chosen = matching(" ".join(options.query), records) if options.query else records
+    if options.keep is not None:
+        in_range("keep", options.keep, 0)
+        chosen = chosen[: max(0, len(chosen) - options.keep)]
+    if options.older_than:
+        seconds = duration(options.older_than)
+        if seconds is None:
+            raise ConfigError(f"--older-than {options.older_than} is not a duration; expected such as 12h, 30d or 8w")
+        chosen = [record for record in chosen if record.created.timestamp() < time.time() - seconds]
+    return chosen
+
+
+def _print_rest(count: int, console: Console) -> None:
+    say(console, f"  and {count - MOST_SHOWN} more\n" if count > MOST_SHOWN else "", "dim")
 
 
 def _reason_to_stay(record: Record) -> str:
@@ -85,23 +171,20 @@ def _reason_to_stay(record: Record) -> str:
     return "it is pinned" if record.marks.pinned else ""
 
 
-def _old_checkpoints(records: Sequence[Record], needed: Any) -> list[Path]:
-    spared = [record for record in records if record.id not in needed and not _reason_to_stay(record)]
-    return [path for record in spared for path in list_checkpoints(record.folder)[:-1]]
-
-
 def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
     for path in folder.iterdir():
         if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "half written")
-        elif RUN_NAME.fullmatch(path.name) and _is_empty(path) and _is_older(path, LEFTOVER_SECONDS):
-            yield Leftover(path, "a run that never began")
-    for path in folder.glob("index.sqlite*"):
-        yield Leftover(path, "an index of runs that is no longer used")
+        elif RUN_NAME.fullmatch(path.name) and path.is_dir() and not any(path.iterdir()):
+            if _is_older(path, LEFTOVER_SECONDS):
+                yield Leftover(path, "a run that never began")
+        elif path.name.startswith("index.sqlite"):
+            yield Leftover(path, "an index of runs that is no longer used")
     trees = folder / FOLDER
     for path in trees.iterdir() if trees.is_dir() else ():
         if _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "a tree in which a run was run again")
+
     cache = folder / "cache"
     if not cache.is_dir() or any(record.status == "running" for record in records):
         return
@@ -109,7 +192,7 @@ def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
         if path.name.startswith(".") and _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "half written")
         elif _is_older(path, STALE_SECONDS):
-            yield Leftover(path, "tokenized data that nobody has read for 30 days")
+            yield Leftover(path, "tokenized data that has not been read for 30 days")
 
 
 def _in_runs(records: Sequence[Record]) -> Iterator[Leftover]:
@@ -121,7 +204,7 @@ def _in_runs(records: Sequence[Record]) -> Iterator[Leftover]:
 
 
 def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[Leftover]:
-    """The files of the pool that no run links to once these have gone."""
+    """Yield the files of the pool that no run links to once the runs `going` are deleted."""
     links: dict[int, int] = {}
     for record in going:
         for _, status in walk(record.folder / "code"):
@@ -134,53 +217,36 @@ def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[Leftover]:
             yield Leftover(path, "code of no run")
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
 def _is_older(top: Path, seconds: float) -> bool:
-    """Whether nothing there was written, and no file read, for so long. Looking at a folder counts as reading it."""
+    """Whether nothing there was written, and no file read, for that long."""
+    # Looking at a folder counts as reading it, so only files tell when they were read.
     times = [status.st_mtime for _, status in walk(top)]
     times += [status.st_atime for _, status in walk(top) if stat.S_ISREG(status.st_mode)]
     return max(times, default=0.0) < time.time() - seconds
 
 
 def _delete_run(record: Record) -> str:
-    """Deletes a run, whole or not at all; the reason if it must stay by now."""
+    """Delete a run, whole or not at all. Returns the reason if it must stay by now, else an empty text."""
     try:
-        descriptor = os.open(record.folder, os.O_RDONLY)
-    except OSError:
-        return ""  # it has gone
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # whoever resumes it does so before or finds it gone
-        now = read_record(record.folder)
-        if reason := _reason_to_stay(now):
-            return reason
-        data = now.data
-        gone = record.folder.with_name(f".{record.id}.{secrets.token_hex(6)}.tmp")
-        os.rename(record.folder, gone)
+        # Whoever resumes the run holds this lock, and either did so before or finds the run gone.
+        with locked(record.folder):
+            now = read_record(record.folder)
+            if reason := _reason_to_stay(now):
+                return reason
+            gone = record.folder.with_name(f".{record.id}.{secrets.token_hex(6)}.tmp")
+            os.rename(record.folder, gone)
+    except FileNotFoundError:
+        return ""  # it is gone already
     except OSError as error:
         return f"it cannot be deleted: {error.strerror}"
-    finally:
-        os.close(descriptor)
     shutil.rmtree(gone, ignore_errors=True)
-    _delete_refs(data)
-    return ""
 
-
-def _delete_refs(data: dict[str, Any]) -> None:
-    """Lets go of the commits that a run kept in its repository, where they are still what it recorded."""
+    # Let go of the commits that the run kept in its repository, where they are still what it recorded.
+    data: dict[str, Any] = now.data
     for entry in (data, *data.get("resumed", [])):
         code = entry.get("code") or {}
         top, ref, snapshot = code.get("top"), code.get("ref"), code.get("snapshot")
         if top and ref and snapshot and Path(top).is_dir():
             with contextlib.suppress(GitError):
                 git(Path(top), "update-ref", "-d", ref, snapshot)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
+    return ""

@@ -7,7 +7,6 @@ Its options are a dataclass whose docstring is the help. It returns the exit cod
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
-from typing import get_type_hints
 
 from rich.console import Console
 
@@ -48,8 +47,8 @@ GROUPS = {
     "to keep": {
         "export": Command("verbs.export.main", "write runs into one archive"),
         "import": Command("verbs.import_runs.main", "take in the runs of an archive"),
-        "gc": Command("verbs.gc.main", "delete runs and leftovers; without --delete, say what would go and why"),
-        "disk": Command("verbs.disk.main", "what runs take on the disk"),
+        "gc": Command("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
+        "disk": Command("disk.disk", "what runs take on the disk"),
         "sync": Command("verbs.sync.main", "send runs to an MLflow store: what it lacks, nothing twice"),
         "ui": Command("verbs.ui.main", "MLflow's page on all runs"),
     },
@@ -70,7 +69,7 @@ def main(argv: Sequence[str], console: Console) -> int:
     # Imported only now, because some commands need libraries that take long to load.
     module, _, attribute = COMMANDS[name].function.rpartition(".")
     function = getattr(import_module(f"understudy.runs.{module}"), attribute)
-    kind = get_type_hints(function)["options"]
+    kind = function.__annotations__["options"]
 
     first, *others = fields(kind)
     if not rest and first.name in ("run", "runs") and first.default is MISSING:

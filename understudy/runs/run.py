@@ -23,11 +23,11 @@ from understudy.errors import DiskFullError, UserError
 from understudy.files import fingerprint, locked, plain, write_json
 from understudy.runs.code import opened_files, snapshot
 from understudy.runs.code.secrets import masked
+from understudy.runs.disk import Reserve, full_disk, full_disk_named
 from understudy.runs.find import claim_folder, make_runs_folder
 from understudy.runs.journal import Journal
 from understudy.runs.process import environment, hardware, heartbeat, packages, this_process
 from understudy.runs.record import read_record
-from understudy.runs.space import Reserve, full_disk, full_disk_named
 
 if TYPE_CHECKING:
     from rich.console import Console

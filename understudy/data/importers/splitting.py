@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.data.importers.sort import Spool
-from understudy.runs.space import full_disk_named
+from understudy.runs.disk import full_disk_named
 
 STRADDLING = "in conversations that go on while validation begins"
 
