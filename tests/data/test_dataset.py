@@ -1,16 +1,30 @@
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from understudy.data import dataset as module
-from understudy.data.dataset import Corpus, DataConfig, data_kind, prepare, source_files, train_tokenizer
+from understudy.data.conversations import Conversation, Message
+from understudy.data.dataset import DataConfig, Dataset, Part, load_dataset, train_tokenizer
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError, DataError, TooLongError
 
 BYTES = ByteTokenizer()
+CACHE = Path("cache")
+
+
+class Counting:
+    """Counts: the user says a number, the assistant the next one."""
+
+    version = "1"
+
+    def conversations(self, count: int, seed: int, part: Part) -> Iterator[Conversation]:
+        for number in range(seed, seed + count):
+            yield Conversation((Message("user", f"{part} {number}"), Message("assistant", f"{number + 1}")))
 
 
 def chat(*contents: str) -> str:
@@ -27,12 +41,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepared(*data: str, tokenizer: Tokenizer = BYTES, context: int = 64, seed: int = 0, **options: Any) -> Corpus:
+def prepared(*data: str, tokenizer: Tokenizer = BYTES, context: int = 64, seed: int = 0, **options: Any) -> Dataset:
     hold_out = options.pop("hold_out", True)
-    return prepare(DataConfig(data=data, **options), tokenizer, context, seed, Path("cache"), hold_out=hold_out)
+    return load_dataset(DataConfig(data=data, **options), tokenizer, context, seed, CACHE, Counting(), hold_out)
 
 
-def texts(corpus: Corpus, part: str) -> set[str]:
+def texts(corpus: Dataset, part: str) -> set[str]:
     store, docs = (corpus.train, corpus.train_docs) if part == "train" else (corpus.valid, corpus.valid_docs)
     return {BYTES.decode(store.document(int(index)).ids) for index in docs}
 
@@ -98,56 +112,86 @@ def test_without_holding_out_all_is_there() -> None:
 
 def test_kinds_do_not_mix() -> None:
     for config in (DataConfig(data=("talk.jsonl", "book.txt")), DataConfig(data=("book.txt",), valid=("talk.jsonl",))):
-        for attempt in (data_kind, lambda config: prepare(config, BYTES, 64, 0, Path("cache"))):
-            with pytest.raises(ConfigError, match=r"do not mix.*(talk|book).* is (chats|text)"):
-                attempt(config)
+        with pytest.raises(ConfigError, match=r"do not mix.*(talk|book).* is (chats|text)"):
+            config.validate()
 
 
 def test_the_built_in_conversations_stand_alone() -> None:
-    assert data_kind(DataConfig()) == "chats"
-    assert source_files(DataConfig()) == []
+    assert (DataConfig().files.kind, DataConfig().files.train) == ("chats", ())
     for config in (
         DataConfig(data=("smalltalk", "talk.jsonl")),
         DataConfig(data=("talk.jsonl",), valid=("smalltalk",)),
     ):
         with pytest.raises(ConfigError, match="stands alone"):
-            data_kind(config)
+            config.validate()
 
 
 def test_numbers_out_of_range() -> None:
     with pytest.raises(ConfigError, match=r"--valid-share 1\.5"):
-        data_kind(DataConfig(valid_share=1.5))
+        DataConfig(valid_share=1.5).validate()
     with pytest.raises(ConfigError, match="--smalltalk-conversations 0"):
-        data_kind(DataConfig(smalltalk_conversations=0))
+        DataConfig(smalltalk_conversations=0).validate()
 
 
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is read from now on, a line each time that documents are asked for one by one."""
-    reads: list[str] = []
-
-    def noting(name: str, reader: Any) -> Any:
-        def read(*arguments: Any) -> Any:
-            for document in reader(*arguments):
-                reads.append(name)
-                yield document
-
-        return read
-
-    for name in ("read_conversations", "read_documents", "generate"):
-        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
-    return reads
+def stores() -> set[str]:
+    """Names of the token stores; each has its time, so that one built a second time is another."""
+    return {f"{store.name} {store.stat().st_mtime_ns}" for store in CACHE.iterdir()}
 
 
 @pytest.mark.parametrize("data", ["talk.jsonl", "book.txt", "smalltalk"])
-def test_what_was_tokenized_once_is_not_read_again(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = count_reads(monkeypatch)
-    first = prepared(data, context=512, smalltalk_conversations=30)
-    assert len(reads) >= 30
-    reads.clear()
-    again = prepared(data, context=512, smalltalk_conversations=30)
-    assert reads == []
+def test_what_was_tokenized_once_is_not_read_again(data: str) -> None:
+    first, built = prepared(data, smalltalk_conversations=30), stores()
+    again = prepared(data, smalltalk_conversations=30)
+    assert stores() == built
     assert np.array_equal(first.train.tokens, again.train.tokens)
     assert np.array_equal(first.train_docs, again.train_docs)
+
+
+COUNTER = """
+import collections, hashlib, os, sys
+from understudy.data.dataset import DataConfig, load_dataset, train_tokenizer
+from understudy.data.packing import PackedBatches
+from pathlib import Path
+
+counts, name = collections.Counter(), sys.argv[1]
+
+def audit(event, arguments):
+    if event == "glob.glob":
+        counts["globs"] += 1
+    elif event == "open" and os.path.basename(str(arguments[0])) == name:
+        counts["opens"] += 1
+
+class Digest:
+    def __init__(self, data=b""):
+        self.inner, self.size = sha256(data), len(data)
+    def update(self, data):
+        self.inner.update(data)
+        self.size += len(data)
+    def hexdigest(self):
+        counts["hashes"] += self.size == os.path.getsize(name)
+        return self.inner.hexdigest()
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+sys.addaudithook(audit)
+sha256, hashlib.sha256 = hashlib.sha256, Digest
+config = DataConfig(data=(name.replace("o", "?"),))
+config.validate()
+with config.files.kept_open():
+    tokenizer = train_tokenizer("bpe", 300, config, 0)
+    dataset = load_dataset(config, tokenizer, 64, 0, Path("cache"))
+for file in config.files.train:
+    file.fingerprint
+PackedBatches(dataset.train, dataset.train_docs, 4, 64, 0).batch(0)
+print(counts["globs"], counts["opens"], counts["hashes"])
+"""
+
+
+@pytest.mark.parametrize("name", ["more.jsonl", "book.txt"])
+def test_a_file_is_looked_for_once_opened_twice_and_hashed_once(here: Path, name: str) -> None:
+    (here / "talk.jsonl").rename("more.jsonl")
+    done = subprocess.run([sys.executable, "-c", COUNTER, name], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.split() == ["1", "2", "1"]
 
 
 def test_what_was_left_out_is_told_again_where_nothing_is_read(here: Path) -> None:
@@ -159,10 +203,10 @@ def test_what_was_left_out_is_told_again_where_nothing_is_read(here: Path) -> No
     assert "200 entries read, 1 left out as malformed" in first
 
 
-@pytest.mark.parametrize("change", ["content", "tokenizer", "context", "strict", "nothing"])
-def test_what_a_store_hangs_on(change: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", ["content", "tokenizer", "context", "strict", "name"])
+def test_what_a_store_depends_on(change: str, here: Path) -> None:
     prepared("talk.jsonl")
-    reads = count_reads(monkeypatch)
+    built, name = stores(), "talk.jsonl"
     options: dict[str, Any] = {}
     if change == "content":
         (here / "talk.jsonl").write_text((here / "talk.jsonl").read_text().replace("answer 3", "answer three"))
@@ -173,26 +217,25 @@ def test_what_a_store_hangs_on(change: str, here: Path, monkeypatch: pytest.Monk
     elif change == "strict":
         options["strict"] = True
     else:
-        (here / "talk.jsonl").rename(here / "renamed.jsonl")
-        prepared("renamed.jsonl")
-        assert reads == []
-        return
-    prepared("talk.jsonl", **options)
-    assert len(reads) == 200
+        name = "renamed.jsonl"
+        (here / "talk.jsonl").rename(name)
+    prepared(name, **options)
+    assert len(stores() - built) == (change != "name")
 
 
-def test_the_seed_and_size_of_the_built_in_conversations_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared("smalltalk", context=512, smalltalk_conversations=20)
-    reads = count_reads(monkeypatch)
-    prepared("smalltalk", context=512, smalltalk_conversations=20, seed=1)
-    assert len(reads) == 21  # and one to validate on
-    prepared("smalltalk", context=512, smalltalk_conversations=60)
-    assert len(reads) == 21 + 60  # the one to validate on is there from before
+def test_the_seed_and_size_of_generated_conversations_count() -> None:
+    prepared("smalltalk", smalltalk_conversations=20)
+    assert len(stores()) == 2
+    prepared("smalltalk", smalltalk_conversations=20, seed=1)
+    assert len(stores()) == 4
+    prepared("smalltalk", smalltalk_conversations=60)
+    assert len(stores()) == 5  # the one to validate on is there from before
 
 
-def test_no_built_in_conversation_is_on_both_sides() -> None:
-    corpus = prepared("smalltalk", context=512, smalltalk_conversations=100)
-    assert not texts(corpus, "train") & texts(corpus, "valid")
+def test_the_generator_makes_what_is_held_out() -> None:
+    corpus = prepared("smalltalk", smalltalk_conversations=100)
+    assert len(texts(corpus, "train")) == 100
+    assert all(text.startswith("valid") for text in texts(corpus, "valid"))
     assert corpus.summary == (
         f"100 built-in conversations to learn from, {corpus.train.meta.tokens:,} tokens; 2 held out"
     )
@@ -214,7 +257,7 @@ def test_missing_and_empty_files(here: Path) -> None:
     (here / "empty.txt").write_text("\n \n")
     for path, words in [("tlak.jsonl", "did you mean talk.jsonl"), ("empty.txt", "is empty")]:
         with pytest.raises(DataError, match=words):
-            data_kind(DataConfig(data=("talk.jsonl",), valid=(path,)))
+            DataConfig(data=("talk.jsonl",), valid=(path,)).validate()
 
 
 def test_a_tokenizer_learns_from_the_training_data_alone(here: Path) -> None:

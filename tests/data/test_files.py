@@ -1,10 +1,12 @@
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from understudy.data.files import Report, check_encoding, expand, open_text, usable
+from understudy.data.files import DataFile, DataFiles, Report, check_encoding, expand, open_text, usable
 from understudy.errors import DataError, EntryError
+from understudy.files import fingerprint
 
 
 @pytest.fixture
@@ -18,7 +20,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_globs_and_names_are_expanded_once_each(folder: Path) -> None:
     assert expand(["b.txt", "*.txt"]) == [Path("b.txt"), Path("a.txt")]
-    assert expand("a.txt") == [Path("a.txt")]
 
 
 def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
@@ -106,3 +107,79 @@ def test_the_report_keeps_the_first_twenty() -> None:
     lines = report.summary().splitlines()
     assert lines[0] == "f:0: odd"
     assert lines[19:] == ["f:19: odd", "... and 5 more", "1,234 entries read, 25 left out as malformed"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ('{"messages": []}', "chats"),
+        ('\ufeff\n {\n "id": 3,', "chats"),
+        ('[{"a": 1}', "chats"),
+        ('[\n  {\n"a": 1}', "chats"),
+        ("[]", "chats"),
+        ('nope\n{"a": 1}\n', "chats"),
+        ("Call me Ishmael.", "text"),
+        ("[Enter Hamlet]\nTo be {or not}", "text"),
+        ("{curly} words", "text"),
+        ('One\n{"a": 1}\ntwo\nthree', "text"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_kind_is_told_by_content(tmp_path: Path, content: str, kind: str, pack: type) -> None:
+    (tmp_path / "file").write_bytes(pack(content.encode()))
+    assert DataFile.inspect(tmp_path / "file").kind == kind
+
+
+def test_kind_of_a_glob_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("words")
+    (tmp_path / "b").write_text("more words")
+    assert DataFiles.resolve([str(tmp_path / "*")]).kind == "text"
+    (tmp_path / "c").write_text('{"messages": []}')
+    with pytest.raises(DataError, match=r"mixes text \(.*a\) and chats \(.*c\)"):
+        DataFiles.resolve([str(tmp_path / "*")])
+
+
+def test_kind_of_an_empty_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("\n")
+    with pytest.raises(DataError, match="file is empty"):
+        DataFile.inspect(tmp_path / "file")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_is_hashed_as_it_lies_there(tmp_path: Path, pack: type) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pack(b'{"messages": []}\n' * 50_000))
+    assert DataFile.inspect(path).fingerprint == fingerprint(path)
+
+
+def test_memory_does_not_grow_with_an_inspected_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"A line.\n" * 2_000_000)
+    tracemalloc.start()
+    DataFile.inspect(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e6
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_is_kept_open_is_read_again_from_its_beginning(tmp_path: Path, pack: type) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(pack(b"\xef\xbb\xbfone\ntwo\n"))
+    files = DataFiles.resolve([str(path)])
+    with files.kept_open():
+        with files.text(path) as first:
+            assert first.readline() == "one\n"
+        with files.text(path) as second:
+            assert second is first
+            assert second.read() == "one\ntwo\n"
+    assert first.closed
+    with files.text(path) as third:
+        assert third.read() == "one\ntwo\n"
+
+
+def test_a_file_named_twice_is_on_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("words")
+    files = DataFiles.resolve([str(path), str(tmp_path / "*")], [str(path)])
+    assert files.train == files.valid == (DataFile.inspect(path),)

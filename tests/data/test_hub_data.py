@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from understudy.data.conversations import read_conversations
-from understudy.data.files import Report, expand
+from understudy.data.files import DataFiles, Report, expand
 from understudy.data.hub import conversations, fetch, messages_of, parse
-from understudy.data.text import kind_of
 from understudy.errors import DataError, HubError, MissingPackageError
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
@@ -94,9 +93,9 @@ def test_a_saved_data_set_is_read_by_split(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": f"Hi {n}"}, ASSISTANT]} for n in range(3)]
     splits = {"train": datasets.Dataset.from_list(rows), "test": datasets.Dataset.from_list(rows[:1])}
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
-    read = list(read_conversations([f"hub:{tmp_path / 'saved'}"], Report()))
+    read = list(read_conversations(expand([f"hub:{tmp_path / 'saved'}"]), Report()))
     assert [talk.messages[0].content for talk in read] == ["Hi 0", "Hi 1", "Hi 2"]
-    assert len(list(read_conversations(["hub:saved:test"], Report()))) == 1
+    assert len(list(read_conversations(expand(["hub:saved:test"]), Report()))) == 1
     with pytest.raises(HubError, match=r"hub:saved cannot be had \(split validation\)"):
         expand(["hub:saved:validation"])
 
@@ -106,7 +105,8 @@ def test_a_folder_of_files_is_read_and_written_once(tmp_path: Path, monkeypatch:
     folder.mkdir()
     (folder / "train.jsonl").write_text("\n".join(json.dumps({"dialog": ["Hi!", f"Hello {n}."]}) for n in range(4)))
     (file,) = expand(["hub:talks"])
-    assert kind_of("hub:talks") == "chats"
+    files = DataFiles.resolve(["hub:talks"])
+    assert ([each.path for each in files.train], files.kind) == ([file], "chats")
     assert file.parent == tmp_path / "runs" / "cache" / "hub"
     assert [json.loads(line)["messages"][1]["content"] for line in file.read_text().splitlines()] == [
         f"Hello {n}." for n in range(4)
@@ -140,5 +140,5 @@ def test_what_no_reader_takes_is_left_out_and_told(tmp_path: Path) -> None:
     rows = [{"messages": PLAIN}, {"messages": [USER, {"role": "tool", "content": "3"}, ASSISTANT]}]
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     report = Report()
-    assert len(list(read_conversations(["hub:saved"], report))) == 1
+    assert len(list(read_conversations(expand(["hub:saved"]), report))) == 1
     assert "unknown role 'tool'" in report.problems[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from understudy.data.dataset import Corpus, DataConfig, prepare
+from understudy.data.dataset import DataConfig, Dataset, load_dataset
 from understudy.data.next_reply import ChoiceBatches, lay_out, replies_in
 from understudy.data.packing import PackedBatches, Question
 from understudy.data.tokenizers import ByteTokenizer
@@ -19,7 +19,7 @@ END = TOKENIZER.special["<|end|>"]
 CONTEXT = 64
 
 
-def a_corpus(folder: Path, conversations: list[list[str]]) -> Corpus:
+def a_corpus(folder: Path, conversations: list[list[str]]) -> Dataset:
     """Of conversations in which user and assistant take turns; the last one is held out."""
     lines = []
     for said in conversations:
@@ -29,21 +29,21 @@ def a_corpus(folder: Path, conversations: list[list[str]]) -> Corpus:
     (folder / "talk.jsonl").write_text("\n".join(lines[:-1]))
     (folder / "valid.jsonl").write_text(lines[-1])
     data = DataConfig(data=(str(folder / "talk.jsonl"),), valid=(str(folder / "valid.jsonl"),))
-    return prepare(data, TOKENIZER, CONTEXT, 0, folder / "cache")
+    return load_dataset(data, TOKENIZER, CONTEXT, 0, folder / "cache")
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
+def corpus(tmp_path: Path) -> Dataset:
     draw = random.Random(0)
     said = [["".join(draw.choices("abcdef", k=draw.randint(1, 9))) for _ in range(4)] for _ in range(40)]
     return a_corpus(tmp_path, said)
 
 
-def batches_of(corpus: Corpus, candidates: int = 4, seed: int = 0) -> ChoiceBatches:
+def batches_of(corpus: Dataset, candidates: int = 4, seed: int = 0) -> ChoiceBatches:
     return ChoiceBatches(corpus.train, corpus.train_docs, 3, CONTEXT, seed, candidates=candidates)
 
 
-def test_tokens_are_batched_as_ever_and_each_conversation_has_a_question(corpus: Corpus) -> None:
+def test_tokens_are_batched_as_ever_and_each_conversation_has_a_question(corpus: Dataset) -> None:
     batches, plain = batches_of(corpus), PackedBatches(corpus.train, corpus.train_docs, 3, CONTEXT, 0)
     for step in range(batches.batches_per_epoch + 1):
         batch, same = batches.batch(step), plain.batch(step)
@@ -53,7 +53,7 @@ def test_tokens_are_batched_as_ever_and_each_conversation_has_a_question(corpus:
         assert Counter(question.row for question in batch.questions) == starts
 
 
-def test_the_first_candidate_was_said_in_that_row_and_the_others_elsewhere(corpus: Corpus) -> None:
+def test_the_first_candidate_was_said_in_that_row_and_the_others_elsewhere(corpus: Dataset) -> None:
     documents = [corpus.train.document(index) for index in range(len(corpus.train))]
     said = {doc.ids[reply].tobytes(): number for number, doc in enumerate(documents) for reply in replies_in(doc)}
     batches = batches_of(corpus)
@@ -72,7 +72,7 @@ def test_the_first_candidate_was_said_in_that_row_and_the_others_elsewhere(corpu
                 assert said[reply.tobytes()] != mine
 
 
-def test_questions_hang_on_the_seed_and_the_step_alone(corpus: Corpus) -> None:
+def test_questions_hang_on_the_seed_and_the_step_alone(corpus: Dataset) -> None:
     def drawn(batches: ChoiceBatches, step: int) -> list[list[int]]:
         return [ids.tolist() for question in batches.batch(step).questions for ids in question.candidates]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from understudy.data.chat_template import Rendered, content_hash, fit, render_text
 from understudy.data.conversations import Conversation, Message
-from understudy.data.token_store import TokenStore, build_store, leaked, open_store, split
+from understudy.data.token_store import TokenStore, build_store, open_store, overlap, split
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError, DataError
 
@@ -152,7 +152,7 @@ def test_a_split_leaks_nothing(
     assert sorted([*train, *valid]) == list(range(len(numbers)))
     assert len(train) > 0
     assert len(valid) > 0
-    assert leaked(store.hashes[train], store.hashes[valid]).tolist() == []
+    assert overlap(store.hashes[train], store.hashes[valid]).tolist() == []
 
 
 def test_a_split_holds_out_its_fraction_by_the_seed(tmp_path: Path) -> None:
@@ -191,4 +191,4 @@ def test_a_fraction_is_between_nothing_and_all(tmp_path: Path, fraction: float) 
 
 def test_leaks_are_found_by_content(tmp_path: Path) -> None:
     train, valid = build(tmp_path / "t", ["a", "b", "c", "b"]), build(tmp_path / "v", ["x", "b"])
-    assert leaked(train.hashes, valid.hashes).tolist() == [1, 3]
+    assert overlap(train.hashes, valid.hashes).tolist() == [1, 3]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from understudy.data.chat_template import Rendered
-from understudy.data.dataset import Corpus
+from understudy.data.dataset import Dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
@@ -39,7 +39,7 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     docs = [np.arange(len(store)) for store in stores]
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)
-    corpus = Corpus(stores[0], docs[0], stores[1], docs[1], "text", "")
+    corpus = Dataset(stores[0], docs[0], stores[1], docs[1], "text", "")
     return Examination(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
 
 

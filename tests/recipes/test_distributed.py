@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
 from recipes.test_resume import pretend_killed, wait_for_step
-from understudy.data.dataset import DataConfig, prepare
+from understudy.data.dataset import DataConfig, load_dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.runs.find import list_runs
@@ -125,7 +125,7 @@ def largest_difference(first: Path, second: Path) -> float:
 
 def targets_of_each(here: Path, seed: int, steps: int) -> list[tuple[int, int]]:
     """How many targets each of two processes gets at each step."""
-    corpus = prepare(DataConfig(data=("uneven.jsonl",)), ByteTokenizer(), 64, 0, here / "runs" / "cache")
+    corpus = load_dataset(DataConfig(data=("uneven.jsonl",)), ByteTokenizer(), 64, 0, here / "runs" / "cache")
     batches = PackedBatches(corpus.train, corpus.train_docs, 8, 64, seed)
     shares = [batches.batch(step).weights_BT > 0 for step in range(steps)]
     return [(int(share[:4].sum()), int(share[4:].sum())) for share in shares]

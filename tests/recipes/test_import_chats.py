@@ -342,7 +342,7 @@ def test_it_asks_on_a_terminal(files: Path) -> None:
 def test_what_is_written_can_be_learned_from(capsys: pytest.CaptureFixture[str], tiny: list[str]) -> None:
     run("_chat.txt", "result.json", "--bot", "Ada", capsys=capsys)
     report = Report()
-    assert list(read_conversations(["chats-train.jsonl", "chats-valid.jsonl"], report, strict=True))
+    assert list(read_conversations([Path("chats-train.jsonl"), Path("chats-valid.jsonl")], report, strict=True))
     assert main(["pretrain", "--data", "talk.jsonl", *tiny, "--steps", "2", "--sample-every", "0"]) == 0
     capsys.readouterr()
     data = ["--data", "chats-train.jsonl", "--valid", "chats-valid.jsonl", "--strict"]

@@ -159,7 +159,7 @@ def test_dropped_messages_are_told_of(sharp_model):
 
 def saved(path: str | Path) -> list[Conversation]:
     report = Report()
-    conversations = list(read_conversations([path], report))
+    conversations = list(read_conversations([Path(path)], report))
     assert not report.problems
     return conversations
 
@@ -176,7 +176,7 @@ def test_a_file_without_a_last_line_end_is_gone_on_with(chat, home):
     (home / "é [").mkdir(parents=True)
     (home / "é [" / "b].jsonl").write_text('{"messages": [{"role": "assistant", "content": "é"}]}', encoding="utf-8")
     assert f"Saved to {home}/é [/b].jsonl.\n" in piped(chat, "hi", "/save ~/é [/b].jsonl").replace("\n", "") + "\n"
-    assert saved(home / "é [[]" / "b].jsonl") == [
+    assert saved(home / "é [" / "b].jsonl") == [
         Conversation((Message("assistant", "é"),)),
         Conversation(tuple(chat.messages)),
     ]

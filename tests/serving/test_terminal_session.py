@@ -84,7 +84,7 @@ def test_a_session_at_a_terminal(sharp_model, save, tmp_path, monkeypatch):
         assert terminal.process.wait(timeout=120) == 0
     finally:
         terminal.close()
-    (talk,) = read_conversations(["talk.jsonl"], Report())
+    (talk,) = read_conversations([tmp_path / "talk.jsonl"], Report())
     assert [message.role for message in talk.messages] == ["user", "assistant"] * 2
     history = (tmp_path / "state" / "understudy" / "chat-history").read_text()
     assert "+hello there\n" in history

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from understudy.data.files import Report, check_encoding, expand, open_text, usable
+from understudy.data.files import Opener, Report, check_encoding, open_text, usable
 from understudy.errors import EntryError, suggestion
 
 ROLES = ("system", "user", "assistant")
@@ -44,20 +44,23 @@ class Conversation:
     """File and line that it stands in, if it was read from one."""
 
 
-def read_conversations(paths: Sequence[str | Path], report: Report, strict: bool = False) -> Iterator[Conversation]:
+def read_conversations(
+    paths: Sequence[Path], report: Report, strict: bool = False, opener: Opener = open_text
+) -> Iterator[Conversation]:
     """Stream the conversations of all files; malformed ones are left out and go to the report by file and line.
 
     Args:
-        paths: files or globs, plain or gzip, of any of this module's formats.
+        paths: files, plain or gzip, of any of this module's formats.
         report: counts what was read and what was left out.
         strict: stop at the first malformed entry instead.
+        opener: opens a file as text.
 
     Raises:
-        DataError: at once for a path that names no file; while reading for a file that is empty, unreadable or
-            without one good conversation, and (strict) for the first malformed entry.
+        DataError: a file is empty, unreadable or without one good conversation, or (strict) an entry is malformed.
     """
-    files = expand(paths)
-    return (conversation for file in files for conversation in usable(file, _entries(file), report, strict))
+    for path in paths:
+        with opener(path) as stream:
+            yield from usable(path, _entries(path, stream), report, strict)
 
 
 def conversation_to_json(conversation: Conversation) -> str:
@@ -70,13 +73,12 @@ def conversation_to_json(conversation: Conversation) -> str:
     return json.dumps({"messages": messages}, ensure_ascii=False)
 
 
-def _entries(path: Path) -> Iterator[tuple[int, Conversation | EntryError]]:
-    with open_text(path) as stream:
-        first, line = _first_character(stream)
-        values = _ArrayReader(stream, line).values() if first == "[" else _line_values(stream, first, line)
-        for line, value in values:
-            checked = value if isinstance(value, EntryError) else _checked(value)
-            yield line, checked if isinstance(checked, EntryError) else replace(checked, source=f"{path}:{line}")
+def _entries(path: Path, stream: io.TextIOBase) -> Iterator[tuple[int, Conversation | EntryError]]:
+    first, line = _first_character(stream)
+    values = _ArrayReader(stream, line).values() if first == "[" else _line_values(stream, first, line)
+    for line, value in values:
+        checked = value if isinstance(value, EntryError) else _checked(value)
+        yield line, checked if isinstance(checked, EntryError) else replace(checked, source=f"{path}:{line}")
 
 
 def _first_character(stream: io.TextIOBase) -> tuple[str, int]:

@@ -1,28 +1,31 @@
-"""From what the user named to documents ready for training: read, tokenized, stored, split and checked for leaks."""
+"""From what the user named to documents ready for training: read, tokenized, stored, split and checked for overlap."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from understudy.config import Files, child_seed
+from understudy.config import Files, child_seed, in_range
 from understudy.data.chat_template import Rendered, render_text, render_windows
 from understudy.data.conversations import Conversation, read_conversations
-from understudy.data.files import Report, expand
-from understudy.data.text import kind_of, read_documents
-from understudy.data.token_store import Indices, TokenStore, build_store, leaked, split
+from understudy.data.files import DataFile, DataFiles, Kind, Report
+from understudy.data.text import read_documents
+from understudy.data.token_store import Indices, TokenStore, build_store, overlap, split
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError, DataError
-from understudy.files import fingerprint, write_json
-from understudy.tasks.smalltalk import Split, generate
+from understudy.files import write_json
 
 SMALLTALK = "smalltalk"
 TOKENIZER_TEXTS = 20_000  # conversations or sections of text that a tokenizer is trained on
+GENERATED_TOKENIZER_TEXTS = 4_000
+
+Part = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -41,175 +44,183 @@ class DataConfig:
     strict: bool = False
     """Stop at the first malformed line instead of leaving such lines out and counting them."""
 
+    def validate(self) -> None:
+        """Resolve the files.
+
+        Raises:
+            ConfigError: a number is out of range, or names do not go together.
+            DataError: a file is missing, empty or unreadable.
+        """
+        in_range("valid_share", self.valid_share, 0, 1, above=True, below=True)
+        in_range("smalltalk_conversations", self.smalltalk_conversations, 1)
+        _ = self.files
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the conversations are made rather than read from files."""
+        return self.data == (SMALLTALK,)
+
+    @cached_property
+    def files(self) -> DataFiles:
+        """The files named, resolved when they are first asked for; none where the data are generated."""
+        if SMALLTALK in (*self.data, *self.valid) and not (self.is_generated and not self.valid):
+            raise ConfigError("--data smalltalk stands alone: it brings its own validation; leave the other files out")
+        return DataFiles((), (), "chats") if self.is_generated else DataFiles.resolve(self.data, self.valid)
+
+
+class ConversationGenerator(Protocol):
+    """Makes conversations, as tasks do, where `--data` names no files."""
+
+    @property
+    def version(self) -> str:
+        """Differs where the same arguments would give other conversations."""
+
+    def conversations(self, count: int, seed: int, part: Part) -> Iterator[Conversation]:
+        """Make the first `count` conversations of a part. They depend on the arguments alone."""
+
 
 @dataclass(frozen=True)
-class Corpus:
+class Dataset:
     """Training and validation documents; they may share a store."""
 
     train: TokenStore
     train_docs: Indices
     valid: TokenStore
     valid_docs: Indices
-    kind: Literal["chats", "text"]
+    kind: Kind
     summary: str
     """What was read, left out and held out, in a few lines."""
 
 
-def is_smalltalk(config: DataConfig) -> bool:
-    """Whether the data are the built-in conversations."""
-    return config.data == (SMALLTALK,)
-
-
-def source_files(config: DataConfig) -> list[Path]:
-    """The files that the data lie in; DataError where one is missing."""
-    if SMALLTALK in (*config.data, *config.valid) and not (is_smalltalk(config) and not config.valid):
-        raise ConfigError("--data smalltalk stands alone: it brings its own validation; leave the other files out")
-    return [] if is_smalltalk(config) else expand([*config.data, *config.valid])
-
-
-def data_kind(config: DataConfig) -> Literal["chats", "text"]:
-    """What the data are, by a look at the head of each file.
+def train_tokenizer(
+    kind: Literal["bpe", "bytes"],
+    vocab_size: int,
+    config: DataConfig,
+    seed: int,
+    generator: ConversationGenerator | None = None,
+) -> Tokenizer:
+    """Train a BPE tokenizer on the first part of the training data, or return the one of bytes, which learns nothing.
 
     Raises:
-        DataError: a file is missing or empty.
-        ConfigError: some are conversations and others plain text, or a number is out of range.
+        DataError: a file cannot be read or holds nothing usable.
     """
-    if not 0 < config.valid_share < 1:
-        raise ConfigError(f"--valid-share {config.valid_share} is out of range; expected a number between 0 and 1")
-    if config.smalltalk_conversations < 1:
-        raise ConfigError(
-            f"--smalltalk-conversations {config.smalltalk_conversations} is out of range; expected 1 or more"
-        )
-    source_files(config)
-    if is_smalltalk(config):
-        return "chats"
-    kinds = {path: kind_of(path) for path in (*config.data, *config.valid)}
-    if len(set(kinds.values())) > 1:
-        both = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
-        raise ConfigError(f"conversations and plain text do not mix in one run: {both}")
-    return "chats" if "chats" in kinds.values() else "text"
-
-
-def train_tokenizer(kind: Literal["bpe", "bytes"], vocab_size: int, config: DataConfig, seed: int) -> Tokenizer:
-    """Bytes as they are, or a BPE learned from the first part of the training data."""
     if kind == "bytes":
         return ByteTokenizer()
-    texts = chain.from_iterable(islice(_texts(config, seed), TOKENIZER_TEXTS))
-    return BPETokenizer.train(texts, vocab_size)
+    files, paths, report = config.files, [file.path for file in config.files.train], Report()
+    texts: Iterator[Iterable[str]]
+    if config.files.kind == "text":
+        texts = ([text] for text in read_documents(paths, report, config.strict, files.text))
+    else:
+        if config.is_generated:
+            assert generator is not None
+            count = min(GENERATED_TOKENIZER_TEXTS, config.smalltalk_conversations)
+            conversations = generator.conversations(count, child_seed(seed, SMALLTALK), "train")
+        else:
+            conversations = read_conversations(paths, report, config.strict, files.text)
+        texts = ((message.content for message in conversation.messages) for conversation in conversations)
+    return BPETokenizer.train(chain.from_iterable(islice(texts, TOKENIZER_TEXTS)), vocab_size)
 
 
-def prepare(
-    config: DataConfig, tokenizer: Tokenizer, context: int, seed: int, cache: Path, hold_out: bool = True
-) -> Corpus:
+def load_dataset(
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    context: int,
+    seed: int,
+    cache: Path,
+    generator: ConversationGenerator | None = None,
+    hold_out: bool = True,
+) -> Dataset:
     """Tokenize what `config` names, once: the token stores are kept in `cache` and found again there.
 
-    Without `hold_out`, and without validation files, every document is a training document.
+    Args:
+        config: names the data.
+        tokenizer: makes the tokens.
+        context: tokens of the longest document; a longer conversation is cut into windows.
+        seed: of generated conversations, and of the split.
+        cache: folder of the token stores.
+        generator: makes the conversations where the data are generated.
+        hold_out: hold out documents for validation where no files are named for it; otherwise there are none.
 
-    Raises DataError for files that are missing, empty or without anything usable, ConfigError for options that
-    contradict each other.
+    Raises:
+        DataError: files are missing, empty or without anything usable.
+        ConfigError: options contradict each other.
     """
-    kind = data_kind(config)
-    if is_smalltalk(config):
-        return _prepare_smalltalk(config, tokenizer, context, seed, cache)
+    cache_of = _TokenCache(cache, tokenizer, context)
+    if config.is_generated:
+        assert generator is not None
+        return _generated(config, cache_of, seed, generator)
     report = Report()
-    train = _store(config.data, kind, config, tokenizer, context, cache, report)
-    if not config.valid and not hold_out:
-        valid, leaks = train, np.array([], dtype=np.int64)
-        train_docs, valid_docs = np.arange(len(train)), leaks
-    elif not config.valid:
-        train_docs, valid_docs = split(train, config.valid_share, child_seed(seed, "split"))
-        valid, leaks = train, np.array([], dtype=np.int64)
-    else:
-        valid = _store(config.valid, kind, config, tokenizer, context, cache, report)
-        leaks = leaked(train.hashes, valid.hashes)
-        train_docs = np.setdiff1d(np.arange(len(train)), leaks)
-        valid_docs = np.arange(len(valid))
+    train = cache_of.documents_of(config.files, config.files.train, config.data, config.strict, report)
+    valid, leaks = train, np.array([], dtype=np.int64)
+    if config.valid:
+        valid = cache_of.documents_of(config.files, config.files.valid, config.valid, config.strict, report)
+        leaks = overlap(train.hashes, valid.hashes)
+        train_docs, valid_docs = np.setdiff1d(np.arange(len(train)), leaks), np.arange(len(valid))
         if not len(train_docs):
             raise DataError("every training document stands in the validation files too; name other files")
-    assert not len(leaked(train.hashes[train_docs], valid.hashes[valid_docs]))
+    elif hold_out:
+        train_docs, valid_docs = split(train, config.valid_share, child_seed(seed, "split"))
+    else:
+        train_docs, valid_docs = np.arange(len(train)), leaks
+    assert not len(overlap(train.hashes[train_docs], valid.hashes[valid_docs]))
     lines = [report.summary()] if report.good or report.bad else []
     held_out = f" to learn from, {len(valid_docs):,} held out" if hold_out else ""
     lines.append(f"{len(train_docs):,} documents{held_out}, {train.meta.tokens:,} tokens")
     if len(leaks):
         lines.append(f"{len(leaks):,} training documents left out: they stand in the validation files too")
-    return Corpus(train, train_docs, valid, valid_docs, kind, "\n".join(lines))
+    return Dataset(train, train_docs, valid, valid_docs, config.files.kind, "\n".join(lines))
 
 
-def _prepare_smalltalk(config: DataConfig, tokenizer: Tokenizer, context: int, seed: int, cache: Path) -> Corpus:
+def _generated(config: DataConfig, cache: "_TokenCache", seed: int, generator: ConversationGenerator) -> Dataset:
     count = config.smalltalk_conversations
+    held_out = max(1, count // 50)
     stores = {}
-    parts: tuple[tuple[Split, int], ...] = (("train", count), ("valid", max(1, count // 50)))
+    parts: tuple[tuple[Part, int], ...] = (("train", count), ("valid", held_out))
     for part, size in parts:
-        conversations = (talk.conversation for talk in generate(size, child_seed(seed, SMALLTALK), part))
-        documents = render_windows(conversations, tokenizer, context, Report(), strict=True)
-        stores[part] = _cached(
-            cache, documents, tokenizer, [SMALLTALK, part, size, seed, context, _generator_version()]
-        )
+        conversations = generator.conversations(size, child_seed(seed, SMALLTALK), part)
+        documents = render_windows(conversations, cache.tokenizer, cache.context, Report(), strict=True)
+        stores[part] = cache.store(documents, [SMALLTALK, part, size, seed, cache.context, generator.version])
     train, valid = stores["train"], stores["valid"]
-    (_, learned), (_, held_out) = parts
-    summary = f"{learned:,} built-in conversations to learn from, {train.meta.tokens:,} tokens; {held_out:,} held out"
-    return Corpus(train, np.arange(len(train)), valid, np.arange(len(valid)), "chats", summary)
+    summary = f"{count:,} built-in conversations to learn from, {train.meta.tokens:,} tokens; {held_out:,} held out"
+    return Dataset(train, np.arange(len(train)), valid, np.arange(len(valid)), "chats", summary)
 
 
-def _texts(config: DataConfig, seed: int) -> Iterator[list[str]]:
-    """The training data's texts, a list for each conversation or section."""
-    if is_smalltalk(config):
-        for talk in generate(min(4000, config.smalltalk_conversations), child_seed(seed, SMALLTALK), "train"):
-            yield _contents(talk.conversation)
-    elif data_kind(config) == "text":
-        for text in read_documents(config.data, Report(), config.strict):
-            yield [text]
-    else:
-        for conversation in read_conversations(config.data, Report(), config.strict):
-            yield _contents(conversation)
+@dataclass(frozen=True)
+class _TokenCache:
+    """Token stores in a folder, each found again by what it was made from."""
 
+    folder: Path
+    tokenizer: Tokenizer
+    context: int
 
-def _contents(conversation: Conversation) -> list[str]:
-    return [message.content for message in conversation.messages]
+    def documents_of(
+        self, files: DataFiles, part: Sequence[DataFile], names: Sequence[str], strict: bool, report: Report
+    ) -> TokenStore:
+        """The documents of some files; what was wrong with them goes to the report, whether they are read or found."""
+        mine, paths = Report(), [file.path for file in part]
+        documents: Iterator[Rendered]
+        if files.kind == "text":
+            texts = read_documents(paths, mine, strict, files.text)
+            documents = (render_text(text, self.tokenizer) for text in texts)
+        else:
+            conversations = read_conversations(paths, mine, strict, files.text)
+            documents = render_windows(conversations, self.tokenizer, self.context, mine, strict)
+        try:
+            store = self.store(documents, [[file.sha256 for file in part], files.kind, self.context, strict])
+        except DataError as error:
+            if mine.good and mine.problems:  # all were read, and then all were left out
+                raise DataError(f"nothing usable in {' '.join(names)}: {mine.problems[0]}") from error
+            raise
+        # The report is kept beside the store. It names the files as they were called when they were read.
+        kept = store.folder / "report.json"
+        if mine.good or mine.bad:
+            write_json(kept, mine)
+        elif kept.exists():
+            mine = Report(**json.loads(kept.read_text()))
+        report.add(mine)
+        return store
 
-
-def _store(
-    paths: tuple[str, ...],
-    kind: str,
-    config: DataConfig,
-    tokenizer: Tokenizer,
-    context: int,
-    cache: Path,
-    report: Report,
-) -> TokenStore:
-    """The documents of some files as tokens; what was wrong with them goes to the report, cached or not."""
-    documents: Iterator[Rendered]
-    mine = Report()
-    if kind == "text":
-        documents = (render_text(text, tokenizer) for text in read_documents(paths, mine, config.strict))
-    else:
-        conversations = read_conversations(paths, mine, config.strict)
-        documents = render_windows(conversations, tokenizer, context, mine, config.strict)
-    contents = [fingerprint(path)["sha256"] for path in expand(paths)]
-    try:
-        store = _cached(cache, documents, tokenizer, [contents, kind, context, config.strict])
-    except DataError as error:
-        if mine.good and mine.problems:  # read, and then left out one and all
-            raise DataError(f"nothing usable in {' '.join(paths)}: {mine.problems[0]}") from error
-        raise
-    told = store.folder / "report.json"
-    if mine.good or mine.bad:
-        write_json(told, mine)
-    elif told.exists():  # found in the cache: nothing was read, and files are named as they were then
-        mine = Report(**json.loads(told.read_text()))
-    report.add(mine)
-    return store
-
-
-def _cached(cache: Path, documents: Iterator[Rendered], tokenizer: Tokenizer, key: list[Any]) -> TokenStore:
-    text = json.dumps([key, tokenizer.fingerprint])
-    return build_store(cache / hashlib.sha256(text.encode()).hexdigest()[:16], documents, tokenizer, text)
-
-
-def _generator_version() -> str:
-    """A digest of the generator's source: conversations made by other code are made anew."""
-    folder = Path(__file__).parents[1] / "tasks" / SMALLTALK
-    digest = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    def store(self, documents: Iterator[Rendered], source: list[Any]) -> TokenStore:
+        """The store made from `source`; built from `documents` where there is none."""
+        key = json.dumps([source, self.tokenizer.fingerprint])
+        return build_store(self.folder / hashlib.sha256(key.encode()).hexdigest()[:16], documents, self.tokenizer, key)

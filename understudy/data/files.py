@@ -1,24 +1,30 @@
 """Data files as people keep them: plain or gzip, named singly or by a glob, read piece by piece and never whole."""
 
 import gzip
+import hashlib
 import io
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from glob import escape, glob
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from understudy.data import hub
-from understudy.errors import DataError, EntryError, suggestion
+from understudy.errors import ConfigError, DataError, EntryError, suggestion
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+HEAD = 1 << 16  # characters that decide what a file holds
+MOST_KEPT_OPEN = 100  # files; a process may open about a thousand
 PROBLEMS_KEPT = 20
 
 T = TypeVar("T")
+Kind = Literal["chats", "text"]
+Opener = Callable[[Path], AbstractContextManager[io.TextIOWrapper]]
 
 
 @dataclass
@@ -67,15 +73,14 @@ class Report:
         return "\n".join([*self.problems, *more, *counts])
 
 
-def expand(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that the paths and globs name, each once; a glob's files come sorted. `hub:` names are fetched first.
+def expand(names: Sequence[str]) -> list[Path]:
+    """Return the files that paths and globs name, each once; a glob's files come sorted. `hub:` names are fetched.
 
     Raises:
         DataError: a path names nothing, a glob matches nothing, or a path is a folder.
         HubError: a data set cannot be had.
     """
-    each = [paths] if isinstance(paths, str | Path) else paths  # a lone str is a sequence too, of letters
-    files = [file for path in each for file in _matches(os.path.expanduser(path))]
+    files = [file for name in names for file in _matches(os.path.expanduser(name))]
     if not files:
         raise DataError("no data files given; expected at least one path or glob")
     return list(dict.fromkeys(files))
@@ -104,25 +109,169 @@ def _nothing_there(path: str) -> str:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
+def open_text(path: str | Path) -> Iterator[io.TextIOWrapper]:
     r"""Open a file as UTF-8 text, unpacked when its content is gzip, without a byte order mark.
 
-    Lines end at "\n" alone and nothing is translated. A byte that is no UTF-8 becomes a lone surrogate (as
+    Lines end at "\n" alone and nothing is translated. A byte that is not UTF-8 becomes a lone surrogate (as
     `surrogateescape` has it) for `check_encoding` to find, so that one bad byte does not cost the whole file.
 
     Raises:
         DataError: the file cannot be read, or its gzip data is damaged.
     """
+    with _damage_named(path), open(path, "rb") as raw:
+        yield _decoded(raw)
+
+
+def _decoded(raw: io.BufferedReader) -> io.TextIOWrapper:
+    stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP_MAGIC else raw
+    if stream.peek(3)[:3] == BYTE_ORDER_MARK:
+        stream.read(3)
+    return io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+@contextmanager
+def _damage_named(path: str | Path) -> Iterator[None]:
     try:
-        with path.open("rb") as raw:
-            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == GZIP_MAGIC else raw
-            if stream.peek(3)[:3] == BYTE_ORDER_MARK:
-                stream.read(3)
-            yield io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="\n")
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); expected a whole gzip file; fetch it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; expected a readable file") from error
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of conversations or of plain text, as it was when it was looked at.
+
+    Attributes:
+        path: where it lies.
+        kind: what it holds, by its content: a JSON array or JSON lines are "chats", anything else is "text".
+        size: its bytes.
+        sha256: hex digest of its bytes.
+    """
+
+    path: Path
+    kind: Kind
+    size: int
+    sha256: str
+
+    @classmethod
+    def inspect(cls, path: Path) -> "DataFile":
+        """Tell the kind by the head of the file and hash the whole, in one reading.
+
+        Raises:
+            DataError: the file is empty or cannot be read.
+        """
+        with _damage_named(path), path.open("rb", buffering=0) as file:
+            hashed = _Hashed(file)
+            head = _decoded(io.BufferedReader(hashed)).read(HEAD)
+            lines = [line.strip() for line in head.split("\n") if line.strip()]
+            if not lines:
+                raise DataError(f"{path} is empty; expected text or conversations")
+            hashed.drain()
+        opening = "".join("".join(lines[:20]).split())[:2]
+        is_array = opening.startswith("[") and opening[1:] in ("", "{", "[", '"', "]")
+        # A malformed line among good ones, the first included, does not make the file a text.
+        like_objects = sum(line.startswith("{") and line[1:].lstrip().startswith('"') for line in lines)
+        kind: Kind = "chats" if is_array or opening == '{"' or 2 * like_objects >= len(lines) else "text"
+        return cls(path, kind, hashed.size, hashed.digest.hexdigest())
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the content, as `understudy.files.fingerprint` gives it."""
+        return {"path": os.path.abspath(self.path), "bytes": self.size, "sha256": self.sha256}
+
+
+class _Hashed(io.RawIOBase):
+    """The bytes of a file, hashed as they pass."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer) or 0
+        self.digest.update(memoryview(buffer)[:count])
+        self.size += count
+        return count
+
+    def drain(self) -> None:
+        """Hash what is left."""
+        buffer = bytearray(1 << 20)
+        while self.readinto(buffer):
+            pass
+
+
+class DataFiles:
+    """What `--data` and `--valid` name: looked for once, opened through `text`.
+
+    Attributes:
+        train: the files to learn from.
+        valid: the files to validate on.
+        kind: what all of them hold.
+    """
+
+    def __init__(self, train: Sequence[DataFile], valid: Sequence[DataFile], kind: Kind) -> None:
+        self.train, self.valid, self.kind = tuple(train), tuple(valid), kind
+        self._stack: ExitStack | None = None
+        self._open: dict[Path, tuple[io.TextIOWrapper, int]] = {}
+
+    @classmethod
+    def resolve(cls, data: Sequence[str], valid: Sequence[str] = ()) -> "DataFiles":
+        """Find and inspect the files that paths, globs and `hub:` names stand for.
+
+        Raises:
+            DataError: a name stands for no file, or for files of both kinds; a file is empty or cannot be read.
+            ConfigError: some names stand for conversations and others for plain text.
+            HubError: a data set of the Hub cannot be had.
+        """
+        paths_of = {name: expand([name]) for name in (*data, *valid)}
+        inspected = {path: DataFile.inspect(path) for path in dict.fromkeys(chain(*paths_of.values()))}
+        kinds: dict[str, Kind] = {}
+        for name, paths in paths_of.items():
+            first, *others = (inspected[path] for path in paths)
+            kinds[name] = first.kind
+            for other in others:
+                if other.kind != first.kind:
+                    raise DataError(
+                        f"{name} mixes {first.kind} ({first.path}) and {other.kind} ({other.path}); expected one kind"
+                    )
+        if len(set(kinds.values())) > 1:
+            both = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
+            raise ConfigError(f"conversations and plain text do not mix in one run: {both}")
+        train, held_out = (
+            [inspected[path] for path in dict.fromkeys(chain(*(paths_of[name] for name in names)))]
+            for names in (data, valid)
+        )
+        return cls(train, held_out, "chats" if "chats" in kinds.values() else "text")
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within this context a file that is read again is rewound, not opened again."""
+        with ExitStack() as self._stack:
+            yield
+        self._stack = None
+        self._open.clear()
+
+    @contextmanager
+    def text(self, path: Path) -> Iterator[io.TextIOWrapper]:
+        """Open one of the files as `open_text` does."""
+        if self._stack is None or (path not in self._open and len(self._open) >= MOST_KEPT_OPEN):
+            with open_text(path) as stream:
+                yield stream
+            return
+        with _damage_named(path):
+            if path not in self._open:
+                raw = self._stack.enter_context(path.open("rb"))
+                stream = self._stack.enter_context(_decoded(raw))
+                self._open[path] = stream, stream.tell()  # after a byte order mark
+            stream, start = self._open[path]
+            stream.seek(start)
+            yield stream
 
 
 def check_encoding(text: str) -> None:

@@ -142,10 +142,10 @@ def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indic
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def leaked(train_hashes: Hashes, valid_hashes: Hashes) -> Indices:
+def overlap(train_hashes: Hashes, valid_hashes: Hashes) -> Indices:
     """Indices of the training documents that the validation documents hold too.
 
-    >>> leaked(np.array([5, 6, 7], dtype=np.uint64), np.array([7, 8], dtype=np.uint64)).tolist()
+    >>> overlap(np.array([5, 6, 7], dtype=np.uint64), np.array([7, 8], dtype=np.uint64)).tolist()
     [2]
     """
     return np.flatnonzero(np.isin(train_hashes, valid_hashes))

@@ -11,9 +11,6 @@ from torch import Tensor
 
 from understudy.doctor.baselines import Figures, References
 from understudy.doctor.checks import Check, Verdict
-from understudy.doctor.start import keep
-from understudy.errors import DivergedError
-from understudy.runs.run import Recorder
 from understudy.training.learner import Learner
 from understudy.training.schedules import rate_at
 
@@ -231,31 +228,3 @@ class Watch:
             if len(self._norms) == FIRST_STEPS:
                 ratio = self.ratio.ratios[FIRST_STEPS]
                 self.figures = {"first_loss": self._first_loss, "grad_norm": median(self._norms), "update_ratio": ratio}
-
-
-class RecordedWatch:
-    """A `Watch` whose verdicts go into a run's record and onto its console (`training.loop.Monitors`)."""
-
-    def __init__(self, learner: Learner, run: Recorder, earlier: Sequence[Figures] = ()):
-        failed = [check["name"] for check in run.record["checks"] if check["verdict"] == "failed"]
-        self.watch, self.run = Watch(learner, earlier, failed), run
-
-    def before_step(self) -> None:
-        """Look at the weights before the step, where they are compared with those after it."""
-        self.watch.before()
-
-    def after_step(self, metrics: Metrics) -> None:
-        """Record and print what the step reveals. Raises DivergedError where no later step can mend the weights."""
-        failed = self.watch.after(metrics)
-        learner = self.watch.learner
-        if failed or learner.steps_done in (FIRST_STEPS, learner.config.steps):
-            keep(self.watch.verdicts(), self.run)
-            self.run.update(check_figures=self.watch.figures)
-        for verdict in failed:
-            self.run.say(f"check {verdict}", style="red")
-        if self.watch.finite.found:
-            raise DivergedError(
-                f"{self.watch.finite.found}: no later step can mend the weights; expected finite numbers; try a lower "
-                "--lr, a longer --warmup or --dtype float32, or look closer with: "
-                f"understudy doctor {self.run.id}"
-            )

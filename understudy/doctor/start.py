@@ -21,7 +21,7 @@ from understudy.doctor.step import (
     ParametersMove,
     ScheduleAsConfigured,
 )
-from understudy.runs.run import Recorder
+from understudy.runs.run import Run
 from understudy.training.experiment import Experiment
 
 SECONDS = 4.0
@@ -60,7 +60,7 @@ AT_LENGTH: tuple[Check, ...] = (*START, OverfitOneBatch())
 """What `understudy doctor` runs; it adds some that sample, and the watchers of the first steps."""
 
 
-def check_start(experiment: Experiment, run: Recorder, process_states: Tensor | None = None) -> None:
+def check_start(experiment: Experiment, run: Run, process_states: Tensor | None = None) -> None:
     """Run the checks of a training that is about to start; their verdicts go to its record and its console.
 
     `process_states` [processes, bytes] are the states of the random numbers of each process.
@@ -87,7 +87,7 @@ def _seconds_of_training(experiment: Experiment) -> float:
     return seconds * positions / batch.inputs_BT.size / experiment.learner.world.size
 
 
-def keep(verdicts: Sequence[Verdict], run: Recorder) -> None:
+def keep(verdicts: Sequence[Verdict], run: Run) -> None:
     """Put verdicts into run.json in place of those of the same names; what failed once stays failed."""
     kept = {check["name"]: check for check in run.record["checks"]}
     for verdict in verdicts:
@@ -96,7 +96,7 @@ def keep(verdicts: Sequence[Verdict], run: Recorder) -> None:
     run.update(checks=list(kept.values()))
 
 
-def tell(verdicts: Sequence[Verdict], run: Recorder) -> None:
+def tell(verdicts: Sequence[Verdict], run: Run) -> None:
     """One line, and one more for each check that failed."""
     counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in ("ok", "failed", "noted", "skipped")}
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from rich.table import Column, Table
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import Files, RunName, child_seed, from_dict, in_range
 from understudy.console import progress, table
-from understudy.data.dataset import Corpus, DataConfig, data_kind, is_smalltalk, prepare
+from understudy.data.dataset import DataConfig, Dataset, load_dataset
 from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
 from understudy.evaluation.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
@@ -21,7 +22,7 @@ from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, pare
 from understudy.runs.record import Record, read_record
 from understudy.runs.run import Run
 from understudy.statistics import Estimate
-from understudy.tasks.smalltalk import generate
+from understudy.tasks.smalltalk import Smalltalk, generate
 from understudy.training.checkpoint import Loaded, lasting, load_model, locate, provenance
 from understudy.training.distributed import World
 from understudy.training.evaluation import surprise
@@ -60,9 +61,15 @@ class Config:
         in_range("conversations", self.conversations, 0)
         if world.size > 1:
             raise ConfigError(f"{world.size} processes are too many to measure; start eval without torchrun")
-        if self.data:
-            data_kind(DataConfig(data=self.data))
-        return replace(self, run=lasting(self.run))
+        config = replace(self, run=lasting(self.run))
+        if config.data:
+            config.named.validate()
+        return config
+
+    @cached_property
+    def named(self) -> DataConfig:
+        """The files to measure on, where some are named."""
+        return DataConfig(data=self.data, strict=self.strict)
 
 
 def main(config: Config, run: Run, world: World) -> None:
@@ -72,10 +79,10 @@ def main(config: Config, run: Run, world: World) -> None:
     trained = read_record(loaded.folder.parent.parent)
     run.update(parents=parents(loaded), **provenance(config.run, loaded))
     seed = trained.data.get("seed", 0)
-    data = DataConfig(data=config.data, strict=config.strict) if config.data else _data_of(trained)
+    data = config.named if config.data else _data_of(trained)
     corpus = _corpus(config, run, data, loaded, seed)
     figures = _losses(config, loaded, corpus, device)
-    if is_smalltalk(data):
+    if data.is_generated:
         talks = list(generate(RECALL_CONVERSATIONS, child_seed(seed, "recall"), "test"))
         shares = shares_right(answers(loaded.model, loaded.tokenizer, talks))
         figures |= {f"right_{kind}": Estimate(share) for kind, share in shares.items()}
@@ -89,27 +96,26 @@ def main(config: Config, run: Run, world: World) -> None:
     run.console.print(_table(figures, talked, f"{of}, {documents}"))
 
 
-def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Corpus:
+def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Dataset:
     """The documents to measure on, as the corpus's validation documents."""
     record_data(run, data)
     with working(run, f"preparing {' '.join(data.data)}"):
-        corpus = prepare(
-            data, loaded.tokenizer, loaded.model.context, seed, cache_folder(run), hold_out=not config.data
-        )
+        context, cache = loaded.model.context, cache_folder(run)
+        corpus = load_dataset(data, loaded.tokenizer, context, seed, cache, Smalltalk(), hold_out=not config.data)
     run.say(corpus.summary)
-    if config.data and not is_smalltalk(data):  # whatever was named is there to be measured on
+    if config.data and not data.is_generated:  # whatever was named is there to be measured on
         return replace(corpus, valid=corpus.train, valid_docs=corpus.train_docs)
     return corpus
 
 
-def _losses(config: Config, loaded: Loaded, corpus: Corpus, device: torch.device) -> Figures:
+def _losses(config: Config, loaded: Loaded, corpus: Dataset, device: torch.device) -> Figures:
     context = loaded.model.context
     batches = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, context, seed=0, shuffle=False)
     found = surprise(loaded.model, batches, loaded.tokenizer, pick_dtype(config.dtype, device, loaded.model.spec))
     return loss_figures(found, corpus.valid, corpus.valid_docs, loaded.tokenizer)
 
 
-def _replies(config: Config, run: Run, loaded: Loaded, corpus: Corpus) -> tuple[Figures, Figures]:
+def _replies(config: Config, run: Run, loaded: Loaded, corpus: Dataset) -> tuple[Figures, Figures]:
     """The figures of the model's replies and choices, and those that the true replies have."""
     model, tokenizer = loaded.model, loaded.tokenizer
     turns, pool = _turns(config, loaded, corpus)
@@ -131,7 +137,7 @@ def _replies(config: Config, run: Run, loaded: Loaded, corpus: Corpus) -> tuple[
     return figures, Spoken(turns, [turn.text for turn in turns], earlier).figures()
 
 
-def _turns(config: Config, loaded: Loaded, corpus: Corpus) -> tuple[list[Turn], list[Turn]]:
+def _turns(config: Config, loaded: Loaded, corpus: Dataset) -> tuple[list[Turn], list[Turn]]:
     """The replies of as many conversations as are measured, and those of all that candidates are drawn from."""
     of = conversations_of(corpus.valid, corpus.valid_docs)
     order = np.random.default_rng(child_seed(0, "conversations")).permutation(int(of.max()) + 1)

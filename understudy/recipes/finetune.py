@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from understudy.config import RunName, in_range
-from understudy.data.dataset import DataConfig, data_kind, prepare
+from understudy.data.dataset import DataConfig, load_dataset
 from understudy.errors import ConfigError, UserError
 from understudy.models.core import CoreSpec, check_dropout
 from understudy.models.device import pick_device
@@ -16,6 +16,7 @@ from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
 from understudy.runs.run import Run
+from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.checkpoint import (
     Loaded,
     find_checkpoint,
@@ -84,7 +85,8 @@ class Config:
         check_dropout(self.dropout)
         self.learner.checked(world)
         self.loop.checked()
-        if data_kind(self.data) != "chats":
+        self.data.validate()
+        if self.data.files.kind != "chats":
             raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
         # Found once and for all: when the run is resumed, "last" would be the run itself.
         base = lasting(self.base)
@@ -146,7 +148,9 @@ def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
         run.update(parents=parents(base), **provenance(config.base, base))
     record_data(run, config.data)
     with main_first(world), working(run, f"preparing {' '.join(config.data.data)}"):
-        corpus = prepare(config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run))
+        corpus = load_dataset(
+            config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run), Smalltalk()
+        )
     frozen = _fit_out(base, config, run)
     return Lesson(
         base.model,

@@ -27,19 +27,19 @@ Recipe = Callable[[Any, Run, World], None]
 def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
     """Run `recipe(config, run, world)` to its end; the run's folder.
 
-    `config.checked(world)` names what is wrong before there is a run. The recipe gets the configuration that the run
-    recorded, so that a resumed run does what the first one did.
+    `config.checked(world)` names what is wrong before there is a run. A resumed run does what the first one did: its
+    recipe gets the configuration that was recorded.
     """
     config, argv, address = _tracked(config, argv)
     prepare_process()
     world = world_from_environment()
     with process_group(world):
-        run = _open_run(verb, config, argv, world)
+        run, config = _open_run(verb, config, argv, world)
         if world.is_main:
             run.say(f"run {run.id}", style="bold")
         with streaming(run, _store_of(run, address) if world.is_main else None), run:
             try:
-                recipe(from_dict(type(config), run.config), run, world)
+                recipe(config, run, world)
             except KeyboardInterrupt:
                 go_on = f"go on with: understudy {verb} --resume {run.id}"
                 run.say(f"interrupted; {go_on if hasattr(config, 'options') else 'start it again'}", style="yellow")
@@ -47,23 +47,24 @@ def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
     return run.folder
 
 
-def _open_run(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
-    """The first process makes the run or takes it up; the others follow without a trace."""
+def _open_run(verb: str, config: Any, argv: Sequence[str], world: World) -> tuple[Run, Any]:
+    """The run and its configuration. The first process creates or reopens the run; the others write nothing."""
     folder: list[str | None] = [None]
+    resumed = bool(_options(config).resume)
     with main_first(world):
         if world.is_main:
-            run = _resumed(verb, config, argv) if _options(config).resume else _created(verb, config, argv, world)
+            if resumed:
+                run = _resumed(verb, config, argv)
+            else:
+                config = config.checked(world)  # which holds what was resolved, such as the data files
+                command = ["-m", "understudy", verb, "--config", "{config}"]
+                run = Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed, command=command)
             folder = [str(run.folder)]
     if world.size > 1:
         dist.broadcast_object_list(folder)
     assert folder[0]
-    return run if world.is_main else NullRecorder.follow(folder[0])
-
-
-def _created(verb: str, config: Any, argv: Sequence[str], world: World) -> Run:
-    config = config.checked(world)
-    command = ["-m", "understudy", verb, "--config", "{config}"]
-    return Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed, command=command)
+    run = run if world.is_main else NullRecorder.follow(folder[0])
+    return run, config if world.is_main and not resumed else from_dict(type(config), run.config)
 
 
 def _resumed(verb: str, config: Any, argv: Sequence[str]) -> Run:

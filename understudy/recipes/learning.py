@@ -12,12 +12,12 @@ import tyro
 from understudy.acting.samples import sample_talk
 from understudy.config import child_seed
 from understudy.console import progress
-from understudy.data.dataset import Corpus, DataConfig, is_smalltalk, source_files
+from understudy.data.dataset import DataConfig, Dataset
 from understudy.data.next_reply import ChoiceBatches
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.doctor.baselines import earlier_figures
-from understudy.doctor.monitors import RecordedWatch
+from understudy.doctor.monitors import Watch
 from understudy.doctor.start import check_start
 from understudy.evaluation.recall import answers, shares_right
 from understudy.models.language_model import LanguageModel
@@ -59,10 +59,10 @@ def cache_folder(run: Run) -> Path:
 def record_data(run: Run, data: DataConfig) -> None:
     """Record the fingerprints of the files that are read; say so where a resumed run finds one changed."""
     before = {entry["path"]: entry["sha256"] for entry in run.record["data"]}
-    for path in source_files(data):
-        now = run.add_data(path)
+    for file in dict.fromkeys((*data.files.train, *data.files.valid)):
+        now = run.add_data(file.path, file.fingerprint)
         if before.get(now["path"], now["sha256"]) != now["sha256"]:
-            run.say(f"{path} has changed since this run began: it goes on with other data", style="yellow")
+            run.say(f"{file.path} has changed since this run began: it goes on with other data", style="yellow")
 
 
 def parents(loaded: Loaded) -> list[str]:
@@ -85,7 +85,7 @@ class Lesson:
 
     model: LanguageModel
     tokenizer: Tokenizer
-    corpus: Corpus
+    corpus: Dataset
     data: DataConfig
     learner: LearnerConfig
     loop: LoopConfig
@@ -143,12 +143,16 @@ def learn(run: Run, world: World, lesson: Lesson) -> None:
     _take_up(run, learner)
     _check(run, experiment, world)
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
-    experiment.sample = lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind)
-    figures = train(experiment, run, RecordedWatch(learner, run, earlier_figures(run.folder.parent, run.record)))
+    figures = train(
+        experiment,
+        run,
+        Watch(learner, earlier_figures(run.folder.parent, run.record), _failed(run)),
+        lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind),
+    )
     if not world.is_main:
         return
     headline = ["val_bpb", figures["val_bpb"]]
-    if is_smalltalk(lesson.data):
+    if lesson.data.is_generated:
         figures |= _right_answers(run, learner, lesson.tokenizer)
         headline = ["recall", figures["right_recall"]]
     run.finish(**figures, headline=headline, steps=learner.steps_done, kind=corpus.kind)
@@ -190,6 +194,10 @@ def _check(run: Run, experiment: Experiment, world: World) -> None:
     states = everyones(torch.get_rng_state(), world)
     if world.is_main:
         check_start(experiment, run, states)
+
+
+def _failed(run: Run) -> list[str]:
+    return [check["name"] for check in run.record["checks"] if check["verdict"] == "failed"]
 
 
 def _take_up(run: Run, learner: Learner) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from understudy.config import in_range
-from understudy.data.dataset import DataConfig, data_kind, prepare, train_tokenizer
+from understudy.data.dataset import DataConfig, load_dataset, train_tokenizer
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
 from understudy.errors import ConfigError
 from understudy.models.core import CoreConfig
@@ -14,6 +14,7 @@ from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
 from understudy.runs.run import Run
+from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.distributed import World, main_first
 from understudy.training.experiment import LoopConfig
 from understudy.training.learner import LearnerConfig
@@ -49,7 +50,7 @@ class Config:
         if self.tokenizer == "bpe" and self.vocab_size < LEAST:
             raise ConfigError(f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {LEAST}")
         in_range("other_weight", self.other_weight, 0, 1)
-        data_kind(self.data)
+        self.data.validate()
         return self
 
 
@@ -63,10 +64,12 @@ def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
     device = pick_device(config.options.device)
     spec = config.model.resolved()
     record_data(run, config.data)
-    with main_first(world):
+    with main_first(world), config.data.files.kept_open():  # for the tokenizer and the dataset
         tokenizer = _tokenizer(config, run)
         with working(run, f"preparing {' '.join(config.data.data)}"):
-            corpus = prepare(config.data, tokenizer, spec.context, config.options.seed, cache_folder(run))
+            corpus = load_dataset(
+                config.data, tokenizer, spec.context, config.options.seed, cache_folder(run), Smalltalk()
+            )
     torch.manual_seed(run.seed("init"))
     model = LanguageModel(spec, tokenizer.vocab_size)
     return Lesson(
@@ -78,6 +81,8 @@ def _tokenizer(config: Config, run: Run) -> Tokenizer:
     """The run's tokenizer: trained when it begins, read again when it goes on."""
     if not (run.folder / "tokenizer.json").exists():
         with working(run, f"making the tokenizer: {config.tokenizer}"):
-            tokenizer = train_tokenizer(config.tokenizer, config.vocab_size, config.data, config.options.seed)
+            tokenizer = train_tokenizer(
+                config.tokenizer, config.vocab_size, config.data, config.options.seed, Smalltalk()
+            )
         tokenizer.save(run.folder)
     return load_tokenizer(run.folder)

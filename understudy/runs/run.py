@@ -240,9 +240,12 @@ class Run:
         self._write_console_log(text)
         self.console.print(Text(text, style=style or ""), soft_wrap=True)
 
-    def add_data(self, path: Path | str) -> dict[str, Any]:
-        """Record the fingerprint of a file that the run reads, and return it. A changed file gets a second entry."""
-        found = fingerprint(path)
+    def add_data(self, path: Path | str, found: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Record the fingerprint of a file that the run reads, and return it. A changed file gets a second entry.
+
+        `found` is the fingerprint, where it is known already.
+        """
+        found = fingerprint(path) if found is None else found
         with self._lock:
             if found not in self.record["data"]:
                 self.update(data=[*self.record["data"], found])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-from understudy.data.dataset import Corpus
+from understudy.data.dataset import Dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import ConfigError
@@ -36,7 +36,7 @@ class Experiment:
     learner: Learner
     batches: PackedBatches
     validation: PackedBatches
-    dataset: Corpus
+    dataset: Dataset
     tokenizer: Tokenizer
     seed_process: Callable[[int], None]
     """Seeds torch's random numbers as the process of that rank does before its first step."""
@@ -45,5 +45,3 @@ class Experiment:
     """Whether the weights are as they were initialised."""
     frozen: frozenset[str] = frozenset()
     """Names of the parameters that do not learn."""
-    sample: Callable[[], list[dict[str, str]]] = list
-    """Returns some of what the model says, to show while it trains. Must leave random numbers alone."""

@@ -9,6 +9,7 @@ from understudy.tasks.smalltalk.dialogue import SmallTalk, generate
 from understudy.tasks.smalltalk.mix import MIX, Mix
 from understudy.tasks.smalltalk.names import Split, split_of
 from understudy.tasks.smalltalk.scoring import Question, is_right, refuses
+from understudy.tasks.smalltalk.source import Smalltalk
 
 DEMO_LINES: tuple[str, ...] = (
     "Hi there!",
@@ -21,4 +22,16 @@ DEMO_LINES: tuple[str, ...] = (
     "What's the weather like?",
 )
 
-__all__ = ["DEMO_LINES", "MIX", "Mix", "Question", "SmallTalk", "Split", "generate", "is_right", "refuses", "split_of"]
+__all__ = [
+    "DEMO_LINES",
+    "MIX",
+    "Mix",
+    "Question",
+    "SmallTalk",
+    "Smalltalk",
+    "Split",
+    "generate",
+    "is_right",
+    "refuses",
+    "split_of",
+]
