@@ -32,8 +32,8 @@ GROUPS = {
         "containing": Command("verbs.containing.main", "the runs whose code holds a commit, a line or a definition"),
     },
     "to do again": {
-        "rerun": Command("verbs.rerun.main", "run a run again, on its exact code"),
-        "verify": Command("verbs.verify.main", "run it again and compare bit for bit"),
+        "rerun": Command("rerun.child.main", "run a run again, on its exact code"),
+        "verify": Command("rerun.verify.main", "run it again and compare bit for bit"),
     },
     "to mark": {
         "note": Command("marks.note", "write a note on a run"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.runs.journal import Journal
-from understudy.runs.rerun.floats import compare, compare_outcomes, same_bits
+from understudy.runs.rerun.floats import compare_bits, compare_outcomes, same_bits
 
 
 def folder_with(path: Path, losses: list[float], weights: tuple[str, ...] = ()) -> Path:
@@ -20,7 +20,7 @@ def folder_with(path: Path, losses: list[float], weights: tuple[str, ...] = ()) 
 
 def test_equal_runs(tmp_path: Path) -> None:
     losses = [0.1 + 0.2, float("nan"), float("inf"), -0.0]
-    like = compare(folder_with(tmp_path / "a", losses, ("x",)), folder_with(tmp_path / "b", losses, ("x",)))
+    like = compare_bits(folder_with(tmp_path / "a", losses, ("x",)), folder_with(tmp_path / "b", losses, ("x",)))
     assert (like.lines, like.checkpoints, like.difference, like.last_step) == (4, 1, None, 3)
 
 
@@ -31,19 +31,19 @@ def test_equal_runs(tmp_path: Path) -> None:
     ([1.0, 0.3, 3.0, 4.0], "step 3: loss was not logged, and is logged now"),
 ])  # fmt: skip
 def test_the_first_difference_is_named(losses: list[float], said: str, tmp_path: Path) -> None:
-    like = compare(folder_with(tmp_path / "a", [1.0, 0.3, 3.0]), folder_with(tmp_path / "b", losses))
+    like = compare_bits(folder_with(tmp_path / "a", [1.0, 0.3, 3.0]), folder_with(tmp_path / "b", losses))
     assert str(like.difference) == said
 
 
 def test_a_run_that_is_not_at_its_end(tmp_path: Path) -> None:
     whole, part = folder_with(tmp_path / "a", [1.0, 2.0, 3.0], ("x", "y")), folder_with(tmp_path / "b", [1.0], ("x",))
-    assert compare(whole, part, partial=True).difference is None
-    assert compare(whole, part, until=0).difference is None
-    assert compare(whole, part).difference is not None
+    assert compare_bits(whole, part, partial=True).difference is None
+    assert compare_bits(whole, part, until=0).difference is None
+    assert compare_bits(whole, part).difference is not None
 
 
 def test_weights(tmp_path: Path) -> None:
-    like = compare(
+    like = compare_bits(
         folder_with(tmp_path / "a", [1.0, 2.0], ("x", "y")), folder_with(tmp_path / "b", [1.0, 2.0], ("x", "z"))
     )
     assert str(like.difference) == "step 1: sha256 of the weights was y, and is z now"

@@ -8,7 +8,7 @@ from understudy.errors import DataError, UserError
 from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.child import command_of, variables_of
 from understudy.runs.rerun.packages import build_environment, environment_differences
-from understudy.runs.rerun.tree import Tree, put_up
+from understudy.runs.rerun.tree import Tree, restore_tree
 from understudy.runs.run import Run
 
 Git = Callable[..., str]
@@ -25,7 +25,7 @@ def run_here(read: tuple[str, ...] = (), data: tuple[str, ...] = (), config: dic
 
 
 def up(record: Record) -> Tree:
-    return put_up(record, record.folder.parent / ".reruns" / record.id)
+    return restore_tree(record, record.folder.parent / ".reruns" / record.id)
 
 
 def test_the_tree_is_the_code_of_then(repository: Path, git: Git) -> None:
@@ -115,7 +115,7 @@ def test_secrets_come_back_from_where_they_lie(repository: Path) -> None:
     (repository / ".env").unlink()
     tree = up(record)
     assert (tree.cwd / "config.yaml").read_text() == "key: ***\n"
-    assert any(note.startswith("config.yaml: secrets are *** in it") for note in tree.notes)
+    assert any(note.startswith("config.yaml: secrets in it are ***") for note in tree.notes)
     assert any(note.startswith(".env: was not kept") for note in tree.notes)
 
 
@@ -132,7 +132,7 @@ def test_a_run_without_code(here: Path) -> None:
     record = run_here()
     record.data["code"] = {"kind": "none", "error": "the disk was full"}
     with pytest.raises(UserError, match="cannot run again: the disk was full"):
-        put_up(record, here / "tree")
+        restore_tree(record, here / "tree")
 
 
 def test_the_command_and_its_surroundings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_environments_are_compared_and_built(here: Path) -> None:
     record.data["packages"]["rich"] = "1.0"
     record.data["python"] = "3.9.1"
     lines = environment_differences(record)
-    assert lines[0].startswith("Python 3.9.1 then, ")
+    assert lines[0].startswith("python 3.9.1 then, ")
     assert lines[1].startswith("rich 1.0 then, ")
     record.data["packages"] = {}
     record.data["python"] = "3.0.0"

@@ -1,24 +1,62 @@
-"""A recorded run as a process of its own, on its own code."""
+"""A recorded run as a process of its own, on its own code; and `understudy runs rerun`."""
 
-import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
+from understudy.console import say
 from understudy.errors import UserError
 from understudy.files import write_json
+from understudy.runs.arguments import RunReference
+from understudy.runs.find import find_run
 from understudy.runs.process import environment
-from understudy.runs.record import Record
-from understudy.runs.rerun.tree import Tree
+from understudy.runs.record import Record, read_record
+from understudy.runs.rerun.packages import prepare_environment
+from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
 
 RERUN_OF = "UNDERSTUDY_RERUN_OF"
 """The environment variable that tells a run which one it repeats."""
 CONFIG = "{config}"
 
 
+@dataclass
+class RerunOptions:
+    """Runs a run again: its exact code, its configuration and its seed, as a new run.
+
+    The code is restored in a folder of its own, and your working tree stays as it is. Before it starts it says which
+    packages differ from those of the first time, and which files are no longer the same.
+    """
+
+    run: RunReference
+    build_environment: bool = False
+    """First make a virtual environment with the exact versions that the run had (kept for the next time)."""
+
+
+def main(options: RerunOptions, console: Console) -> int:
+    """Run `understudy runs rerun`. Returns the exit code of the new run."""
+    record = read_record(find_run(options.run))
+    runs = record.folder.parent
+    tree = restore_tree(record, runs / FOLDER / record.id)
+    say(console, f"{record.id}: its code is in {tree.cwd}")
+    python = prepare_environment(record, options.build_environment, console)
+    for note in tree.notes:
+        say(console, note, "yellow")
+    child = start(record, tree, runs, python)
+    try:
+        code = child.process.wait()
+    except KeyboardInterrupt:  # the child got it too, and saves what it has
+        code = child.process.wait()
+    if folder := child.folder():
+        say(console, f"{folder.name} repeats {record.id}; understudy runs compare {record.id} {folder.name}")
+    return code
+
+
 def command_of(record: Record, tree: Tree, python: Path) -> list[str]:
-    """The command line that runs it again, with the paths of the tree in the place of those of the first time.
+    """Return the command line that runs the record again; paths in the code of then become those in the tree.
 
     Raises UserError for a record without a command.
     """
@@ -29,20 +67,22 @@ def command_of(record: Record, tree: Tree, python: Path) -> list[str]:
         tree.notes.append("its command line held a secret, which is *** now")
     config = tree.root / "config.json"
     write_json(config, record.data.get("config") or {})
+
     top = str((record.data.get("code") or {}).get("top") or record.data["cwd"])
-    words = [str(config) if word == CONFIG else _moved(word, top, tree) for word in words]
+    for i, word in enumerate(words):
+        if word == CONFIG:
+            words[i] = str(config)
+        elif word.startswith(f"{top}/") and tree.inside(word).exists():
+            words[i] = str(tree.inside(word))
+
     processes = int(record.data.get("processes") or 1)
     if processes > 1:
         words = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *words]
     return [str(python), *words]
 
 
-def _moved(word: str, top: str, tree: Tree) -> str:
-    return str(tree.inside(word)) if word.startswith(f"{top}/") and tree.inside(word).exists() else word
-
-
 def variables_of(record: Record, tree: Tree, runs: Path) -> dict[str, str]:
-    """The environment variables of the process: this one's, with those of the run that change what is computed."""
+    """Return the environment variables of the process: those here, but the run's where they change what is computed."""
     here = environment()
     inherited = {name: value for name, value in os.environ.items() if name not in here}
     recorded = dict(record.data.get("environment") or {})
@@ -55,10 +95,10 @@ def variables_of(record: Record, tree: Tree, runs: Path) -> dict[str, str]:
 
 
 def start(record: Record, tree: Tree, runs: Path, python: Path | None = None, log: Path | None = None) -> "Child":
-    """Starts the run again; its output goes to the terminal, or to the file `log`."""
+    """Start the run again; its output goes to the terminal, or to the file `log`."""
     command = command_of(record, tree, python or Path(sys.executable))
     before = frozenset(path.name for path in runs.glob("*/"))
-    output = open(log, "wb") if log else None  # noqa: SIM115 - the child has it for as long as it lives
+    output = open(log, "wb") if log else None  # noqa: SIM115 - the child keeps it open
     process = subprocess.Popen(
         command,
         cwd=tree.cwd,
@@ -74,23 +114,15 @@ def start(record: Record, tree: Tree, runs: Path, python: Path | None = None, lo
 
 
 class Child:
-    """The process, and the run that it records."""
+    """The process of a rerun, and the run that it records."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", runs: Path, original: str, before: frozenset[str]) -> None:
         self.process = process
         self._runs, self._original, self._before = runs, original, before
 
     def folder(self) -> Path | None:
-        """The folder of the run, once there is one."""
-        for path in sorted(self._runs.glob("*/run.json"), reverse=True):
-            if path.parent.name not in self._before and _repeats(path) == self._original:
-                return path.parent
+        """Return the folder of the new run, None until there is one."""
+        for folder in sorted(self._runs.glob("*/"), reverse=True):
+            if folder.name not in self._before and read_record(folder).data.get("rerun_of") == self._original:
+                return folder
         return None
-
-
-def _repeats(path: Path) -> str | None:
-    try:
-        found: str | None = json.loads(path.read_bytes()).get("rerun_of")
-    except (OSError, ValueError):
-        return None
-    return found

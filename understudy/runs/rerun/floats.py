@@ -12,10 +12,13 @@ from understudy.runs.journal import read_lines, read_metrics
 # What a clock measured cannot be the same twice.
 CLOCKED = re.compile(r"(^|_)(time|seconds|ms|per_s|per_second|speed|throughput|rate_s|memory|heartbeat)(_|$)")
 
+Lines = dict[tuple[int, frozenset[str]], dict[str, Any]]
+"""What was logged, by step and names."""
+
 
 @dataclass(frozen=True)
-class Difference:
-    """The first thing that is not the same: at which step (None for the outcome), its name, then and now."""
+class FirstDifference:
+    """The first value that is not the same: at which step (None for the outcome), its name, then and now."""
 
     step: int | None
     name: str
@@ -24,21 +27,22 @@ class Difference:
 
     def __str__(self) -> str:
         where = "the outcome" if self.step is None else f"step {self.step:,}"
-        return f"{where}: {self.name} was {_exactly(self.then)}, and is {_exactly(self.now)} now"
+        then, now = (repr(value) if isinstance(value, float) else str(value) for value in (self.then, self.now))
+        return f"{where}: {self.name} was {then}, and is {now} now"
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """What was compared, and the first difference, if any."""
+class BitComparison:
+    """How many lines and checkpoints were compared, the first difference, and the second run's last step."""
 
     lines: int
     checkpoints: int
-    difference: Difference | None
+    difference: FirstDifference | None
     last_step: int | None
 
 
 def same_bits(a: Any, b: Any) -> bool:
-    """Whether two logged values are the same; floats by their bits, so that 0.0 is not -0.0 and NaN is NaN.
+    """Return whether two logged values are the same; floats by their bits, so that 0.0 is not -0.0 and NaN is NaN.
 
     >>> same_bits(0.1 + 0.2, 0.3), same_bits(float("nan"), float("nan")), same_bits(0.0, -0.0)
     (False, True, False)
@@ -52,53 +56,42 @@ def same_bits(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def compare(then: Path, now: Path, until: int | None = None, partial: bool = False) -> Likeness:
-    """Compares metrics and weights of two runs' folders, up to the step `until`.
+def compare_bits(then: Path, now: Path, until: int | None = None, partial: bool = False) -> BitComparison:
+    """Compare the metrics and the weights of two runs' folders.
 
-    `partial`: the second run is not at its end, so what it lacks is no difference.
+    Args:
+        then: the folder of the first run.
+        now: that of the second.
+        until: the last step to compare; None for all.
+        partial: the second run has not ended, so what it lacks does not count as a difference.
     """
     old, new = (_lines(folder, until) for folder in (then, now))
     found = list(_metric_differences(old, new, partial))
-    weights = [_weights(folder, until) for folder in (then, now)]
-    common = sorted(weights[0].keys() & weights[1].keys())
-    found += [
-        Difference(step, "sha256 of the weights", weights[0][step], weights[1][step])
-        for step in common
-        if weights[0][step] != weights[1][step]
-    ]
+
+    # Weights are compared by their hashes, at the checkpoints that both runs have.
+    hashes: list[dict[int, str]] = []
+    for folder in (then, now):
+        rows = read_lines(folder / "checkpoints.jsonl")
+        hashes.append({row["step"]: row["sha256"] for row in rows if until is None or row["step"] <= until})
+    common = sorted(hashes[0].keys() & hashes[1].keys())
+    for step in common:
+        if hashes[0][step] != hashes[1][step]:
+            found.append(FirstDifference(step, "sha256 of the weights", hashes[0][step], hashes[1][step]))
+
     first = min(found, key=lambda difference: difference.step or 0, default=None)
-    steps = [step for step, _ in new]
-    return Likeness(len(old.keys() & new.keys()), len(common), first, max(steps, default=None))
+    last = max((step for step, _ in new), default=None)
+    return BitComparison(len(old.keys() & new.keys()), len(common), first, last)
 
 
-def compare_outcomes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Difference | None:
-    """The first figure of two outcomes that differs; what a clock measured, and paths, are left out."""
+def compare_outcomes(then: Mapping[str, Any], now: Mapping[str, Any]) -> FirstDifference | None:
+    """Return the first figure of two outcomes that differs, leaving out texts and what a clock measured."""
     for name in then:
-        if CLOCKED.search(name) or isinstance(then[name], str):
-            continue
-        if not same_bits(then[name], now.get(name)):
-            return Difference(None, name, then[name], now.get(name))
+        if not CLOCKED.search(name) and not isinstance(then[name], str) and not same_bits(then[name], now.get(name)):
+            return FirstDifference(None, name, then[name], now.get(name))
     return None
 
 
-Lines = dict[tuple[int, frozenset[str]], dict[str, Any]]
-
-
-def _metric_differences(old: Lines, new: Lines, partial: bool) -> Iterator[Difference]:
-    for key, row in old.items():
-        if key not in new:
-            if not partial:
-                yield Difference(key[0], ", ".join(sorted(key[1])), "logged", "not logged")
-            continue
-        for name in sorted(key[1]):
-            if not same_bits(row[name], new[key][name]):
-                yield Difference(key[0], name, row[name], new[key][name])
-    for key in new.keys() - old.keys():
-        yield Difference(key[0], ", ".join(sorted(key[1])), "not logged", "logged")
-
-
 def _lines(folder: Path, until: int | None) -> Lines:
-    """What was logged, by step and names."""
     lines = {}
     for row in read_metrics(folder / "metrics.jsonl"):
         names = frozenset(name for name in row if name not in ("step", "time") and not CLOCKED.search(name))
@@ -107,10 +100,13 @@ def _lines(folder: Path, until: int | None) -> Lines:
     return lines
 
 
-def _weights(folder: Path, until: int | None) -> dict[int, str]:
-    rows = read_lines(folder / "checkpoints.jsonl")
-    return {row["step"]: row["sha256"] for row in rows if until is None or row["step"] <= until}
-
-
-def _exactly(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+def _metric_differences(old: Lines, new: Lines, partial: bool) -> Iterator[FirstDifference]:
+    for key, row in old.items():
+        if key in new:
+            for name in sorted(key[1]):
+                if not same_bits(row[name], new[key][name]):
+                    yield FirstDifference(key[0], name, row[name], new[key][name])
+        elif not partial:
+            yield FirstDifference(key[0], ", ".join(sorted(key[1])), "logged", "not logged")
+    for key in new.keys() - old.keys():
+        yield FirstDifference(key[0], ", ".join(sorted(key[1])), "not logged", "logged")

@@ -1,72 +1,94 @@
-"""The Python and the packages of a run: what differs from here, and how to have them again."""
+"""The Python and the packages of a run: what differs from those here, and an environment that has them."""
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
+
+from understudy.console import and_more, say
 from understudy.errors import UserError
 from understudy.runs import process
+from understudy.runs.compare.differences import ABSENT, differing, environment
 from understudy.runs.record import Record
 
 OURSELVES = "understudy"
+MOST_NAMED = 8
 
 
-def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two lists of package versions, a line each; this package's own version is code, not that.
+def then_and_now(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line per name whose value differs between two records of an environment.
 
-    >>> differences({"torch": "2.12.0", "numpy": "2.1"}, {"torch": "2.13.0", "numpy": "2.1", "rich": "14.0"})
-    ['torch 2.12.0 then, 2.13.0 now', 'rich absent then, 14.0 now']
+    >>> then_and_now({"package torch": "2.12.0", "package numpy": "2.1"}, {"package torch": "2.13.0"})
+    ['torch 2.12.0 then, 2.13.0 now', 'numpy 2.1 then, absent now']
     """
-    names = [name for name in dict.fromkeys((*then, *now)) if name != OURSELVES and then.get(name) != now.get(name)]
-    return [f"{name} {then.get(name, 'absent')} then, {now.get(name, 'absent')} now" for name in names]
+    lines = []
+    for name, values in differing([then, now]).items():
+        before, after = ("absent" if value is ABSENT else value for value in values)
+        short = re.sub(r"^(hardware|compute|environment)\.|^package ", "", name)
+        lines.append(f"{short} {before} then, {after} now")
+    return lines
 
 
 def environment_differences(record: Record) -> list[str]:
-    """How this Python and its packages differ from those of the run."""
-    python = str(record.data.get("python"))
-    lines = [] if python == platform.python_version() else [f"Python {python} then, {platform.python_version()} now"]
-    return lines + differences(record.data.get("packages", {}), process.packages())
+    """Return how this Python and its packages differ from those of the run, a line each."""
+    then = {"python": record.data.get("python"), "packages": record.data.get("packages")}
+    here = {"python": platform.python_version(), "packages": process.packages()}
+    # This package's own version is a matter of code.
+    both = [{k: v for k, v in environment(data).items() if k != f"package {OURSELVES}"} for data in (then, here)]
+    return then_and_now(*both)
+
+
+def prepare_environment(record: Record, build: bool, console: Console) -> Path | None:
+    """Build the environment of the run and return its Python; or else say how this one differs, and return None."""
+    if build:
+        return build_environment(record, record.folder.parent / "cache" / "environments")
+    lines = environment_differences(record)
+    if not lines:
+        say(console, "environment: the same versions as then")
+    else:
+        say(console, f"environment: {and_more(lines, MOST_NAMED, '; ')}", "yellow")
+        say(console, "--build-environment makes one with the versions of then", "dim")
+    return None
 
 
 def build_environment(record: Record, folder: Path) -> Path:
-    """The Python of a virtual environment in `folder` with the versions that the run had; made where it is missing.
+    """Return the Python of a virtual environment in `folder` with the versions that the run had; made if missing.
 
-    Raises UserError where that Python is not installed, or pip cannot have the versions.
+    Raises UserError where that Python is not installed, or pip cannot install the versions.
     """
     packages = {name: v for name, v in record.data.get("packages", {}).items() if name not in (OURSELVES, "pip")}
     wanted = [f"{name}=={version}" for name, version in packages.items()]
-    digest = sha256("\n".join([str(record.data.get("python")), *wanted]).encode()).hexdigest()[:12]
+    version = str(record.data.get("python"))
+    digest = sha256("\n".join([version, *wanted]).encode()).hexdigest()[:12]
     home = folder / digest
     python = home / "bin" / "python"
     if (home / "complete").exists():
         return python
+
+    # A Python of the same minor version will do; a difference in the last part of its version is reported.
+    minor, interpreter = version.split(".")[:2], sys.executable
+    if minor != platform.python_version().split(".")[:2]:
+        name = f"python{'.'.join(minor)}"
+        interpreter = shutil.which(name) or ""
+        if not interpreter:
+            raise UserError(f"the run had Python {version}, and there is no {name} here; install it, or run without it")
+
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     requirements = home / "requirements.txt"
     requirements.write_text("\n".join(wanted) + "\n")
-    _do([_interpreter(str(record.data.get("python"))), "-m", "venv", str(home)])
-    _do([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(requirements)])
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(requirements)]
+    for command in ([interpreter, "-m", "venv", str(home)], install):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+            raise UserError(f"the environment of the run cannot be built: {lines[-1]}")
     (home / "complete").touch()
     return python
-
-
-def _interpreter(version: str) -> str:
-    """A Python of the same minor version: the patch level hardly matters, and is said to differ."""
-    if version.split(".")[:2] == platform.python_version().split(".")[:2]:
-        return sys.executable
-    name = "python" + ".".join(version.split(".")[:2])
-    found = shutil.which(name)
-    if not found:
-        raise UserError(f"the run had Python {version}, and there is no {name} here; install it, or run without it")
-    return found
-
-
-def _do(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        raise UserError(f"the environment of the run cannot be built: {lines[-1]}")

@@ -1,8 +1,8 @@
-"""The code and the surroundings of a run, put up again in a folder of their own.
+"""The code and the surroundings of a run, restored in a folder of their own.
 
-The folder mirrors the absolute paths of the first time: what lay in /home/ada/project is in FOLDER/home/ada/project. So
+The folder mirrors the absolute paths of the first time: what was in /home/ada/project is in FOLDER/home/ada/project. So
 `../data/x.jsonl` leads where it led, and no configuration has to be rewritten. Code is the record's, byte for byte.
-Data, and files too large or too secret to be kept, are links to where they lay, once they are found to be the same.
+Data, and files too large or too secret to be kept, are links to where they were, once they are found to be the same.
 """
 
 import os
@@ -28,7 +28,7 @@ EXACT = "* -text -filter -ident -working-tree-encoding\n"
 
 @dataclass
 class Tree:
-    """The folder, where in it the run's working folder and this package's parent are, and what is not as it was."""
+    """The folder, the run's working folder and this package's parent in it, and notes on what is not as it was."""
 
     root: Path
     cwd: Path
@@ -36,12 +36,23 @@ class Tree:
     notes: list[str] = field(default_factory=list)
 
     def inside(self, path: str | Path) -> Path:
-        """Where the tree has what lay at an absolute path."""
+        """Return where the tree has what was at an absolute path."""
         return self.root / str(path).lstrip("/")
 
+    def original(self, path: str) -> str:
+        """Return the path that a file of the tree had the first time."""
+        return path.removeprefix(str(self.root)) if path.startswith("/") else path
 
-def put_up(record: Record, root: Path) -> Tree:
-    """Makes the tree of a run in the folder `root`, which is emptied first.
+    def link(self, source: Path) -> None:
+        """Link to a file of today, unless the tree has that path already."""
+        target = self.inside(source)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+
+
+def restore_tree(record: Record, root: Path) -> Tree:
+    """Restore the code and the surroundings of a run in the folder `root`, which is emptied first.
 
     Raises UserError where no code was kept or it cannot be read, DataError where data of the run are gone.
     """
@@ -50,85 +61,83 @@ def put_up(record: Record, root: Path) -> Tree:
         raise UserError(f"no code was kept with run {record.id}, so it cannot run again: {code.get('error') or ''}")
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    cwd, package = record.data["cwd"], code["understudy"]["path"]
-    tree = Tree(root, root / cwd.lstrip("/"), (root / package.lstrip("/")).parent)
+    cwd, package = record.data["cwd"], code["understudy"]
+    tree = Tree(root, root / cwd.lstrip("/"), (root / package["path"].lstrip("/")).parent)
+    top = code.get("top") or cwd
     try:
+        # `at` is the path of a part in the repository, or in the package where that was kept by itself.
         for prefix, at, part in parts_of(code):
-            _put_part(record, tree, prefix, _place_of(code, at, cwd), part)
-        _put_files_read(record, tree, Path(code.get("top") or cwd))
+            is_package = at.startswith(PACKAGE_PREFIX)
+            part_top = (package.get("top") or package["path"]) if is_package else top
+            _restore_part(record, tree, prefix, os.path.join(part_top, at.removeprefix(PACKAGE_PREFIX)), part)
+        _restore_read_files(record, tree, Path(top))
     except (GitError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"the code of run {record.id} cannot be put up again: {error}") from error
+        raise UserError(f"the code of run {record.id} cannot be restored: {error}") from error
     for entry in record.data.get("data", []):
         _link_data(tree, entry)
     tree.cwd.mkdir(parents=True, exist_ok=True)
     return tree
 
 
-def _place_of(code: Mapping[str, Any], at: str, cwd: str) -> str:
-    """The absolute path of a part's top: `at` is its path in the repository, or begins with the package's prefix."""
-    package = code["understudy"]
-    if at.startswith(PACKAGE_PREFIX):
-        top = package.get("top") or package["path"]
-        return os.path.join(top, at.removeprefix(PACKAGE_PREFIX))
-    return os.path.join(code.get("top") or cwd, at)
-
-
-def _put_part(record: Record, tree: Tree, prefix: str, place: str, part: Mapping[str, Any]) -> None:
+def _restore_part(record: Record, tree: Tree, prefix: str, place: str, part: Mapping[str, Any]) -> None:
+    """Restore a repository, a submodule or an archive of sources whose top was at the absolute path `place`."""
     target, code_folder = tree.inside(place.rstrip("/")), record.folder / "code"
     target.mkdir(parents=True, exist_ok=True)
     if part["kind"] == "copy":
         with zipfile.ZipFile(code_folder / f"{prefix}sources.zip") as archive:
             archive.extractall(target)
     else:
-        if any(target.iterdir()):  # an empty repository takes the place of a submodule's folder; this one is not empty
+        # A submodule's folder is empty in the tree of its repository, so nothing should be there yet.
+        if any(target.iterdir()):
             raise UserError(f"{target} is not empty: two parts of the code of run {record.id} have the same place")
         commit = clone(code_folder, prefix, part, target)
         (target / ".git" / "info").mkdir(exist_ok=True)
         (target / ".git" / "info" / "attributes").write_text(EXACT)
         git(target, "-c", "core.autocrlf=false", "checkout", "--quiet", "--detach", commit)
     for entry in part.get("left_out", []):
-        _put_left_out(tree, Path(place), entry)
+        _restore_left_out(tree, Path(place), entry)
 
 
-def _put_left_out(tree: Tree, place: Path, entry: Mapping[str, Any]) -> None:
-    """Brings back what the record must not or could not hold, from where it lay."""
-    source, target = place / entry["path"], tree.inside(place / entry["path"])
-    if entry["reason"].startswith(("redacted", "blotted out")):  # the second is what early versions wrote
+def _restore_left_out(tree: Tree, place: Path, entry: Mapping[str, Any]) -> None:
+    """Bring back what the record must not or could not hold, from where it was."""
+    path, reason = entry["path"], entry["reason"]
+    source, target = place / path, tree.inside(place / path)
+    # A file in which secrets were replaced; the second word is what early versions wrote.
+    if reason.startswith(("redacted", "blotted out")):
         if source.exists() and target.exists():
             content = source.read_bytes()
             if secrets.redacted(content, secrets.find(content)) == target.read_bytes():
                 target.write_bytes(content)
                 return
-        tree.notes.append(f"{entry['path']}: secrets are *** in it, and the file of that path is another by now")
+        tree.notes.append(f"{path}: secrets in it are ***, and the file at that path is a different one by now")
     elif not source.exists():
-        tree.notes.append(f"{entry['path']}: was not kept ({entry['reason']}), and is gone")
+        tree.notes.append(f"{path}: was not kept ({reason}), and is gone")
     elif not target.exists() and source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(source)
-        tree.notes.append(f"{entry['path']}: was not kept ({entry['reason']}); today's file is used")
+        tree.link(source)
+        tree.notes.append(f"{path}: was not kept ({reason}); today's file is used")
 
 
-def _put_files_read(record: Record, tree: Tree, top: Path) -> None:
-    """What the run read beside its snapshot: copies where they were kept, else links to what is still the same."""
+def _restore_read_files(record: Record, tree: Tree, top: Path) -> None:
+    """Restore what the run read beside its snapshot: copies where they were kept, else links to the files of today."""
     files = ReadFiles(record.folder / "code")
     for path, entry in files.entries.items():
         source = top / path  # an absolute path stays one
         target = tree.inside(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
         if entry.get("kept"):
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             target.write_bytes(files.read(path))
-            if path.startswith("/") and not _same(source, entry):
+            if path.startswith("/") and not _is_same(source, entry):
                 tree.notes.append(f"{path}: has changed since; a program that reads it by this path meets today's file")
-        elif source.exists() and not target.exists():
-            target.symlink_to(source)
-            if not _same(source, entry):
-                tree.notes.append(f"{path}: was only hashed, and has changed since")
         elif not source.exists():
             tree.notes.append(f"{path}: was only hashed, and is gone")
+        elif not target.exists():
+            tree.link(source)
+            if not _is_same(source, entry):
+                tree.notes.append(f"{path}: was only hashed, and has changed since")
 
 
-def _same(path: Path, entry: Mapping[str, Any]) -> bool:
+def _is_same(path: Path, entry: Mapping[str, Any]) -> bool:
     if not path.exists() or path.stat().st_size != entry["bytes"]:
         return False
     if entry.get("kept"):
@@ -137,6 +146,7 @@ def _same(path: Path, entry: Mapping[str, Any]) -> bool:
 
 
 def _link_data(tree: Tree, entry: Mapping[str, Any]) -> None:
+    """Link to a data file. Raises DataError where it is gone."""
     source = Path(entry["path"])
     if not source.exists():
         raise DataError(
@@ -145,7 +155,4 @@ def _link_data(tree: Tree, entry: Mapping[str, Any]) -> None:
         )
     if source.stat().st_size != entry["bytes"] or fingerprint(source)["sha256"] != entry["sha256"]:
         tree.notes.append(f"{source}: has changed since, so the run will learn from other data")
-    target = tree.inside(source)
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(source)
+    tree.link(source)

@@ -1,76 +1,143 @@
-"""Does the record still give the same? `verify` runs it again in a fresh process and compares bit for bit."""
+"""Does a record still give the same? `understudy runs verify` runs it again and compares bit for bit."""
 
 import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from understudy.config import in_range
+from understudy.console import and_more, counted, progress, say
 from understudy.errors import UserError
 from understudy.files import write_json
+from understudy.runs.arguments import RunReference
+from understudy.runs.compare.code import code_ids
+from understudy.runs.compare.differences import ABSENT, differing, environment
+from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics
 from understudy.runs.record import Record, read_record
-from understudy.runs.rerun.causes import likely_causes
 from understudy.runs.rerun.child import Child, start
-from understudy.runs.rerun.floats import Likeness, compare, compare_outcomes
-from understudy.runs.rerun.tree import FOLDER, Tree, put_up
+from understudy.runs.rerun.floats import BitComparison, compare_bits, compare_outcomes
+from understudy.runs.rerun.packages import OURSELVES, prepare_environment, then_and_now
+from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0  # for a run that was asked to stop to save its checkpoint
+MOST_NAMED = 5
+# What differs without changing figures; the number of threads is looked at by itself, and this package is code.
+NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS", f"package {OURSELVES}")
+
+
+@dataclass
+class VerifyOptions:
+    """Runs a run again in a fresh process, on its exact code, and compares every figure bit for bit.
+
+    Metrics are compared as floats, weights by their hash at each checkpoint. It says "identical" (exit code 0), or
+    names the first step that differs and the likeliest cause (exit code 1).
+    """
+
+    run: RunReference
+    steps: int | None = None
+    """Compare only this many steps; by default all."""
+    build_environment: bool = False
+    """First make a virtual environment with the exact versions that the run had (kept for the next time)."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of it. `causes`: why it differs, likeliest first, in the order in which to look."""
+class Verification:
+    """What a second run showed. `causes` says why it differs, likeliest first.
 
-    identical: bool
-    likeness: Likeness
+    `folder` holds the tree and the second run where they differ.
+    """
+
+    comparison: BitComparison
     causes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = None
-    """Where the tree and the second run are to be seen, when they differ."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        return self.comparison.difference is None
 
 
-def verify(record: Record, steps: int | None, python: Path | None, progress: Callable[[int | None], None]) -> Verdict:
-    """Runs it again, for `steps` steps or to its end, and compares; the second run stays out of the list of runs.
+def main(options: VerifyOptions, console: Console) -> int:
+    """Run `understudy runs verify`. Returns 0 where the second run is identical, else 1."""
+    if options.steps is not None:
+        in_range("--steps", options.steps, 1)
+    record = read_record(find_run(options.run))
+    python = prepare_environment(record, options.build_environment, console)
+    with progress(console, "running again", total=options.steps or last_step(record)) as bar:
+        found = verify(record, options.steps, python, lambda step: bar.update(completed=step or 0))
 
-    Its data are tokenized anew, for a cache could hide what has changed. It is stopped as soon as something differs.
+    compared = f"{counted(found.comparison.lines, 'line')} of metrics"
+    if found.comparison.checkpoints:
+        compared += f" and the weights of {counted(found.comparison.checkpoints, 'checkpoint')}"
+    for note in found.notes:
+        say(console, note, "yellow")
+    if found.identical:
+        say(console, f"{record.id}: identical, bit for bit: {compared}", "green")
+        return 0
+    say(console, f"{record.id}: differs from {found.comparison.difference}", "red")
+    for number, cause in enumerate(found.causes, start=1):
+        say(console, f"  likely cause {number}, {cause}")
+    say(console, f"  the second run is in {found.folder}", "dim")
+    return 1
+
+
+def verify(
+    record: Record, steps: int | None, python: Path | None, on_step: Callable[[int | None], None]
+) -> Verification:
+    """Run a record again, for `steps` steps or to its end, and compare. The second run is not listed among the runs.
+
+    Its data are tokenized again, as a cache could hide what has changed. It is stopped as soon as something differs.
     Raises UserError for a run that cannot be run again, or whose second run fails.
     """
     if record.status == "running":
         raise UserError(f"run {record.id} is still running; verify it when it has ended")
     root = record.folder.parent / FOLDER / record.id
-    tree = put_up(record, root)
+    tree = restore_tree(record, root)
     runs = root / "runs"
     runs.mkdir()
     child = start(record, tree, runs, python, log=root / "console.log")
     try:
-        stopped = _follow(child, record, steps, progress)
+        stopped = _follow(child, record, steps, on_step)
     except BaseException:
         child.process.kill()
         child.process.wait()
         raise
-    verdict = _judge(record, child, tree, steps, stopped)
-    write_json(record.folder / "verified.json", _told(verdict, steps))
-    if verdict.identical:
+    found = _verification(record, child, tree, steps, stopped)
+    comparison = found.comparison
+    told: dict[str, Any] = {"time": time.time(), "identical": found.identical, "steps": steps}
+    told |= {"lines": comparison.lines, "checkpoints": comparison.checkpoints}
+    told |= {"difference": str(comparison.difference) if comparison.difference else None, "causes": found.causes}
+    write_json(record.folder / "verified.json", told)
+    if found.identical:
         shutil.rmtree(root, ignore_errors=True)
-    return verdict
+    return found
 
 
-def _follow(child: Child, record: Record, steps: int | None, progress: Callable[[int | None], None]) -> bool:
-    """Waits for the child, and stops it after `steps` steps or at the first difference; whether it was stopped."""
+def last_step(record: Record) -> int | None:
+    """Return the last step at which the run logged anything."""
+    return max((row["step"] for row in read_metrics(record.folder / "metrics.jsonl")), default=None)
+
+
+def _follow(child: Child, record: Record, steps: int | None, on_step: Callable[[int | None], None]) -> bool:
+    """Wait for the child; stop it after `steps` steps or at the first difference. Returns whether it was stopped."""
     stopped, deadline = False, 0.0
     while child.process.poll() is None:
         time.sleep(POLL_SECONDS)
         folder = child.folder()
         if folder is None:
             continue
-        likeness = compare(record.folder, folder, steps, partial=True)
-        progress(likeness.last_step)
-        enough = steps is not None and (likeness.last_step or 0) >= steps
-        if (enough or likeness.difference) and not stopped:
+        found = compare_bits(record.folder, folder, steps, partial=True)
+        on_step(found.last_step)
+        enough = steps is not None and (found.last_step or 0) >= steps
+        if (enough or found.difference) and not stopped:
             child.process.send_signal(signal.SIGINT)
             stopped, deadline = True, time.monotonic() + PATIENCE_SECONDS
         if stopped and time.monotonic() > deadline:
@@ -78,41 +145,60 @@ def _follow(child: Child, record: Record, steps: int | None, progress: Callable[
     return stopped
 
 
-def _judge(record: Record, child: Child, tree: Tree, steps: int | None, stopped: bool) -> Verdict:
+def _verification(record: Record, child: Child, tree: Tree, steps: int | None, stopped: bool) -> Verification:
+    """Compare the run with the child's, which has ended."""
     folder = child.folder()
-    if folder is None or (child.process.returncode != 0 and not stopped and record.status == "finished"):
-        raise UserError(f"the second run failed: {_last_line(tree.root / 'console.log')}; see {tree.root}/console.log")
+    finished = record.status == "finished"
+    if folder is None or (child.process.returncode != 0 and not stopped and finished):
+        log = tree.root / "console.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        raise UserError(f"the second run failed: {lines[-1] if lines else 'it said nothing'}; see {log}")
+
     # A run that did not come to its end is compared as far as it came.
-    until = steps if steps is not None or record.status == "finished" else last_step(record)
-    likeness = compare(record.folder, folder, until, partial=stopped or record.status != "finished")
+    until = steps if steps is not None or finished else last_step(record)
+    comparison = compare_bits(record.folder, folder, until, partial=stopped or not finished)
     again = read_record(folder)
-    difference = likeness.difference
-    if not difference and not stopped and record.status == "finished":
-        difference = compare_outcomes(record.data.get("outcome") or {}, again.data.get("outcome") or {})
-    likeness = Likeness(likeness.lines, likeness.checkpoints, difference, likeness.last_step)
-    if not difference and not likeness.lines:
+    if not comparison.difference and not stopped and finished:
+        comparison = replace(comparison, difference=compare_outcomes(record.outcome, again.outcome))
+    if comparison.difference:
+        return Verification(comparison, likely_causes(record, again, tree), tree.notes, tree.root)
+    if not comparison.lines:
         raise UserError(f"run {record.id} logged nothing to compare")
-    causes = likely_causes(record, again, tree) if difference else []
-    return Verdict(difference is None, likeness, causes, tree.notes, folder=tree.root if difference else None)
+    return Verification(comparison, notes=tree.notes)
 
 
-def last_step(record: Record) -> int | None:
-    """The last step that the run logged anything at."""
-    return max((row["step"] for row in read_metrics(record.folder / "metrics.jsonl")), default=None)
+def likely_causes(then: Record, now: Record, tree: Tree) -> list[str]:
+    """Return what differs between a run and its rerun in `tree`, in the order in which to look at it.
 
+    Code, data, environment, hardware and thread count; where all of these are the same, the computation itself is not
+    deterministic.
+    """
+    causes: dict[str, list[str]] = {"code": [], "data": [], "environment": [], "hardware": [], "thread count": []}
+    old_code, new_code = (code_ids(record.folder) or {} for record in (then, now))
+    found = differing([old_code, {tree.original(path): name for path, name in new_code.items()}])
+    for path, (before, after) in found.items():
+        if before is ABSENT and not path.startswith("/"):
+            causes["code"].append(f"{path} (only now)")
+        elif before is not ABSENT and after is not ABSENT:
+            causes["code"].append(path)
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else "it said nothing"
+    hashes = [{tree.original(file["path"]): file["sha256"] for file in run.data.get("data", [])} for run in (then, now)]
+    causes["data"] = [path for path, values in differing(hashes).items() if ABSENT not in values]
 
+    stood_on: list[dict[str, Any]] = [environment(run.data) for run in (then, now)]
+    for name in differing(stood_on):
+        kind = "hardware" if name.startswith("hardware.") else "environment"
+        if name == "processes" or name.startswith("compute."):
+            kind = "thread count"
+        if name not in NO_CAUSES:
+            causes[kind] += then_and_now(*({name: each[name]} if name in each else {} for each in stood_on))
 
-def _told(verdict: Verdict, steps: int | None) -> dict[str, Any]:
-    return {
-        "time": time.time(),
-        "identical": verdict.identical,
-        "steps": steps,
-        "lines": verdict.likeness.lines,
-        "checkpoints": verdict.likeness.checkpoints,
-        "difference": str(verdict.likeness.difference) if verdict.likeness.difference else None,
-        "causes": verdict.causes,
-    }
+    told = [f"{kind}: {and_more(lines, MOST_NAMED, '; ')}" for kind, lines in causes.items() if lines]
+    if then.data.get("resumed"):
+        told.append(
+            "the run was resumed, maybe with other code: only a run that was never interrupted is sure to repeat itself"
+        )
+    return told or [
+        "nondeterminism: code, data, environment, hardware and threads are the same, so an operation gives other bits "
+        "each time, or the program draws random numbers without a seed, or reads the clock"
+    ]

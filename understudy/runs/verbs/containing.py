@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from understudy.console import say
 from understudy.errors import UserError
 from understudy.runs.code.kept import READ_FILES, open_code
 from understudy.runs.containing import Piece, find_piece
 from understudy.runs.find import list_runs
 from understudy.runs.record import Record, change_marks
-from understudy.runs.verbs.rerun import tell
 
 
 @dataclass
@@ -41,18 +41,18 @@ def main(options: Options, console: Console) -> None:
     unread: list[str] = []
     shown = track(records, "looking through", console=console, transient=True, disable=not console.is_terminal)
     found = list(_holding(piece, shown, unread))
-    tell(console, piece.name, "bold")
+    say(console, piece.name, "bold")
     if found:
         console.print(_table(found))
-    tell(console, f"{len(found)} of {len(records)} runs hold this code", "" if found else "green")
+    say(console, f"{len(found)} of {len(records)} runs hold this code", "" if found else "green")
     for line in unread:
-        tell(console, line, "yellow")
+        say(console, line, "yellow")
     if options.mark_bad:
         for record, _ in found:
             change_marks(record.folder, bad=options.mark_bad)
-        tell(console, f"marked as bad: {options.mark_bad}", "red")
+        say(console, f"marked as bad: {options.mark_bad}", "red")
     elif found:
-        tell(
+        say(
             console,
             f'to take them out of comparisons: understudy runs containing {options.piece} --mark-bad "why"',
             "dim",
