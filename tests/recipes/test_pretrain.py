@@ -41,7 +41,7 @@ def test_a_run_learns_and_leaves_its_record(core: str, understudy: Understudy, c
     said = (run / "console.log").read_text()
     assert "120 entries read, 0 left out" in said
     assert "validation" in said
-    assert "bits a byte" in said
+    assert "bits per byte" in said
     assert said in capsys.readouterr().out.replace("\r", "")
 
 

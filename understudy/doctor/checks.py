@@ -1,19 +1,42 @@
-"""What a check is: something that looks at a training set-up, leaves it as it was, and gives a verdict."""
+"""What a check is: a function that looks at a program, leaves it as it was, and returns what it found.
 
+    @check("the likeliest cause", "the second likeliest")
+    def optimizer_covers(model: nn.Module, optimizer: Optimizer) -> Finding:
+        \"""Check that the optimizer holds each trainable parameter exactly once. ... Source: ...\"""
+
+A check asks for what it needs by the names of its parameters, and is skipped where a program lacks one of them. So
+`optimizer_covers` examines any program with a model and an optimizer, while others ask for a whole `experiment`.
+"""
+
+import inspect
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from understudy.training.experiment import Experiment
+from understudy.runs.run import Recorder
 
 Outcome = Literal["ok", "failed", "skipped", "noted"]
+
+
+class Finding(NamedTuple):
+    """What a check returns.
+
+    Attributes:
+        outcome: whether all is well; "noted" where it is, but something is worth knowing; "skipped" where there is
+            nothing to look at.
+        measured: what was measured; of a skipped check, the reason.
+        expected: what would have been measured if all were well.
+    """
+
+    outcome: bool | Literal["noted", "skipped"]
+    measured: str
+    expected: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,7 +46,7 @@ class Verdict:
     name: str
     verdict: Outcome
     measured: str
-    """What was measured; of a skipped check, why it was skipped."""
+    """What was measured; of a skipped check, the reason."""
     expected: str = ""
     causes: tuple[str, ...] = ()
     """The two likeliest causes, of a failed check."""
@@ -35,81 +58,106 @@ class Verdict:
         return text
 
 
-@dataclass
-class Examination(Experiment):
-    """An experiment under examination, and how far to look."""
-
-    thorough: bool = False
-    """Whether to take the time to look at everything, instead of a sample."""
-    process_states: Tensor | None = None
-    """State of the random numbers of each process: [processes, bytes]."""
-
-
+@dataclass(frozen=True)
 class Check:
-    """One kind of silent bug. A subclass's docstring says what it catches, how, its threshold and its source."""
+    """One kind of silent bug. The function's docstring says what the check finds, how, and where it comes from."""
 
-    name: ClassVar[str]
-    causes: ClassVar[tuple[str, str]]
-    about_start: ClassVar[bool] = False
+    function: Callable[..., Finding]
+    causes: tuple[str, str]
+    """What is most likely wrong where the check fails, the likeliest first."""
+    about_start: bool = False
     """Whether it asks about the weights that a run begins with, whatever became of them."""
 
-    def run(self, experiment: Examination) -> Verdict:
-        """Look at the set-up; learners and models are only to be changed in copies (see `probes.twin`)."""
-        raise NotImplementedError
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
 
-    def judge(self, good: bool, measured: str, expected: str) -> Verdict:
-        """Ok or failed."""
-        return Verdict(self.name, "ok" if good else "failed", measured, expected, () if good else self.causes)
+    def __call__(self, *arguments: Any, **named: Any) -> Finding:
+        """Call the function."""
+        return self.function(*arguments, **named)
 
-    def noted(self, measured: str, expected: str = "") -> Verdict:
-        """Nothing wrong, but worth knowing."""
-        return Verdict(self.name, "noted", measured, expected)
+    def verdict(self, finding: Finding) -> Verdict:
+        """Return the finding with the check's name, and with its causes if the check failed."""
+        outcome, measured, expected = finding
+        told: Outcome = outcome if isinstance(outcome, str) else "ok" if outcome else "failed"
+        return Verdict(self.name, told, measured, expected, self.causes if told == "failed" else ())
 
-    def skipped(self, why: str) -> Verdict:
-        """Nothing to look at."""
-        return Verdict(self.name, "skipped", why)
+    def examine(self, program: Mapping[str, Any]) -> Finding:
+        """Call the function with those parts of the program that it asks for."""
+        parameters = inspect.signature(self.function).parameters.values()
+        if missing := [p.name for p in parameters if p.default is p.empty and p.name not in program]:
+            return Finding("skipped", f"it needs {' and '.join(missing)}")
+        try:
+            return self.function(**{p.name: program[p.name] for p in parameters if p.name in program})
+        except (MemoryError, torch.OutOfMemoryError, OSError) as error:
+            return Finding("skipped", f"not enough memory or disk ({type(error).__name__})")
+        except Exception as error:
+            # A set-up that is wrong enough makes a check raise. That is a finding too, and must not end the training.
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            return Finding(False, f"it stopped with {told[:300]}", "no error")
+
+
+def check(likeliest: str, second: str, *, about_start: bool = False) -> Callable[[Callable[..., Finding]], Check]:
+    """Make a function a check; the two texts name what is most likely wrong where it fails."""
+    return lambda function: Check(function, (likeliest, second), about_start)
 
 
 def run_checks(
     checks: Sequence[Check],
-    experiment: Examination,
+    program: Mapping[str, Any],
     seconds: float = float("inf"),
-    begin: Callable[[Check], None] = lambda check: None,
+    begin: Callable[[str], None] = lambda name: None,
 ) -> list[Verdict]:
-    """Run the checks in turn; those that would begin after `seconds` are skipped. `begin` is told of each before."""
-    began = time.perf_counter()
+    """Run the checks in turn and return their verdicts.
+
+    Args:
+        checks: what to run, the most useful first.
+        program: what there is to examine, by the names that checks ask for.
+        seconds: processor time of this thread after which no other check begins; the rest is skipped. Unlike the
+            time of day it does not depend on what else the machine does.
+        begin: told each check's name before its turn.
+    """
+    began = time.thread_time()
     verdicts = []
-    for check in checks:
-        begin(check)
-        if time.perf_counter() - began > seconds:
-            verdicts.append(
-                check.skipped(f"the {seconds:g} seconds for checks were over; `understudy doctor` takes more")
-            )
+    for one in checks:
+        begin(one.name)
+        if time.thread_time() - began > seconds:
+            reason = f"the {seconds:g} seconds of processor time for checks were used up; `understudy doctor` runs it"
+            verdicts.append(one.verdict(Finding("skipped", reason)))
             continue
-        with untouched(experiment.learner.device):
-            verdicts.append(_run(check, experiment))
+        with preserve_rng(program.get("device")):
+            verdicts.append(one.verdict(one.examine(program)))
     return verdicts
 
 
-def _run(check: Check, experiment: Examination) -> Verdict:
-    """A set-up that is wrong enough makes a check stumble: that is a finding too, and must not end the training."""
-    try:
-        return check.run(experiment)
-    except (MemoryError, torch.OutOfMemoryError, OSError) as error:
-        return check.skipped(f"not enough memory or disk ({type(error).__name__})")
-    except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        return check.judge(False, f"it stopped with {told[:300]}", "no error")
-
-
 @contextmanager
-def untouched(device: torch.device) -> Iterator[None]:
-    """Random numbers from a seed of their own; afterwards torch's, numpy's and Python's are where they were."""
+def preserve_rng(device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch for the block, and put the random states of torch, numpy and Python back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([device] if device and device.type == "cuda" else []):
         torch.manual_seed(0)
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+def record_verdicts(verdicts: Sequence[Verdict], run: Recorder) -> None:
+    """Put verdicts into run.json in place of earlier ones of the same names. A failure is never replaced."""
+    recorded = {entry["name"]: entry for entry in run.record["checks"]}
+    for verdict in verdicts:
+        if recorded.get(verdict.name, {}).get("verdict") != "failed":
+            recorded[verdict.name] = vars(verdict)
+    run.update(checks=list(recorded.values()))
+
+
+def print_verdicts(verdicts: Sequence[Verdict], run: Recorder) -> None:
+    """Print how many checks had which verdict, and one line for each that failed."""
+    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in ("ok", "failed", "noted", "skipped")}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    run.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
+    for one in verdicts:
+        if one.verdict == "failed":
+            run.say(f"check {one}", style="red")

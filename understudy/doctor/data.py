@@ -3,101 +3,107 @@
 Shape suffixes: B batch rows, T time steps.
 """
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from understudy.data.packing import Batch, PackedBatches
-from understudy.doctor.checks import Check, Examination, Verdict
-from understudy.doctor.probes import exact_twin, plain_nll, probe, token_parts, weighted_mean
+from understudy.doctor.checks import Finding, check
+from understudy.doctor.probes import float32_clone, probe_batch, token_nll, token_parts, weighted_mean
 from understudy.training.experiment import Experiment
 from understudy.training.objectives import TokenPart
 
-LOOKED_AT = 8
-"""Batches of a sample."""
+SAMPLE = 8
+"""How many batches are looked at where there is no time for all."""
 SHIFTS = (-1, 0, 1, 2)
+"""By how many positions targets may lie too late."""
+LEARNED, LOWER = 0.8, 0.95
+"""Share of ln V below which weights count as learned; share of their loss below which another shift's is lower."""
+FEWEST_RANKS = 4
+"""How many processes' random numbers are compared, however few there are."""
 
 
-def some_batches(experiment: Examination) -> Iterator[Batch]:
-    """The first batches; all of the first epoch where there is time."""
-    count = experiment.batches.batches_per_epoch
-    for step in range(count if experiment.thorough else min(LOOKED_AT, count)):
-        yield experiment.batches.batch(step)
+def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
+    """Yield the first batches; with `thorough` all of the first epoch."""
+    count = batches.batches_per_epoch
+    for step in range(count if thorough else min(SAMPLE, count)):
+        yield batches.batch(step)
 
 
-def _parts(experiment: Experiment, batch: Batch) -> TokenPart:
-    """The rows as the model gets them."""
+def _as_the_model_gets(experiment: Experiment, batch: Batch) -> TokenPart:
+    """Return the rows as the learner hands them to the model."""
     inputs, targets, weights, resets = zip(*token_parts(experiment.learner, batch), strict=True)
-    none = all(reset is None for reset in resets)
-    filled = [torch.zeros_like(x, dtype=torch.bool) if r is None else r for x, r in zip(inputs, resets, strict=True)]
-    return torch.cat(inputs), torch.cat(targets), torch.cat(weights), None if none else torch.cat(filled)
+    reset_BT: Tensor | None = None
+    if any(reset is not None for reset in resets):
+        pairs = zip(inputs, resets, strict=True)
+        reset_BT = torch.cat([torch.zeros_like(x, dtype=torch.bool) if r is None else r for x, r in pairs])
+    return torch.cat(inputs), torch.cat(targets), torch.cat(weights), reset_BT
 
 
-class LabelAlignment(Check):
-    """Targets that are not the tokens after their inputs: shifted labels, off by one in either direction.
+@check(
+    "the targets are cut from the tokens at another offset than one after the inputs",
+    "the loss shifts logits against targets that were shifted before",
+)
+def label_alignment(experiment: Experiment, thorough: bool = False) -> Finding:
+    """Check that each target is the token after its input, in the batches and in the loss.
 
-    How: the share of targets that equal the input `shift` + 1 places on in their document, as the learner hands them
-    to the model; and the shift for which a plain cross entropy gives the loss that the learner computes. On learned
-    weights also the shift whose plain loss is lowest. Threshold: shift 0 is best each time, and fits all targets.
+    In the batches: which share of the targets equals the input `shift` + 1 positions later in the same document? In
+    the loss: for which shift does a plain cross entropy give the loss that the learner computes? Shift 0 must fit
+    best, and all targets. With learned weights, shift 0 must also have the lowest loss.
+
     Source: Karpathy, "A Recipe for Training Neural Networks" (2019), on off-by-one bugs in language models.
     """
+    some = some_batches(experiment.batches, thorough)
+    agree = np.mean([_agreement(*_arrays(experiment, batch), shift=0) for batch in some])
+    first = _arrays(experiment, experiment.batches.batch(0))
+    shares = {shift: _agreement(*first, shift) for shift in SHIFTS}
+    best = max(SHIFTS, key=lambda shift: (shares[shift], shift == 0))
+    trained, lowest = _shift_of_the_loss(experiment)
+    measured = f"shift {best} fits best, shift 0 {agree:.1%} of targets; the loss is that of shift {trained}"
+    if lowest is not None:
+        measured += f", and shift {lowest} has the lowest"
+    good = agree == 1 and best == trained == (lowest or 0) == 0
+    return Finding(good, measured, "shift 0 for all targets and for the loss")
 
-    name: ClassVar[str] = "label_alignment"
-    causes: ClassVar[tuple[str, str]] = (
-        "the targets are cut from the tokens at another offset than one after the inputs",
-        "the loss shifts logits against targets that were shifted before",
-    )
 
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        agree = np.mean([_agreement(*_arrays(experiment, batch), shift=0) for batch in some_batches(experiment)])
-        best = self._best_by_tokens(experiment)
-        trained, lowest = self._shift_of_the_loss(experiment)
-        measured = f"shift {best} fits best, shift 0 {agree:.1%} of targets; the loss is that of shift {trained}"
-        if lowest is not None:
-            measured += f", and shift {lowest} has the lowest"
-        good = agree == 1 and best == trained == (lowest or 0) == 0
-        return self.judge(good, measured, "shift 0 for all targets and for the loss")
-
-    def _best_by_tokens(self, experiment: Experiment) -> int:
-        inputs, targets, reset = _arrays(experiment, experiment.batches.batch(0))
-        shares = {shift: _agreement(inputs, targets, reset, shift) for shift in SHIFTS}
-        return max(SHIFTS, key=lambda shift: (shares[shift], shift == 0))
-
-    def _shift_of_the_loss(self, experiment: Experiment) -> tuple[int, int | None]:
-        """The shift whose plain loss the learner computes, and the one whose loss is lowest if learning has begun."""
-        batch = probe(experiment)
-        length = batch.inputs_BT.shape[1]
-        if length < 2 * len(SHIFTS):
-            return 0, None
-        inner = slice(1, length - 2)
-        tokens_BT = np.concatenate([batch.inputs_BT[:, :1], batch.targets_BT], axis=1)
-        batch.weights_BT[:, : inner.start] = batch.weights_BT[:, inner.stop :] = 0
-        batch.weights_BT[:, inner] = 1
-        learner = exact_twin(experiment.learner)
-        nats = {shift: np.roll(tokens_BT, -1 - shift, axis=1)[:, :length] for shift in SHIFTS}
-        losses = {s: weighted_mean(plain_nll(learner, batch, t), batch.weights_BT) for s, t in nats.items()}
-        loss = learner.step(batch)["loss"]
-        nearest = min(SHIFTS, key=lambda shift: abs(losses[shift] - loss))
-        if abs(losses[nearest] - loss) > 1e-4 * loss:  # another fault, which `loss_value` names
-            nearest = 0
-        lowest = min(SHIFTS, key=lambda shift: losses[shift])
-        learned = not experiment.fresh and losses[0] < 0.8 * np.log(experiment.tokenizer.vocab_size)
-        return nearest, (lowest if losses[lowest] < 0.95 * losses[0] else 0) if learned else None
+def _shift_of_the_loss(experiment: Experiment) -> tuple[int, int | None]:
+    """Return the shift whose plain loss the learner computes, and the one whose loss is lowest if it has learned."""
+    batch = probe_batch(experiment)
+    length = batch.inputs_BT.shape[1]
+    if length < 2 * len(SHIFTS):
+        return 0, None
+    # Only positions for which each shift has a target count.
+    inner = slice(1, length - 2)
+    batch.weights_BT[:] = 0
+    batch.weights_BT[:, inner] = 1
+    tokens_BT = np.concatenate([batch.inputs_BT[:, :1], batch.targets_BT], axis=1)
+    learner = float32_clone(experiment.learner)
+    losses = {}
+    for shift in SHIFTS:
+        nll_BT = token_nll(learner, batch, np.roll(tokens_BT, -1 - shift, axis=1)[:, :length])
+        losses[shift] = weighted_mean(nll_BT, batch.weights_BT)
+    loss = learner.step(batch)["loss"]
+    nearest = min(SHIFTS, key=lambda shift: abs(losses[shift] - loss))
+    if abs(losses[nearest] - loss) > 1e-4 * loss:  # another bug, which `loss_value` names
+        nearest = 0
+    if experiment.fresh or losses[0] >= LEARNED * np.log(experiment.tokenizer.vocab_size):
+        return nearest, None
+    lowest = min(SHIFTS, key=lambda shift: losses[shift])
+    return nearest, lowest if losses[lowest] < LOWER * losses[0] else 0
 
 
 def _arrays(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs and targets as the model gets them, and where the documents begin."""
-    inputs, targets = (x.cpu().numpy() for x in _parts(experiment, batch)[:2])
+    """Return inputs and targets as the model gets them, and where documents begin."""
+    inputs, targets = (x.cpu().numpy() for x in _as_the_model_gets(experiment, batch)[:2])
     begins = inputs == experiment.tokenizer.special["<|bos|>"]
     padding = inputs == experiment.batches.store.meta.pad
     return inputs, targets, batch.reset_BT[: len(inputs)] | begins | padding
 
 
 def _agreement(inputs: np.ndarray, targets: np.ndarray, reset: np.ndarray, shift: int) -> float:
-    """Share of the targets whose document holds the input `shift` + 1 places on, that equal it."""
+    """Return the share of targets that equal the input `shift` + 1 positions later, where their document has one."""
     length = inputs.shape[1]
     document = reset.cumsum(axis=1)
     here = slice(max(0, -1 - shift), length - 1 - shift if shift >= 0 else length)
@@ -106,127 +112,100 @@ def _agreement(inputs: np.ndarray, targets: np.ndarray, reset: np.ndarray, shift
     return float((targets[:, here] == inputs[:, there])[same].mean()) if same.any() else 1.0
 
 
-class ReplyMask(Check):
-    """Weights on the wrong tokens: a mask that is off by one, or on the user's words instead of the assistant's.
+@check(
+    "the mask belongs to the inputs instead of the targets (off by one)",
+    "the mask of another role, or of another document, was taken",
+)
+def reply_mask(experiment: Experiment, thorough: bool = False) -> Finding:
+    """Check that the loss weighs the assistant's tokens, and no other's.
 
-    How: who speaks is read from the role tokens again, and each target's weight compared with it. Threshold: all
-    agree. Source: by definition of the loss (docs/finetune.md).
+    The role tokens tell who speaks. Each target's weight is compared with what its speaker should have.
+
+    Source: by definition of the loss (docs/finetune.md).
     """
-
-    name: ClassVar[str] = "reply_mask"
-    causes: ClassVar[tuple[str, str]] = (
-        "the mask belongs to the inputs instead of the targets (off by one)",
-        "the mask of another role, or of another document, was taken",
-    )
-
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        wrong = looked_at = 0
-        for batch in some_batches(experiment):
-            known, expected = self._expected(experiment, batch)
-            wrong += int((~np.isclose(batch.weights_BT, expected) & known).sum())
-            looked_at += int(known.sum())
-        return self.judge(wrong == 0, f"{wrong:,} of {looked_at:,} targets have another's weight", "0")
-
-    def _expected(self, experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """Where it is known who speaks, and the weights there."""
-        special, full = experiment.tokenizer.special, batch.inputs_BT != experiment.batches.store.meta.pad
-        if experiment.dataset.kind == "text":
-            return full, np.ones_like(batch.weights_BT)
-        step_T = np.arange(batch.inputs_BT.shape[1])
-        marks = np.isin(batch.inputs_BT, list(special.values()))
-        last = np.maximum.accumulate(np.where(marks, step_T, -1), axis=1)
-        start = np.maximum.accumulate(np.where(batch.reset_BT, step_T, 0), axis=1)
-        speaker = np.take_along_axis(batch.inputs_BT, np.maximum(last, 0), axis=1)
-        replies = speaker == special["<|assistant|>"]
-        # A piece of a document that was cut may begin in mid-reply: nobody can tell before its first role token.
-        return full & (last >= start), np.where(replies, 1.0, experiment.batches.other_weight)
+    special, batches = experiment.tokenizer.special, experiment.batches
+    wrong = looked_at = 0
+    for batch in some_batches(batches, thorough):
+        known, expected = batch.inputs_BT != batches.store.meta.pad, np.ones_like(batch.weights_BT)
+        if experiment.dataset.kind != "text":
+            step_T = np.arange(batch.inputs_BT.shape[1])
+            marks = np.isin(batch.inputs_BT, list(special.values()))
+            last = np.maximum.accumulate(np.where(marks, step_T, -1), axis=1)
+            start = np.maximum.accumulate(np.where(batch.reset_BT, step_T, 0), axis=1)
+            speaker = np.take_along_axis(batch.inputs_BT, np.maximum(last, 0), axis=1)
+            expected = np.where(speaker == special["<|assistant|>"], 1.0, batches.other_weight)
+            # A piece of a document that was cut may begin within a reply: its speaker is unknown until a role token.
+            known &= last >= start
+        wrong += int((~np.isclose(batch.weights_BT, expected) & known).sum())
+        looked_at += int(known.sum())
+    return Finding(wrong == 0, f"{wrong:,} of {looked_at:,} targets have another weight than their speaker's", "0")
 
 
-class DocumentStarts(Check):
-    """Documents in a row that begin without a reset, so that each is read as the end of the one before.
+@check("the packing does not mark where documents begin", "the resets are dropped on the way to the model")
+def document_starts(experiment: Experiment, thorough: bool = False) -> Finding:
+    """Check that no document is read as the continuation of the one before it in its row.
 
-    How: every `<|bos|>` of the batches must carry a reset, in what the learner hands to the model. Threshold: all do.
+    Every `<|bos|>` must carry a reset in what the learner hands to the model.
+
     Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021).
     """
-
-    name: ClassVar[str] = "document_starts"
-    causes: ClassVar[tuple[str, str]] = (
-        "the packing does not mark where documents begin",
-        "the resets are dropped on the way to the model",
-    )
-
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        begins = missing = 0
-        for batch in some_batches(experiment):
-            inputs, _, _, reset = _parts(experiment, batch)
-            inner = (inputs == experiment.tokenizer.special["<|bos|>"])[:, 1:]  # a row starts afresh anyway
-            begins += int(inner.sum())
-            missing += int((inner if reset is None else inner & ~reset[:, 1:]).sum())
-        return self.judge(missing == 0, f"{missing:,} of {begins:,} documents in mid-row begin without a reset", "0")
+    begins = missing = 0
+    for batch in some_batches(experiment.batches, thorough):
+        inputs, _, _, reset = _as_the_model_gets(experiment, batch)
+        inner = (inputs == experiment.tokenizer.special["<|bos|>"])[:, 1:]  # a row's first position needs no reset
+        begins += int(inner.sum())
+        missing += int((inner if reset is None else inner & ~reset[:, 1:]).sum())
+    return Finding(missing == 0, f"{missing:,} of {begins:,} documents within rows begin without a reset", "0")
 
 
-class DataComplete(Check):
-    """Data that are cut: documents longer than a row that lose their end, last rows or batches that are dropped.
+@check(
+    "documents are truncated to the context instead of cut into pieces",
+    "the last rows or batches of an epoch are dropped",
+)
+def data_complete(experiment: Experiment, thorough: bool = False) -> Finding:
+    """Check that an epoch holds all the data: documents keep their ends, and no row or batch is dropped.
 
-    How: targets of an epoch against what the documents hold, one for each token but the first; where there is time
-    they are counted in the batches themselves. Threshold: equal. Source: by definition of an epoch (docs/data.md).
+    An epoch must have one target for each token of its documents but the first. With `thorough` they are counted in
+    the batches, else the packing's own count is taken.
+
+    Source: by definition of an epoch (docs/data.md).
     """
-
-    name: ClassVar[str] = "data_complete"
-    causes: ClassVar[tuple[str, str]] = (
-        "documents are truncated to the context instead of cut into pieces",
-        "the last rows or batches of an epoch are dropped",
+    train, validation = experiment.batches, experiment.validation
+    sides: tuple[tuple[str, PackedBatches, np.ndarray, Iterable[Batch]], ...] = (
+        ("train", train, experiment.dataset.train_docs, map(train.batch, range(train.batches_per_epoch))),
+        ("validation", validation, experiment.dataset.valid_docs, validation.eval_batches()),
     )
-
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        sides = (
-            ("train", experiment.batches, experiment.dataset.train_docs),
-            ("validation", experiment.validation, experiment.dataset.valid_docs),
-        )
-        told, good = [], True
-        for side, batches, docs in sides:
-            lengths = batches.store.starts[docs + 1] - batches.store.starts[docs]
-            held = int(np.maximum(lengths - 1, 0).sum())
-            given = self._counted(batches, side) if experiment.thorough else batches.tokens_per_epoch
-            good &= given == held
-            told.append(f"{given:,} of {held:,} {side} targets")
-        return self.judge(good, "an epoch has " + ", ".join(told), "all of them")
-
-    def _counted(self, batches: PackedBatches, side: str) -> int:
-        every = batches.eval_batches() if side == "validation" else map(batches.batch, range(batches.batches_per_epoch))
-        return sum(int((batch.inputs_BT != batches.store.meta.pad).sum()) for batch in every)
+    told, good = [], True
+    for side, batches, docs, every in sides:
+        lengths = batches.store.starts[docs + 1] - batches.store.starts[docs]
+        held = int(np.maximum(lengths - 1, 0).sum())
+        given = batches.tokens_per_epoch
+        if thorough:
+            given = sum(int((batch.inputs_BT != batches.store.meta.pad).sum()) for batch in every)
+        good &= given == held
+        told.append(f"{given:,} of {held:,} {side} targets")
+    return Finding(good, "an epoch has " + ", ".join(told), "all of them")
 
 
-class RandomStreams(Check):
-    """Processes that draw the same random numbers: the same dropout on each, so that more of them teach less.
+@check(
+    "the seed does not depend on the process's rank",
+    "every process resumes with the random state of the first",
+)
+def random_streams(experiment: Experiment, process_states: Tensor | None = None) -> Finding:
+    """Check that each process draws its own random numbers, so that each drops other activations.
 
-    How: each process's generator is seeded as the run seeds it, and its first draws are compared; with several
-    processes their true states are compared too. Threshold: all differ. Source: Pärnamaa, "Using PyTorch + NumPy?
-    You're making a mistake" (2021), which found it in most public projects.
+    A generator is seeded as the run seeds that of each process, and the first draws are compared. Where
+    `process_states` [processes, bytes] gives the generators' true states, these are compared too.
+
+    Source: Pärnamaa, "Using PyTorch + NumPy? You're making a mistake" (2021), which found it in most public projects.
     """
-
-    name: ClassVar[str] = "random_streams"
-    causes: ClassVar[tuple[str, str]] = (
-        "the seed does not hang on the process's rank",
-        "every process resumes with the first one's random state",
-    )
-
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        ranks = max(4, experiment.learner.world.size)
-        draws = [self._draws(experiment, rank) for rank in range(ranks)]
-        states = (
-            [] if experiment.process_states is None else [bytes(state.tolist()) for state in experiment.process_states]
-        )
-        distinct = len(set(draws)), len(set(states))
-        measured = f"{distinct[0]} streams for {ranks} ranks"
-        if states:
-            measured += f", {distinct[1]} states in {len(states)} processes"
-        return self.judge(distinct == (ranks, len(states)), measured, "one for each")
-
-    def _draws(self, experiment: Experiment, rank: int) -> tuple[float, ...]:
+    ranks = max(FEWEST_RANKS, experiment.learner.world.size)
+    draws = set()
+    for rank in range(ranks):
         experiment.seed_process(rank)
-        return tuple(torch.rand(8).tolist())
+        draws.add(tuple(torch.rand(8).tolist()))
+    states = [] if process_states is None else [bytes(state.tolist()) for state in process_states]
+    measured = f"{len(draws)} streams for {ranks} ranks"
+    if states:
+        measured += f", {len(set(states))} states in {len(states)} processes"
+    return Finding((len(draws), len(set(states))) == (ranks, len(states)), measured, "one for each")

@@ -1,144 +1,109 @@
-"""Whether a loss hangs on what it must not see, and on all that it may: by the gradient that reaches the inputs."""
+"""Whether a loss depends on what it must not see, and on all that it may: by the gradient that reaches the inputs."""
 
-from typing import ClassVar
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from understudy.data.packing import Batch
-from understudy.doctor.checks import Check, Verdict
-from understudy.doctor.probes import exact_twin, input_gradients, probe, twin, undivided
+from understudy.doctor.checks import Finding, check
+from understudy.doctor.probes import clone, float32_clone, input_gradients, one_document_per_row, probe_batch
 from understudy.training.experiment import Experiment
 
 ROUNDING = 1e-6
-"""Share of the largest gradient that counts as none where the true value is an exact zero."""
+"""Share of the largest gradient that counts as none. Where nothing leaks, the gradient is exactly zero."""
+REACHED = 0.95
+"""Share of the inputs before a loss that must receive a gradient."""
 SHORTEST = 4
 """Positions of a row that these checks need."""
 
 
-def _places(batch: Batch) -> list[tuple[int, int]]:
-    """(row, step) of some losses: late in the last row, which joins two documents, and early in the first."""
+@check(
+    "the causal mask is missing or off by one",
+    "a layer mixes time steps (a convolution or norm over time, a state that runs backwards)",
+)
+def leak_over_time(experiment: Experiment) -> Finding:
+    """Check that no loss sees the tokens after it, from which the model would copy the answer and learn nothing.
+
+    The gradient of the loss at one step with respect to the embeddings of later steps must be zero.
+
+    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    """
+    return _leak(experiment, lambda row_BT, step_BT, row, step, start: (row_BT == row) & (step_BT > step))
+
+
+@check(
+    "a view or reshape that swaps the batch and time dimensions",
+    "a statistic over the batch (batch norm, a mean over dim 0)",
+)
+def leak_over_batch(experiment: Experiment) -> Finding:
+    """Check that no loss sees other rows of its batch, which would mix conversations.
+
+    The gradient of the loss in one row with respect to the embeddings of all other rows, in training mode, must be
+    zero.
+
+    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    """
+    return _leak(experiment, lambda row_BT, step_BT, row, step, start: row_BT != row)
+
+
+@check(
+    "the resets do not reach the model, or it ignores them",
+    "the attention mask or the recurrent state ignores where a document begins",
+)
+def leak_over_documents(experiment: Experiment) -> Finding:
+    """Check that no loss sees the document before its own in a packed row.
+
+    In rows of two documents, the gradient of a loss in the second with respect to the first must be zero.
+
+    Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021).
+    """
+    return _leak(experiment, lambda row_BT, step_BT, row, step, start: (row_BT == row) & (step_BT < start))
+
+
+def _leak(experiment: Experiment, forbidden: Callable[..., np.ndarray]) -> Finding:
+    """Compare the gradient at forbidden inputs with the largest one, for some losses.
+
+    Args:
+        experiment: what to examine.
+        forbidden: given the row and the step of each input, and the row, the step and the start of the document of a
+            loss, says which inputs the loss must not see.
+    """
+    batch = probe_batch(experiment)
     rows, length = batch.inputs_BT.shape
-    return [(rows - 1, length * 3 // 4), (0, length // 3)]
+    if length < SHORTEST:
+        return Finding("skipped", "the context is too short")
+    learner = clone(experiment.learner, micro_batch_size=0)
+    shares = []
+    # Without resets, too: the model computes rows of one document in another way.
+    for some in (batch, one_document_per_row(batch)):
+        # Late in the last row, which joins two documents, and early in the first.
+        for row, step in ((rows - 1, length * 3 // 4), (0, length // 3)):
+            norm_BT = input_gradients(learner, some, row, step)
+            start = int(np.flatnonzero(some.reset_BT[row, : step + 1])[-1])
+            chosen = norm_BT[torch.from_numpy(forbidden(*np.indices(norm_BT.shape), row, step, start))]
+            largest = float(norm_BT.max())
+            shares.append(float(chosen.max()) / largest if len(chosen) and largest else 0.0)
+    worst = max(shares, key=lambda share: float("inf") if share != share else share)  # NaN is the worst
+    measured = f"{worst:.1e} of the largest gradient where there must be none"
+    return Finding(worst <= ROUNDING, measured, f"at most {ROUNDING:.0e}")
 
 
-def _relative(norm_BT: Tensor, seen_BT: np.ndarray) -> float:
-    """The largest gradient among the places that `seen_BT` marks, as a share of the largest anywhere."""
-    chosen = norm_BT[torch.from_numpy(seen_BT)]
-    largest = float(norm_BT.max())
-    return float(chosen.max()) / largest if len(chosen) and largest else 0.0
+@check(
+    "the state is detached (or computed without gradient) inside the row",
+    "the attention window is narrower than the context, or a reset is set where no document begins",
+)
+def gradient_reach(experiment: Experiment) -> Finding:
+    """Check that a loss can learn from far back: no state is detached on the way, and no window is too narrow.
 
+    A late loss must give a gradient, however small, to nearly every embedding since its document began.
 
-class _Leak(Check):
-    """Looks for a gradient where there must be none."""
-
-    def run(self, experiment: Experiment) -> Verdict:
-        """See the subclasses."""
-        batch = probe(experiment)
-        if batch.inputs_BT.shape[1] < SHORTEST:
-            return self.skipped("the context is too short")
-        learner = twin(experiment.learner, micro_batch_size=0)
-        worst = 0.0
-        for rows in (batch, undivided(batch)):  # with resets and without, which is computed another way
-            for row, step in _places(rows):
-                norm_BT = input_gradients(learner, rows, row, step)
-                worst = max(worst, _relative(norm_BT, self._forbidden(rows, row, step)), key=_nan_last)
-        measured = f"{worst:.1e} of the largest gradient where there must be none"
-        return self.judge(worst <= ROUNDING, measured, f"at most {ROUNDING:.0e}")
-
-    def _forbidden(self, batch: Batch, row: int, step: int) -> np.ndarray:
-        raise NotImplementedError
-
-
-def _nan_last(value: float) -> float:
-    return float("inf") if value != value else value
-
-
-class LeakOverTime(_Leak):
-    """A loss that sees the tokens after it: the model copies the answer and learns nothing.
-
-    How: the gradient of the loss at one step with respect to the embeddings of the steps after it, in the number
-    format of the training. Threshold: 1e-6 of the largest gradient; a causal mask gives exact zeros.
     Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
     """
-
-    name: ClassVar[str] = "leak_over_time"
-    causes: ClassVar[tuple[str, str]] = (
-        "the causal mask is missing or off by one",
-        "a layer mixes time steps (a convolution or norm over time, a state that runs backwards)",
-    )
-
-    def _forbidden(self, batch: Batch, row: int, step: int) -> np.ndarray:
-        seen_BT = np.zeros(batch.inputs_BT.shape, dtype=bool)
-        seen_BT[row, step + 1 :] = True
-        return seen_BT
-
-
-class LeakOverBatch(_Leak):
-    """A loss that sees other rows of its batch: conversations mix, and results change with the batch size.
-
-    How: the gradient of the loss in one row with respect to the embeddings of all other rows, in training mode.
-    Threshold: 1e-6 of the largest gradient; rows that do not touch give exact zeros.
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
-    """
-
-    name: ClassVar[str] = "leak_over_batch"
-    causes: ClassVar[tuple[str, str]] = (
-        "a view or reshape that swaps the batch and time dimensions",
-        "a statistic over the batch (batch norm, a mean over dim 0)",
-    )
-
-    def _forbidden(self, batch: Batch, row: int, step: int) -> np.ndarray:
-        seen_BT = np.ones(batch.inputs_BT.shape, dtype=bool)
-        seen_BT[row] = False
-        return seen_BT
-
-
-class LeakOverDocuments(_Leak):
-    """A loss that sees the document before it in its packed row: state is carried from one conversation to the next.
-
-    How: rows joined from two documents; the gradient of a loss in the second with respect to the embeddings of the
-    first. Threshold: 1e-6 of the largest gradient; a reset gives exact zeros. Source: Krell et al., "Efficient
-    Sequence Packing without Cross-contamination" (2021).
-    """
-
-    name: ClassVar[str] = "leak_over_documents"
-    causes: ClassVar[tuple[str, str]] = (
-        "the resets do not reach the model, or it ignores them",
-        "the attention mask or the recurrent state ignores where a document begins",
-    )
-
-    def _forbidden(self, batch: Batch, row: int, step: int) -> np.ndarray:
-        seen_BT = np.zeros(batch.inputs_BT.shape, dtype=bool)
-        seen_BT[row, : _document_start(batch, row, step)] = True
-        return seen_BT
-
-
-class GradientReach(Check):
-    """A loss that cannot learn from far back: state that is detached on the way, or a window narrower than meant.
-
-    How: the gradient of a late loss with respect to every embedding since its document began. Threshold: at least 95%
-    of them receive some, however small. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use
-    backprop to chart dependencies".
-    """
-
-    name: ClassVar[str] = "gradient_reach"
-    causes: ClassVar[tuple[str, str]] = (
-        "the state is detached (or computed without gradient) inside the row",
-        "the attention window is narrower than the context, or a reset is set where no document begins",
-    )
-
-    def run(self, experiment: Experiment) -> Verdict:
-        """See the class."""
-        batch = undivided(probe(experiment))
-        length = batch.inputs_BT.shape[1]
-        if length < SHORTEST:
-            return self.skipped("the context is too short")
-        norm_BT = input_gradients(exact_twin(experiment.learner), batch, 0, length - 1)
-        share = float((norm_BT[0] > 0).float().mean())
-        return self.judge(share >= 0.95, f"{share:.0%} of the {length} inputs before a loss move it", "at least 95%")
-
-
-def _document_start(batch: Batch, row: int, step: int) -> int:
-    return int(np.flatnonzero(batch.reset_BT[row, : step + 1])[-1])
+    batch = one_document_per_row(probe_batch(experiment))
+    length = batch.inputs_BT.shape[1]
+    if length < SHORTEST:
+        return Finding("skipped", "the context is too short")
+    norm_BT = input_gradients(float32_clone(experiment.learner), batch, 0, length - 1)
+    share = float((norm_BT[0] > 0).float().mean())
+    measured = f"{share:.0%} of the {length} inputs before a loss receive a gradient from it"
+    return Finding(share >= REACHED, measured, f"at least {REACHED:.0%}")

@@ -1,230 +1,211 @@
-"""What is watched while a training runs: cheap looks at each step's figures, and now and then at the weights."""
+"""Checks that watch a training: cheap looks at each step's metrics, and now and then at the weights."""
 
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
-from typing import ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from understudy.doctor.baselines import Figures, References
-from understudy.doctor.checks import Check, Verdict
-from understudy.training.learner import Learner
+from understudy.doctor.baselines import FIRST_STEPS, Baseline, references
+from understudy.doctor.checks import Finding, Verdict, check, record_verdicts
+from understudy.doctor.step import is_configured_rate
+from understudy.errors import DivergedError
+from understudy.runs.run import Recorder
+from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.schedules import rate_at
 
-FIRST_STEPS = 20
-"""After so many steps the figures for later runs are complete."""
+WINDOW = 64
+"""How many losses before a step tell what it should have."""
+NATS, DEVIATIONS = 1.0, 6
+"""A loss that jumps: this far above the mean of the window, in nats per token and in standard deviations."""
+SMALLEST, LARGEST = 1e-8, 0.5
+"""Of the update-to-weight ratio. It should be about 1e-3; earlier runs narrow it (see `baselines`)."""
 
 Metrics = Mapping[str, float]
 
 
-class Watcher(Check):
-    """A check that sees a run go by, step after step."""
-
-    def see(self, step: int, metrics: Metrics) -> None:
-        """The figures of a step, counted from 1."""
-
-    def verdict(self) -> Verdict:
-        """What has been found so far."""
-        raise NotImplementedError
-
-
-class Finite(Watcher):
-    """NaN or infinity in the loss or the gradient. From there the weights are NaN, so the training ends.
-
-    How: loss and gradient norm of each step. Threshold: none may be NaN or infinite. Source: Micikevicius et al.,
-    "Mixed Precision Training" (2018).
-    """
-
-    name: ClassVar[str] = "finite"
-    causes: ClassVar[tuple[str, str]] = (
-        "the learning rate is too high, or its warm-up too short",
-        "a division by 0, or a logarithm or root of a number below 0, in the loss or a layer",
-    )
-
-    def __init__(self) -> None:
-        self.found = ""
-
-    def see(self, step: int, metrics: Metrics) -> None:
-        """See `Watcher.see`."""
-        wrong = [f"{name} {metrics[name]}" for name in ("loss", "grad_norm") if not math.isfinite(metrics[name])]
-        if wrong and not self.found:
-            self.found = f"{' and '.join(wrong)} at step {step}"
-
-    def verdict(self) -> Verdict:
-        """See `Watcher.verdict`."""
-        return self.judge(not self.found, self.found or "all finite", "finite numbers")
-
-
-class Spikes(Watcher):
-    """Losses that jump up, and a loss that never comes back.
-
-    How: each loss against the mean of the 64 before it. Threshold: one nat and six standard deviations above is a
-    spike, which is noted; the training has diverged when 64 losses on average lie a nat above its first 20. Source:
-    Chowdhery et al., "PaLM" (2022), section 5.1, on loss spikes; the thresholds are ours.
-    """
-
-    name: ClassVar[str] = "spikes"
-    causes: ClassVar[tuple[str, str]] = (
-        "the learning rate is too high for this model",
-        "batches of another kind or scale (damaged or unshuffled data)",
-    )
-    WINDOW = 64
+class LossHistory:
+    """What is remembered of the losses: the first ones, the last ones, and the steps at which they jumped."""
 
     def __init__(self) -> None:
         self.first: list[float] = []
-        self.recent: deque[float] = deque(maxlen=self.WINDOW)
-        self.spikes: list[int] = []
-        self.diverged = ""
+        self.recent: deque[float] = deque(maxlen=WINDOW)
+        self.mean = math.nan
+        """Of the window before the last step; NaN while it is not full."""
+        self.jumps: list[int] = []
 
-    def see(self, step: int, metrics: Metrics) -> None:
-        """See `Watcher.see`."""
-        loss = metrics["loss"]
-        if len(self.recent) == self.WINDOW:
-            mean = fmean(self.recent)
-            if loss > mean + 1 and loss > mean + 6 * fmean((x - mean) ** 2 for x in self.recent) ** 0.5:
-                self.spikes.append(step)
-            if mean > fmean(self.first) + 1 and not self.diverged:
-                self.diverged = f"mean loss {mean:.2f} at step {step}, {fmean(self.first):.2f} at the start"
+    def add(self, step: int, loss: float) -> None:
+        """Add the loss of a step."""
+        if len(self.recent) == WINDOW:
+            mean = self.mean = fmean(self.recent)
+            if loss > mean + NATS and loss > mean + DEVIATIONS * fmean((x - mean) ** 2 for x in self.recent) ** 0.5:
+                self.jumps.append(step)
         if len(self.first) < FIRST_STEPS:
             self.first.append(loss)
         self.recent.append(loss)
 
-    def verdict(self) -> Verdict:
-        """See `Watcher.verdict`."""
-        if self.diverged:
-            return self.judge(False, self.diverged, "a loss that falls")
-        if self.spikes:
-            return self.noted(f"{len(self.spikes)} spikes, the first at step {self.spikes[0]}", "no spikes")
-        return self.judge(True, "no spikes", "no spikes")
 
-
-class ScheduleFollowed(Watcher):
-    """A learning rate that leaves its schedule during the run.
-
-    How: each step's rate against the schedule's formula. Threshold: equal to 1e-6. Source: by definition
-    (docs/pretrain.md).
-    """
-
-    name: ClassVar[str] = "schedule_followed"
-    causes: ClassVar[tuple[str, str]] = (
-        "the schedule is stepped more than once a step",
-        "the number of steps done was not restored",
-    )
-
-    def __init__(self, learner: Learner):
-        self.config = learner.config
-        self.found = ""
-
-    def see(self, step: int, metrics: Metrics) -> None:
-        """See `Watcher.see`."""
-        c = self.config
-        expected = c.lr * rate_at(step - 1, c.steps, c.schedule, c.warmup, c.final_lr)
-        if not self.found and not math.isclose(metrics["lr"], expected, rel_tol=1e-6, abs_tol=1e-15):
-            self.found = f"{metrics['lr']:.3g} for {expected:.3g} at step {step}"
-
-    def verdict(self) -> Verdict:
-        """See `Watcher.verdict`."""
-        return self.judge(not self.found, self.found or "as configured", "the configured rate")
-
-
-class UpdateRatio(Watcher):
-    """Steps far too large or far too small for the weights: a wrong rate, a wrong epsilon, weights of another scale.
-
-    How: ‖Δw‖ / ‖w‖ of each matrix over steps 1, 10, 20 and then every 500th. Threshold: the median matrix between
-    1e-8 and 0.5. Source: Karpathy, CS231n notes (2015), "ratio of weights:updates", which should be about 1e-3;
-    earlier runs of the same kind narrow it (see `references`).
-    """
-
-    name: ClassVar[str] = "update_ratio"
-    causes: ClassVar[tuple[str, str]] = (
-        "the learning rate is off by orders of magnitude",
-        "the weights are initialised at another scale, or the gradients are scaled",
-    )
-    LOW, HIGH = 1e-8, 0.5
+class UpdateHistory:
+    """‖Δw‖ / ‖w‖ of the median matrix over some steps: 1, 10, 20 and then every 500th."""
 
     def __init__(self) -> None:
-        self.before: dict[str, Tensor] = {}
         self.ratios: dict[int, float] = {}
-
-    def is_due(self, step: int) -> bool:
-        """Whether the weights are looked at over this step, counted from 1."""
-        return step in (1, 10, FIRST_STEPS) or step % 500 == 0
+        self._before: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def begin(self, step: int, learner: Learner) -> None:
-        """Before the step."""
-        if self.is_due(step):
-            self.before = {name: p.detach().clone() for name, p in _matrices(learner).items()}
+    def before(self, step: int, model: nn.Module) -> None:
+        """Remember the weights before a step, counted from 1, if it is one of those."""
+        if step in (1, 10, FIRST_STEPS) or step % 500 == 0:
+            learned = {name: p for name, p in model.named_parameters() if p.requires_grad and p.dim() >= 2}
+            self._before = {name: p.detach().clone() for name, p in learned.items()}
 
     @torch.no_grad()
-    def end(self, step: int, learner: Learner) -> None:
-        """After the step."""
-        if not self.before:
-            return
-        after = _matrices(learner)
-        ratios = [float((after[name] - w).norm() / w.norm()) for name, w in self.before.items() if bool(w.any())]
-        # What LoRA multiplies with zeros at first stands still; where all else does too, that is found here.
-        self.ratios[step] = median([ratio for ratio in ratios if ratio] or [0.0])
-        self.before = {}
-
-    def verdict(self) -> Verdict:
-        """See `Watcher.verdict`."""
-        wrong = [step for step, ratio in self.ratios.items() if not self.LOW <= ratio <= self.HIGH]
-        step = wrong[0] if wrong else max(self.ratios, default=0)
-        measured = f"{self.ratios[step]:.1e} at step {step}" if self.ratios else "nothing yet"
-        return self.judge(not wrong, measured, f"{self.LOW:.0e} to {self.HIGH}")
+    def after(self, step: int, model: nn.Module) -> None:
+        """Measure how far the step moved the weights, if they were remembered."""
+        if self._before:
+            now = dict(model.named_parameters())
+            ratios = [float((now[name] - w).norm() / w.norm()) for name, w in self._before.items() if bool(w.any())]
+            # What LoRA multiplies with zeros stands still at first. Where all else does too, the ratio is 0.
+            self.ratios[step] = median([ratio for ratio in ratios if ratio] or [0.0])
+            self._before = {}
 
 
-def _matrices(learner: Learner) -> dict[str, Tensor]:
-    return {name: p for name, p in learner.model.named_parameters() if p.requires_grad and p.dim() >= 2}
+@check(
+    "the learning rate is too high, or its warm-up too short",
+    "a division by 0, or a logarithm or root of a number below 0, in the loss or a layer",
+)
+def finite(step: int, metrics: Metrics) -> Finding:
+    """Check that loss and gradient are finite. From a step where they are not, the weights are NaN.
+
+    Source: Micikevicius et al., "Mixed Precision Training" (2018).
+    """
+    wrong = [f"{name} {metrics[name]}" for name in ("loss", "grad_norm") if not math.isfinite(metrics[name])]
+    return Finding(not wrong, f"{' and '.join(wrong)} at step {step}" if wrong else "all finite", "finite numbers")
 
 
-class Watch:
-    """All watchers of a training, and the figures that later runs may compare themselves with.
+@check(
+    "the learning rate is too high for this model",
+    "batches of another kind or scale (damaged or unshuffled data)",
+)
+def spikes(step: int, losses: LossHistory) -> Finding:
+    """Check that the loss does not stay far above its first values, and note where it jumped.
 
-    Around each step: `watch.before(); metrics = learner.step(batch); failed = watch.after(metrics)`.
+    Source: Chowdhery et al., "PaLM" (2022), section 5.1, on loss spikes; the thresholds are ours.
+    """
+    if losses.first and losses.mean > (first := fmean(losses.first)) + NATS:
+        return Finding(
+            False, f"mean loss {losses.mean:.2f} at step {step}, {first:.2f} at the start", "a loss that falls"
+        )
+    if losses.jumps:
+        return Finding("noted", f"{len(losses.jumps)} spikes, the first at step {losses.jumps[0]}", "no spikes")
+    return Finding(True, "no spikes", "no spikes")
+
+
+@check("the schedule is stepped more than once per step", "the number of steps done was not restored")
+def schedule_followed(step: int, metrics: Metrics, config: LearnerConfig) -> Finding:
+    """Check that each step's learning rate is what the schedule's formula gives.
+
+    Source: by definition (docs/pretrain.md).
+    """
+    expected = config.lr * rate_at(step - 1, config.steps, config.schedule, config.warmup, config.final_lr)
+    good = is_configured_rate(metrics["lr"], expected)
+    measured = "as configured" if good else f"{metrics['lr']:.3g} for {expected:.3g} at step {step}"
+    return Finding(good, measured, "the configured rate")
+
+
+@check(
+    "the learning rate is off by orders of magnitude",
+    "the weights are initialised at another scale, or the gradients are scaled",
+)
+def update_ratio(updates: UpdateHistory) -> Finding:
+    """Check that steps are neither far too large nor far too small for the weights.
+
+    They are with a wrong rate, a wrong epsilon, or weights of another scale.
+
+    Source: Karpathy, CS231n notes (2015), "ratio of weights:updates".
+    """
+    wrong = [step for step, ratio in updates.ratios.items() if not SMALLEST <= ratio <= LARGEST]
+    step = wrong[0] if wrong else max(updates.ratios, default=0)
+    measured = f"{updates.ratios[step]:.1e} at step {step}" if updates.ratios else "nothing yet"
+    return Finding(not wrong, measured, f"{SMALLEST:.0e} to {LARGEST}")
+
+
+MONITORS = (finite, spikes, schedule_followed, update_ratio, references)
+
+
+class TrainingMonitors:
+    """All checks that watch a training, and the baseline that later runs are compared with.
+
+    Around each step: `monitors.before_step(); metrics = learner.step(batch); monitors.after_step(metrics)`.
+
+    Args:
+        learner: what is trained.
+        recorder: gets the verdicts, and a line for each check that fails for the first time.
+        earlier: the baselines of earlier runs.
     """
 
-    def __init__(self, learner: Learner, earlier: Sequence[Figures] = (), failed_before: Sequence[str] = ()):
-        self.learner = learner
-        self.finite, self.ratio, self.references = Finite(), UpdateRatio(), References(earlier)
-        self.watchers: list[Watcher] = [self.finite, Spikes(), ScheduleFollowed(learner), self.ratio]
-        self.figures: dict[str, float] = {}
+    def __init__(self, learner: Learner, recorder: Recorder, earlier: Sequence[Baseline] = ()):
+        self.learner, self.recorder = learner, recorder
+        self.losses, self.updates = LossHistory(), UpdateHistory()
+        self.baseline: dict[str, float] = {}
         """What is recorded of the first 20 steps, once they are done."""
+        self._program: dict[str, Any] = {
+            "config": learner.config,
+            "losses": self.losses,
+            "updates": self.updates,
+            "baseline": self.baseline,
+            "earlier": earlier,
+        }
+        self._failed: dict[str, Verdict] = {}
+        self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
         self._norms: list[float] = []
         self._first_loss = math.nan
-        self._told = set(failed_before)
 
-    def before(self) -> None:
-        """Before each step of the learner."""
-        self.ratio.begin(self.learner.steps_done + 1, self.learner)
+    def before_step(self) -> None:
+        """Look at the weights before a step of the learner."""
+        self.updates.before(self.learner.steps_done + 1, self.learner.model)
 
-    def after(self, metrics: Metrics) -> list[Verdict]:
-        """After each step, with its figures; the checks that failed in it for the first time."""
-        step = self.learner.steps_done
-        self.ratio.end(step, self.learner)
-        for watcher in self.watchers:
-            watcher.see(step, metrics)
-        self._note_figures(step, metrics)
-        failed = [one for one in self.verdicts() if one.verdict == "failed" and one.name not in self._told]
-        self._told |= {one.name for one in failed}
-        return failed
+    def after_step(self, metrics: Metrics) -> None:
+        """Look at what a step of the learner returned, and record what that gives away.
 
-    def verdicts(self) -> list[Verdict]:
-        """What has been found so far."""
-        found = [watcher.verdict() for watcher in self.watchers]
-        if self.figures:
-            return [*found, self.references.compare(self.figures)]
-        return [*found, self.references.skipped(f"it takes the first {FIRST_STEPS} steps")]
-
-    def _note_figures(self, step: int, metrics: Metrics) -> None:
+        Raises:
+            DivergedError: the loss or the gradient is not finite, so no later step can repair the weights.
+        """
+        step, config = self.learner.steps_done, self.learner.config
+        self.updates.after(step, self.learner.model)
+        self.losses.add(step, metrics["loss"])
+        self._program |= {"step": step, "metrics": metrics}
         if step == 1:
             self._first_loss = metrics["loss"]
-        if step == len(self._norms) + 1 <= FIRST_STEPS:  # else the run was taken up in the midst of them
+        if step == len(self._norms) + 1 <= FIRST_STEPS:  # else the run was resumed after some of them
             self._norms.append(metrics["grad_norm"])
             if len(self._norms) == FIRST_STEPS:
-                ratio = self.ratio.ratios[FIRST_STEPS]
-                self.figures = {"first_loss": self._first_loss, "grad_norm": median(self._norms), "update_ratio": ratio}
+                ratio = self.updates.ratios[FIRST_STEPS]
+                self.baseline.update(first_loss=self._first_loss, grad_norm=median(self._norms), update_ratio=ratio)
+        verdicts = self.verdicts()
+
+        failed = [one for one in verdicts if one.verdict == "failed" and one.name not in self._reported]
+        self._reported |= {one.name for one in failed}
+        if failed or step in (FIRST_STEPS, config.steps):
+            record_verdicts(verdicts, self.recorder)
+            self.recorder.update(check_figures=self.baseline)
+        for verdict in failed:
+            self.recorder.say(f"check {verdict}", style="red")
+        if broken := self._failed.get("finite"):
+            raise DivergedError(
+                f"{broken.measured}: no later step can repair the weights; expected finite numbers; try a lower --lr, "
+                f"a longer --warmup or --dtype float32, or look closer with: understudy doctor {self.recorder.id}"
+            )
+
+    def verdicts(self) -> list[Verdict]:
+        """Return what has been found so far. A check that failed once stays failed, as it was then."""
+        found = []
+        for one in MONITORS:
+            verdict = self._failed.get(one.name) or one.verdict(one.examine(self._program))
+            if verdict.verdict == "failed":
+                self._failed[one.name] = verdict
+            found.append(verdict)
+        return found

@@ -2,65 +2,73 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from understudy.data.token_store import Hashes, Indices, TokenStore
-from understudy.doctor.checks import Check, Examination, Verdict
+from understudy.doctor.checks import Finding, check
+from understudy.training.experiment import Experiment
 
 GRAM = 13
 CONTAINED = 0.8
-"""A document counts as contained in others when this share of its 13-grams stands in them."""
+"""A document counts as contained in others when they hold this share of its 13-grams."""
+EXACT = 0.01
+"""Share of the validation documents that may be exact duplicates."""
+MORE, ERRORS = 0.05, 4
+"""How many more of the validation documents may be contained than of the training ones: a share, standard errors."""
 SAMPLE_TOKENS, SAMPLE_DOCS = 6_000_000, 400
+"""Tokens of training documents, and validation documents, that are looked at where there is no time for all."""
 CHUNK = 1_000_000
+"""Tokens in memory together."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 BITS = 22
 
 
-class TrainValidOverlap(Check):
-    """Validation documents that were learned from: the validation loss then measures memory.
+@check(
+    "the split goes by line or window instead of by conversation, or was made before duplicates were removed",
+    "the validation files were made from the training files, slightly changed",
+)
+def train_valid_overlap(experiment: Experiment, thorough: bool = False) -> Finding:
+    """Check that validation documents were not learned from, so that their loss does not measure memory.
 
-    How: exact duplicates by a hash of each document's tokens; near ones by hashes of 13-grams: a document is
-    contained when 80% of its 13-grams stand in training documents. Data made from templates repeat themselves without
-    a leak, so training documents are held against the other ones in the same way. Thresholds: 1% exact duplicates;
-    contained validation documents 5 points above the training ones, and four standard errors. Source: Brown et al.,
-    "Language Models are Few-Shot Learners" (2020), appendix C, for the 13-grams.
+    Exact duplicates are found by a hash of each document's tokens, near ones by hashes of 13-grams: a document is
+    contained when most of its 13-grams are in training documents. Data made from templates repeat themselves without
+    a leak, so training documents are compared with the other ones in the same way.
+
+    Source: Brown et al., "Language Models are Few-Shot Learners" (2020), appendix C, for the 13-grams.
     """
+    data = experiment.dataset
+    train_docs, valid_docs = data.train_docs, data.valid_docs
+    if not thorough:
+        held = int((data.train.starts[train_docs + 1] - data.train.starts[train_docs]).sum())
+        if held > SAMPLE_TOKENS:
+            train_docs = _spread(train_docs, max(1, len(train_docs) * SAMPLE_TOKENS // held))
+        valid_docs = _spread(valid_docs, SAMPLE_DOCS)
 
-    name: ClassVar[str] = "train_valid_overlap"
-    causes: ClassVar[tuple[str, str]] = (
-        "the split goes by line or window instead of by conversation, or was made before duplicates were removed",
-        "the validation files were made from the training files, slightly changed",
+    # Some validation and as many training documents are looked for in all training documents.
+    valid = list(_chunks(data.valid, valid_docs))
+    held_out = _Grams(valid)
+    learned = _Grams(list(_chunks(data.train, _spread(train_docs, len(valid_docs)))))
+    keys = np.union1d(held_out.hashes, learned.hashes)
+    train_hashes, counts = _scan(data.train, train_docs, keys)
+    exact = float(np.isin(np.concatenate([chunk.document_hashes for chunk in valid]), train_hashes).mean())
+    shares = held_out.contained(keys, counts, twice=False), learned.contained(keys, counts, twice=True)
+
+    # Are clearly more validation documents contained than training documents?
+    pooled, more = np.concatenate(shares).mean(), shares[0].mean() - shares[1].mean()
+    error = (pooled * (1 - pooled) * (1 / len(shares[0]) + 1 / len(shares[1]))) ** 0.5
+    measured = (
+        f"{exact:.1%} exact duplicates; {shares[0].mean():.1%} contained by 13-grams, "
+        f"training documents in one another {shares[1].mean():.1%}"
     )
-
-    def run(self, experiment: Examination) -> Verdict:
-        """See the class."""
-        corpus = experiment.dataset
-        train_docs = (
-            corpus.train_docs if experiment.thorough else _sample(corpus.train, corpus.train_docs, SAMPLE_TOKENS)
-        )
-        count = len(corpus.valid_docs) if experiment.thorough else SAMPLE_DOCS
-        valid_docs = _spread(corpus.valid_docs, count)
-        valid = list(_chunks(corpus.valid, valid_docs))
-        held_out = _Grams(valid)
-        learned = _Grams(list(_chunks(corpus.train, _spread(train_docs, len(valid_docs)))))
-        keys = np.union1d(held_out.hashes, learned.hashes)
-        train_hashes, counts = _scan(corpus.train, train_docs, keys)
-        exact = float(np.isin(np.concatenate([chunk.document_hashes for chunk in valid]), train_hashes).mean())
-        shares = held_out.contained(keys, counts, twice=False), learned.contained(keys, counts, twice=True)
-        measured = (
-            f"{exact:.1%} exact duplicates; {shares[0].mean():.1%} contained by 13-grams, "
-            f"training documents in one another {shares[1].mean():.1%}"
-        )
-        good = exact <= 0.01 and not _clearly_more(*shares)
-        return self.judge(good, measured, "no duplicates, and no more contained than training documents are")
+    good = exact <= EXACT and more <= max(MORE, ERRORS * error)
+    return Finding(good, measured, "no duplicates, and no more contained than training documents are")
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some documents: their numbers and hashes, and of each 13-gram within one its hash and its document."""
+    """Some documents: the hash of each, and of each 13-gram within one its hash and its document's number."""
 
     document_hashes: Hashes
     gram_hashes: Hashes
@@ -77,7 +85,13 @@ class _Grams:
         self.document: Indices = np.concatenate(numbers)
 
     def contained(self, keys: Hashes, counts: Indices, twice: bool) -> npt.NDArray[np.bool_]:
-        """For each document with a 13-gram: whether it is contained. `twice`: its own 13-grams were counted too."""
+        """Return for each document with a 13-gram whether it is contained.
+
+        Args:
+            keys: sorted hashes, among them those of all 13-grams here.
+            counts: how often each of them is in the training documents.
+            twice: whether these documents are among the training documents, so that their own do not count.
+        """
         if not len(self.hashes):
             return np.zeros(1, dtype=bool)
         key = np.searchsorted(keys, self.hashes)
@@ -86,31 +100,30 @@ class _Grams:
             pair = self.document * len(keys) + key
             _, where, own = np.unique(pair, return_inverse=True, return_counts=True)
             found = found - own[where]
-        documents, where = np.unique(self.document, return_inverse=True)
-        seen, size = np.bincount(where, found > 0), np.bincount(where)
-        return seen / size >= CONTAINED if len(documents) else np.zeros(1, dtype=bool)
+        _, where = np.unique(self.document, return_inverse=True)
+        return np.bincount(where, found > 0) / np.bincount(where) >= CONTAINED
 
 
 def _scan(store: TokenStore, docs: Indices, keys: Hashes) -> tuple[Hashes, Indices]:
-    """The documents' hashes, and how often each of the sorted keys stands among their 13-grams."""
+    """Return the documents' hashes, and how often each of the sorted keys is among their 13-grams."""
+
+    def short(hashes: Hashes) -> Indices:
+        return (hashes >> np.uint64(64 - BITS)).astype(np.int64)
+
     counts, hashes = np.zeros(len(keys), dtype=np.int64), []
-    wanted = np.zeros(1 << BITS, dtype=bool)  # most 13-grams are ruled out by one look here
-    wanted[_short(keys)] = True
+    wanted = np.zeros(1 << BITS, dtype=bool)  # one look here rules out most 13-grams
+    wanted[short(keys)] = True
     for chunk in _chunks(store, docs):
         hashes.append(chunk.document_hashes)
-        grams = chunk.gram_hashes[wanted[_short(chunk.gram_hashes)]]
+        grams = chunk.gram_hashes[wanted[short(chunk.gram_hashes)]]
         if len(grams):
             at = np.minimum(np.searchsorted(keys, grams), len(keys) - 1)
             counts += np.bincount(at[keys[at] == grams], minlength=len(keys))
     return np.concatenate(hashes), counts
 
 
-def _short(hashes: Hashes) -> Indices:
-    return (hashes >> np.uint64(64 - BITS)).astype(np.int64)
-
-
 def _chunks(store: TokenStore, docs: Indices) -> Iterator[_Chunk]:
-    """The documents, about a million tokens at a time."""
+    """Yield the documents, about a million tokens at a time."""
     lengths = store.starts[docs + 1] - store.starts[docs]
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // CHUNK)) + 1
     for part in np.split(np.arange(len(docs)), cuts):
@@ -118,47 +131,34 @@ def _chunks(store: TokenStore, docs: Indices) -> Iterator[_Chunk]:
         begin = np.cumsum(length) - length
         within = np.arange(length.sum()) - np.repeat(begin, length)
         tokens = store.tokens[np.repeat(first, length) + within].astype(np.uint64)
-        yield _chunk(tokens, within, np.repeat(np.arange(len(part)), length), length)
+        document = np.repeat(np.arange(len(part)), length)
 
-
-def _chunk(tokens: Hashes, within: Indices, document: Indices, length: Indices) -> _Chunk:
-    place = _mixed(tokens + (within.astype(np.uint64) + np.uint64(1)) * _ODD)
-    hashes = np.zeros(len(length), dtype=np.uint64)
-    np.add.at(hashes, document, place)
-    one = tokens + np.uint64(1)
-    two = _joined(one, one, 1)
-    four = _joined(two, two, 2)
-    eight = _joined(four, four, 4)
-    grams = _mixed(_joined(_joined(eight, four, 8), one, 12))
-    inside = (length[document] - within)[: len(grams)] >= GRAM
-    return _Chunk(hashes, grams[inside], document[: len(grams)][inside])
+        # A document's hash: the sum of its tokens, each mixed with its position.
+        hashes = np.zeros(len(length), dtype=np.uint64)
+        np.add.at(hashes, document, _mixed(tokens + (within.astype(np.uint64) + np.uint64(1)) * _ODD))
+        # A 13-gram's hash: 8 tokens, 4 more, and the last, each hash joined from two of half the length.
+        one = tokens + np.uint64(1)
+        two = _joined(one, one, 1)
+        four = _joined(two, two, 2)
+        eight = _joined(four, four, 4)
+        grams = _mixed(_joined(_joined(eight, four, 8), one, 12))
+        inside = (length[document] - within)[: len(grams)] >= GRAM
+        yield _Chunk(hashes, grams[inside], document[: len(grams)][inside])
 
 
 def _joined(first: Hashes, second: Hashes, apart: int) -> Hashes:
-    """The polynomial hash of a run of tokens, from those of its two parts."""
+    """Return the polynomial hash of each run of tokens, from the hashes of its two parts."""
     power = np.uint64(pow(int(_ODD), apart, 2**64))
-    end = min(len(first), len(second) - apart)
-    return first[: max(0, end)] + second[apart : apart + max(0, end)] * power
+    end = max(0, min(len(first), len(second) - apart))
+    return first[:end] + second[apart : apart + end] * power
 
 
 def _mixed(x: Hashes) -> Hashes:
-    """Spreads every bit over the high ones (Fibonacci hashing)."""
+    """Spread every bit over the high ones (Fibonacci hashing)."""
     x = x ^ (x >> np.uint64(31))
     return (x * _ODD) ^ ((x * _ODD) >> np.uint64(29))
 
 
-def _sample(store: TokenStore, docs: Indices, tokens: int) -> Indices:
-    held = int((store.starts[docs + 1] - store.starts[docs]).sum())
-    return docs if held <= tokens else _spread(docs, max(1, len(docs) * tokens // held))
-
-
 def _spread(docs: Indices, count: int) -> Indices:
-    """At most `count` of the documents, evenly."""
+    """Return at most `count` of the documents, evenly spaced."""
     return docs if len(docs) <= count else docs[np.arange(count) * len(docs) // count]
-
-
-def _clearly_more(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> bool:
-    """Whether the first share lies above the second by 5 points and four standard errors."""
-    pooled = np.concatenate([first, second]).mean()
-    error = (pooled * (1 - pooled) * (1 / len(first) + 1 / len(second))) ** 0.5
-    return bool(first.mean() - second.mean() > max(0.05, 4 * error))

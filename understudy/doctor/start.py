@@ -1,106 +1,99 @@
-"""Which checks run by themselves when a training starts, and how their verdicts are kept and told."""
+"""Which checks run by themselves when a training starts."""
 
 import time
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from understudy.doctor.checks import Check, Examination, Verdict, run_checks, untouched
-from understudy.doctor.data import DataComplete, DocumentStarts, LabelAlignment, RandomStreams, ReplyMask
-from understudy.doctor.leaks import GradientReach, LeakOverBatch, LeakOverDocuments, LeakOverTime
-from understudy.doctor.model import CachedLogits, DeadUnits, InitialLoss, InputsMatter, TiedWeights
-from understudy.doctor.overlap import TrainValidOverlap
-from understudy.doctor.probes import probe, twin
-from understudy.doctor.resume import EvaluationLeavesNoTrace, OverfitOneBatch, ResumeEquivalence
+from understudy.doctor.checks import preserve_rng, print_verdicts, record_verdicts, run_checks
+from understudy.doctor.data import data_complete, document_starts, label_alignment, random_streams, reply_mask
+from understudy.doctor.leaks import gradient_reach, leak_over_batch, leak_over_documents, leak_over_time
+from understudy.doctor.model import cached_logits, dead_units, initial_loss, inputs_matter, tied_weights
+from understudy.doctor.overlap import train_valid_overlap
+from understudy.doctor.probes import clone, probe_batch
+from understudy.doctor.resume import evaluation, overfit_one_batch, resume
+from understudy.doctor.sampling import cached_generation, sampling_temperature
 from understudy.doctor.step import (
-    Accumulation,
-    GradientsFresh,
-    LossValue,
-    MaskedTokens,
-    OptimizerCovers,
-    ParametersMove,
-    ScheduleAsConfigured,
+    accumulation,
+    gradients_fresh,
+    loss_value,
+    masked_tokens,
+    optimizer_covers,
+    parameters_move,
+    schedule,
 )
-from understudy.runs.run import Run
+from understudy.runs.run import Recorder
 from understudy.training.experiment import Experiment
 
 SECONDS = 4.0
-"""No check begins later than this in a run of minutes: they may take 3% of three, and the last one takes a while."""
+"""Processor time after which no other check begins, in a run of minutes: 3% of three, with the last check's."""
 SHARE = 0.01
-"""Of a longer run the checks may take so much of its time, as two steps on a small batch foretell it."""
+"""Share of a longer run's processor time after which no other check begins."""
 
-# In the order of what they find for the time they take: where the model is large, the last ones are left out.
-START: tuple[Check, ...] = (
-    OptimizerCovers(),
-    DataComplete(),
-    DocumentStarts(),
-    ReplyMask(),
-    RandomStreams(),
-    InitialLoss(),
-    LabelAlignment(),
-    LossValue(),
-    MaskedTokens(),
-    LeakOverTime(),
-    LeakOverBatch(),
-    LeakOverDocuments(),
-    ParametersMove(),
-    TiedWeights(),
-    GradientReach(),
-    GradientsFresh(),
-    Accumulation(),
-    ScheduleAsConfigured(),
-    EvaluationLeavesNoTrace(),
-    DeadUnits(),
-    InputsMatter(),
-    CachedLogits(),
-    TrainValidOverlap(),
-    ResumeEquivalence(),
+# The most useful for their time first: where the model is large, the last ones are left out.
+START_CHECKS = (
+    optimizer_covers,
+    data_complete,
+    document_starts,
+    reply_mask,
+    random_streams,
+    initial_loss,
+    label_alignment,
+    loss_value,
+    masked_tokens,
+    leak_over_time,
+    leak_over_batch,
+    leak_over_documents,
+    parameters_move,
+    tied_weights,
+    gradient_reach,
+    gradients_fresh,
+    accumulation,
+    schedule,
+    evaluation,
+    dead_units,
+    inputs_matter,
+    cached_logits,
+    train_valid_overlap,
+    resume,
 )
-AT_LENGTH: tuple[Check, ...] = (*START, OverfitOneBatch())
-"""What `understudy doctor` runs; it adds some that sample, and the watchers of the first steps."""
+ALL_CHECKS = (*START_CHECKS, overfit_one_batch, sampling_temperature, cached_generation)
+"""What `understudy doctor` runs; it adds the monitors of the first steps."""
 
 
-def check_start(experiment: Experiment, run: Run, process_states: Tensor | None = None) -> None:
-    """Run the checks of a training that is about to start; their verdicts go to its record and its console.
+def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
+    """Return what there is to examine of an experiment, by the names that checks ask for."""
+    learner = experiment.learner
+    parts = {"model": learner.model, "optimizer": learner.optimizer, "device": learner.device}
+    return {"experiment": experiment, **parts, **others}
 
-    `process_states` [processes, bytes] are the states of the random numbers of each process.
 
-    What fails is told, and the training goes on: whether a finding matters is for people to say.
+def check_start(experiment: Experiment, recorder: Recorder, process_states: Tensor | None = None) -> None:
+    """Run the checks of a training that is about to start, and record and print their verdicts.
+
+    A check that fails does not end the training: whether the finding matters is for people to decide.
+
+    Args:
+        experiment: what is about to be trained; it is left as it was.
+        recorder: gets the verdicts and the seconds that the checks took.
+        process_states: the states of the random numbers of each process, [processes, bytes].
     """
     began = time.perf_counter()
-    examination = Examination(**vars(experiment), process_states=process_states)
-    verdicts = run_checks(START, examination, max(SECONDS, SHARE * _seconds_of_training(experiment)))
-    run.update(check_seconds=round(time.perf_counter() - began, 3))
-    keep(verdicts, run)
-    tell(verdicts, run)
+    budget = max(SECONDS, SHARE * _seconds_of_training(experiment))
+    verdicts = run_checks(START_CHECKS, program_of(experiment, process_states=process_states), budget)
+    recorder.update(check_seconds=round(time.perf_counter() - began, 3))
+    record_verdicts(verdicts, recorder)
+    print_verdicts(verdicts, recorder)
 
 
 def _seconds_of_training(experiment: Experiment) -> float:
-    """About how long the training will take."""
-    with untouched(experiment.learner.device):
-        learner, batch = twin(experiment.learner, micro_batch_size=0), probe(experiment)
-        learner.step(batch)  # the first one takes longer
-        began = time.perf_counter()
-        learner.step(batch)
-        seconds = time.perf_counter() - began
-    positions = experiment.learner.config.steps * experiment.batches.batch_size * experiment.batches.context
-    return seconds * positions / batch.inputs_BT.size / experiment.learner.world.size
-
-
-def keep(verdicts: Sequence[Verdict], run: Run) -> None:
-    """Put verdicts into run.json in place of those of the same names; what failed once stays failed."""
-    kept = {check["name"]: check for check in run.record["checks"]}
-    for verdict in verdicts:
-        if kept.get(verdict.name, {}).get("verdict") != "failed":
-            kept[verdict.name] = vars(verdict)
-    run.update(checks=list(kept.values()))
-
-
-def tell(verdicts: Sequence[Verdict], run: Run) -> None:
-    """One line, and one more for each check that failed."""
-    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in ("ok", "failed", "noted", "skipped")}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    run.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
-    for one in verdicts:
-        if one.verdict == "failed":
-            run.say(f"check {one}", style="red")
+    """Estimate the processor time of this thread that the training takes, from two steps on a small batch."""
+    learner, batches = experiment.learner, experiment.batches
+    with preserve_rng(learner.device):
+        copied, batch = clone(learner, micro_batch_size=0), probe_batch(experiment)
+        copied.step(batch)  # the first step takes longer
+        began = time.thread_time()
+        copied.step(batch)
+        seconds = time.thread_time() - began
+    positions = learner.config.steps * batches.batch_size * batches.context
+    return seconds * positions / batch.inputs_BT.size / learner.world.size

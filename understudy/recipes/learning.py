@@ -16,8 +16,8 @@ from understudy.data.dataset import DataConfig, Dataset
 from understudy.data.next_reply import ChoiceBatches
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.doctor.baselines import earlier_figures
-from understudy.doctor.monitors import Watch
+from understudy.doctor.baselines import read_baselines
+from understudy.doctor.monitors import TrainingMonitors
 from understudy.doctor.start import check_start
 from understudy.evaluation.recall import answers, shares_right
 from understudy.models.language_model import LanguageModel
@@ -143,12 +143,8 @@ def learn(run: Run, world: World, lesson: Lesson) -> None:
     _take_up(run, learner)
     _check(run, experiment, world)
     documents = [corpus.valid.document(int(index)) for index in corpus.valid_docs[:SAMPLES]]
-    figures = train(
-        experiment,
-        run,
-        Watch(learner, earlier_figures(run.folder.parent, run.record), _failed(run)),
-        lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind),
-    )
+    experiment.sample = lambda: sample_talk(lesson.model, lesson.tokenizer, documents, corpus.kind)
+    figures = train(experiment, run, TrainingMonitors(learner, run, read_baselines(run.folder.parent, run.record)))
     if not world.is_main:
         return
     headline = ["val_bpb", figures["val_bpb"]]
@@ -194,10 +190,6 @@ def _check(run: Run, experiment: Experiment, world: World) -> None:
     states = everyones(torch.get_rng_state(), world)
     if world.is_main:
         check_start(experiment, run, states)
-
-
-def _failed(run: Run) -> list[str]:
-    return [check["name"] for check in run.record["checks"] if check["verdict"] == "failed"]
 
 
 def _take_up(run: Run, learner: Learner) -> None:

@@ -45,3 +45,5 @@ class Experiment:
     """Whether the weights are as they were initialised."""
     frozen: frozenset[str] = frozenset()
     """Names of the parameters that do not learn."""
+    sample: Callable[[], list[dict[str, str]]] = list
+    """Returns some of what the model says, to show while it trains. Must leave random numbers alone."""

@@ -1,134 +1,109 @@
-"""The training loop: steps, records, evaluations and checkpoints, with a progress bar."""
+"""The training loop: step, record, look for silent bugs, evaluate, show samples, save."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
+from signal import SIGINT, SIGTERM
+from typing import Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from understudy.doctor.monitors import FIRST_STEPS, Watch
-from understudy.doctor.start import keep
-from understudy.errors import DivergedError
-from understudy.runs.run import Run
+from understudy.console import on_signals, progress
+from understudy.runs.run import Recorder
 from understudy.training.checkpoint import save_checkpoint
 from understudy.training.distributed import total
 from understudy.training.evaluation import evaluate
 from understudy.training.experiment import Experiment
 
 
-def train(
-    experiment: Experiment, run: Run, watch: Watch, sample: Callable[[], list[dict[str, str]]]
-) -> dict[str, float]:
-    """Learn until all steps are done; the last evaluation's figures.
+class Monitors(Protocol):
+    """What watches the steps of a training, such as `doctor.monitors.TrainingMonitors`."""
 
-    Ctrl-C (or SIGTERM) ends the step at hand, saves a checkpoint and goes on as KeyboardInterrupt; a second one does
-    not wait. `sample` gives some of the model's talk and must leave random numbers alone.
+    def before_step(self) -> None:
+        """Look at the learner before its next step."""
+
+    def after_step(self, metrics: Mapping[str, float]) -> None:
+        """Look at the learner and at the metrics of the step it took. Raises DivergedError to end the training."""
+
+
+def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dict[str, float]:
+    """Train until all steps are done, and return the figures of the last evaluation.
+
+    Ctrl-C or SIGTERM finishes the current step, saves a checkpoint and raises KeyboardInterrupt. A second one does not
+    wait for the step.
 
     Raises:
-        DivergedError: a loss or gradient is no finite number; there is no checkpoint of that step.
+        DivergedError: a loss or gradient is not finite; there is no checkpoint of that step.
     """
-    learner, config = experiment.learner, experiment.loop
-    steps, figures, is_main = learner.config.steps, {}, learner.world.is_main
-    with _progress(run, steps) as progress, _stop_requested() as stop:
-        task = progress.add_task("", total=steps, completed=learner.steps_done, figures="")
+    learner, loop, is_main = experiment.learner, experiment.loop, experiment.learner.world.is_main
+    steps, figures = learner.config.steps, dict[str, float]()
+    with progress(recorder.console, "learning", steps) as bar, _stop_requested() as stop:
+        bar.update(completed=learner.steps_done)
         while learner.steps_done < steps:
+            # Take one optimizer step, and record it.
             began = time.perf_counter()
             batch = experiment.batches.batch(learner.steps_done)
-            watch.before()
+            monitors.before_step()
             metrics = learner.step(batch)
             speed = int((batch.weights_BT > 0).sum()) / (time.perf_counter() - began)
-            step = learner.steps_done
-            run.log(step, **metrics)
-            last = step == steps
-            _look(watch, metrics, run, step == FIRST_STEPS or last)
-            if is_main and (last or _due(step, config.eval_every)):
-                figures = _evaluate(experiment, run, speed)
-            if is_main and (last or _due(step, config.sample_every)) and config.sample_every:
-                _sample(sample, step, run)
+            step, last = learner.steps_done, learner.steps_done == steps
+            recorder.log(step, **metrics)
+
+            # Look for silent bugs. A training that cannot recover ends here, before it is saved.
+            monitors.after_step(metrics)
+
+            # Once in a while, and after the last step: evaluate and show samples. The first process does both.
+            if is_main and (last or _is_due(step, loop.eval_every)):
+                figures = _evaluate(experiment, recorder, speed)
+            if is_main and loop.sample_every and (last or _is_due(step, loop.sample_every)):
+                for lines in experiment.sample():
+                    recorder.sample(step, **lines)
+                    recorder.say("\n".join(f"    {name}: {text}" for name, text in lines.items()), style="dim")
+
+            # Once in a while, after the last step and when a signal asks to stop: save a checkpoint.
             # A signal reaches the processes at different moments, and all must stop after the same step.
             stopping = total(float(stop()), learner.world, learner.device) > 0
-            if last or stopping or _due(step, config.save_every):
-                saved = save_checkpoint(run.folder, learner, experiment.tokenizer, kind=experiment.dataset.kind)
-                run.checkpoint(step, saved / "model.safetensors")
-            progress.update(task, completed=step, figures=_bar_text(metrics["loss"], figures, speed))
+            if last or stopping or _is_due(step, loop.save_every):
+                kind = experiment.dataset.kind
+                checkpoint = save_checkpoint(recorder.folder, learner, experiment.tokenizer, kind=kind)
+                recorder.checkpoint(step, checkpoint / "model.safetensors")
+
+            bits = f" · {figures['val_bpb']:.3f} bits per byte" if figures else ""
+            bar.update(completed=step, figures=f"loss {metrics['loss']:.3f}{bits} · {speed:,.0f} tokens/s")
             if stopping and not last:
                 raise KeyboardInterrupt(f"stopped after step {step}")
-    if is_main and not figures:  # a run that was killed after its last step
-        figures = _evaluate(experiment, run)
-    return figures
+
+    # A run that was killed after its last step is resumed only to be evaluated.
+    return figures if figures or not is_main else _evaluate(experiment, recorder)
 
 
-def _look(watch: Watch, metrics: dict[str, float], run: Run, due: bool) -> None:
-    """Tell what the step's figures give away, and end a training that is past hope."""
-    failed = watch.after(metrics)
-    if failed or due:
-        keep(watch.verdicts(), run)
-        run.update(check_figures=watch.figures)
-    for verdict in failed:
-        run.say(f"check {verdict}", style="red")
-    if watch.finite.found:
-        raise DivergedError(
-            f"{watch.finite.found}: no later step can mend the weights; expected finite numbers; try a lower --lr, "
-            f"a longer --warmup or --dtype float32, or look closer with: understudy doctor {run.id}"
-        )
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
-def _evaluate(experiment: Experiment, run: Run, speed: float | None = None) -> dict[str, float]:
+def _evaluate(experiment: Experiment, recorder: Recorder, speed: float | None = None) -> dict[str, float]:
+    """Measure the model on the validation documents, and record and print the figures."""
     learner = experiment.learner
     figures = evaluate(learner.model, experiment.validation.eval_batches(), experiment.tokenizer, learner.dtype)
-    run.log(learner.steps_done, **figures)
-    run.say(
-        f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats a token, "
-        f"{figures['val_bpb']:.3f} bits a byte, perplexity {figures['val_perplexity']:.2f}"
+    recorder.log(learner.steps_done, **figures)
+    recorder.say(
+        f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats per token, "
+        f"{figures['val_bpb']:.3f} bits per byte, perplexity {figures['val_perplexity']:.2f}"
         + (f"; {speed:,.0f} tokens/s" if speed else "")
     )
     return figures
 
 
-def _sample(sample: Callable[[], list[dict[str, str]]], step: int, run: Run) -> None:
-    for lines in sample():
-        run.sample(step, **lines)
-        run.say("\n".join(f"    {speaker}: {text}" for speaker, text in lines.items()), style="dim")
-
-
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
-
-
-def _bar_text(loss: float, figures: dict[str, float], speed: float) -> str:
-    bits = f" · {figures['val_bpb']:.3f} bits a byte" if figures else ""
-    return f"loss {loss:.3f}{bits} · {speed:,.0f} tokens/s"
-
-
-def _progress(run: Run, steps: int) -> Progress:
-    return Progress(
-        TextColumn("learning"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TextColumn("· left"),
-        TimeRemainingColumn(),
-        console=run.console,
-        disable=not run.console.is_terminal,
-        transient=True,
-    )
-
-
 @contextmanager
 def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """A question to ask between steps: a signal in the middle of one would leave the weights half changed."""
+    """Yield a function that tells whether Ctrl-C or SIGTERM has come; the second one raises KeyboardInterrupt.
+
+    A signal in the middle of a step would leave the weights half changed, so the loop asks between steps.
+    """
     asked: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_signals(ask, SIGINT, SIGTERM):
         yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
