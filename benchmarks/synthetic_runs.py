@@ -12,7 +12,7 @@ from understudy.runs.run import Run
 
 VERBS = ("pretrain", "finetune", "eval")
 STATUSES = ("finished", "finished", "finished", "failed", "interrupted")
-LINES = 30  # of metrics a run
+LINES = 30  # of metrics per run
 
 
 def make_runs(folder: Path, count: int) -> list[str]:
@@ -62,4 +62,7 @@ def _template() -> dict[str, Any]:
         "options": {"seed": 0, "device": "auto", "dtype": "auto", "checkpoint_every": 400, "resume": ""},
     }
     with TemporaryDirectory() as folder:
-        return Run.create("pretrain", ["understudy", "pretrain"], config, runs_folder=folder).record
+        # Leaving the run waits for the thread that packs its code.
+        with Run.create("pretrain", ["understudy", "pretrain"], config, runs_folder=folder) as run:
+            pass
+        return run.record
