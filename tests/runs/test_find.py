@@ -12,7 +12,7 @@ from rich.console import Console
 
 from understudy.errors import RunNotFoundError
 from understudy.runs import find
-from understudy.runs.find import find_run, list_runs, runs_folder
+from understudy.runs.find import find_run, latest_runs, list_runs, runs_folder
 from understudy.runs.listing import print_runs
 from understudy.runs.record import read_record
 
@@ -62,9 +62,9 @@ def test_broken_runs_do_not_hide_the_others(content: str, runs: Path) -> None:
 
 def test_the_latest_are_told_by_their_ids(runs: Path) -> None:
     make(runs, "20261126-1000-calm-heron", created="2020-01-01T00:00:00+00:00")
-    assert [record.id for record in list_runs(latest=2)] == ["20261126-1000-calm-heron", HERON]
-    assert list_runs(latest=0) == []
-    assert [record.id for record in list_runs(latest=99)] == [record.id for record in list_runs()]
+    assert [record.id for record in latest_runs(2)[0]] == ["20261126-1000-calm-heron", HERON]
+    assert latest_runs(0) == ([], 4)
+    assert [record.id for record in latest_runs(99)[0]] == [record.id for record in list_runs()]
 
 
 values = st.recursive(

@@ -5,7 +5,7 @@ Ids read well and sort by time: 20261123-1412-brave-otter. The adjective is the 
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,24 +107,28 @@ def list_ids(folder: Path | None = None) -> list[str]:
     return [name for name in names if os.path.isfile(f"{folder}/{name}/run.json")]
 
 
-def list_runs(folder: Path | None = None, latest: int | None = None, console: "Console | None" = None) -> list[Record]:
-    """Return all runs, oldest first, or only the latest; none where the folder does not exist.
+def list_runs(folder: Path | None = None, console: "Console | None" = None) -> list[Record]:
+    """Return all runs, oldest first; none where the folder does not exist.
 
     With a console, a progress bar shows how far the reading of many runs has come.
     """
     folder = folder or runs_folder()
     ids = list_ids(folder)
-    # Ids tell the latest runs without reading them all. Only where clocks go back do ids sort otherwise than time.
-    ids = ids[max(0, len(ids) - latest) :] if latest is not None else ids
     if console is None or len(ids) < MANY:
-        records = [read_record(folder / name) for name in ids]
-    else:
-        records = []
-        with progress(console, "reading runs", total=len(ids)) as bar:
-            for name in ids:
-                records.append(read_record(folder / name))
-                bar.advance()
-    return sorted(records, key=lambda record: (record.created, record.id))
+        return _records(folder, ids)
+    with progress(console, "reading runs", total=len(ids)) as bar:
+        return _records(folder, ids, bar.advance)
+
+
+def latest_runs(count: int, folder: Path | None = None) -> tuple[list[Record], int]:
+    """Return the latest runs, oldest first, and how many older ones there are. Reads only the runs that it returns.
+
+    Ids tell which are the latest. Only where clocks go back do ids sort otherwise than time.
+    """
+    folder = folder or runs_folder()
+    ids = list_ids(folder)
+    older = max(0, len(ids) - count)
+    return _records(folder, ids[older:]), older
 
 
 def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] | None = None) -> Path:
@@ -162,12 +166,20 @@ def ancestors(of: Iterable[str], known: Mapping[str, Record]) -> dict[str, str]:
     return found
 
 
+def _records(folder: Path, ids: Iterable[str], each: Callable[[], None] = lambda: None) -> list[Record]:
+    records = []
+    for name in ids:
+        records.append(read_record(folder / name))
+        each()
+    return sorted(records, key=lambda record: (record.created, record.id))
+
+
 def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path:
     if verb and verbs is not None and verb not in verbs:
         raise RunNotFoundError(f"a run of {verb!r} does not fit here: expected one of {', '.join(sorted(verbs))}")
     wanted = {verb} if verb else verbs
-    for latest in (LATEST, None):  # it is seldom farther back
-        records = [record for record in list_runs(folder, latest) if record.status != "broken"]
+    for found in (latest_runs(LATEST, folder)[0], None):  # it is seldom farther back
+        records = [record for record in found or list_runs(folder) if record.status != "broken"]
         for record in reversed(records):
             if wanted is None or record.verb in wanted:
                 return record.folder

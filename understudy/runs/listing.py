@@ -11,7 +11,7 @@ from rich.text import Text
 from understudy.config import in_range
 from understudy.console import age, counted, number, say, table, text
 from understudy.runs.arguments import Query
-from understudy.runs.find import LATEST, list_ids, list_runs, runs_folder
+from understudy.runs.find import LATEST, latest_runs, list_runs, runs_folder
 from understudy.runs.query import in_order, matching
 from understudy.runs.record import Record
 
@@ -60,9 +60,9 @@ def print_list(options: ListOptions, console: Console) -> None:
         count = len(found)
     else:
         # Only the runs that are shown are read, so that this answers at once among thousands.
-        count = len(list_ids())
-        shown = list_runs(latest=options.limit)
-        more = f"{counted(count - len(shown), 'older run')}: `understudy runs --all` lists them.\n"
+        shown, older = latest_runs(options.limit)
+        count = len(shown) + older
+        more = f"{counted(older, 'older run')}: `understudy runs --all` lists them.\n"
     if not shown:
         say(console, f"No run fits `{query}`." if query and everything else f"No runs in {runs_folder()} yet.")
         return
