@@ -15,9 +15,9 @@ from understudy.errors import UserError
 from understudy.runs.find import list_runs, runs_folder
 from understudy.runs.mlflow.address import checked
 from understudy.runs.mlflow.bulk import replay_all
-from understudy.runs.mlflow.page import HOST, free_port, page
 from understudy.runs.mlflow.replay import is_current
 from understudy.runs.mlflow.store import Store, open_store
+from understudy.runs.mlflow.ui import HOST, free_port, page
 
 SECONDS_BETWEEN = 5.0
 
