@@ -14,7 +14,7 @@ from understudy.errors import ConfigError, UserError
 from understudy.models.device import prepare_process
 from understudy.recipes.learning import Options
 from understudy.runs.find import find_run
-from understudy.runs.mlflow.address import Address, checked, lacks_password
+from understudy.runs.mlflow.address import Address, lacks_password, usable_address
 from understudy.runs.mlflow.stream import streaming
 from understudy.runs.record import read_record
 from understudy.runs.rerun.child import RERUN_OF
@@ -88,7 +88,7 @@ def _tracked(config: Any, argv: Sequence[str]) -> tuple[Any, Sequence[str], Addr
         return replace(config, options=replace(options, tracking=None)), argv, None
     if not options.tracking:
         return config, argv, None
-    address = checked(options.tracking)
+    address = usable_address(options.tracking)
     argv = [argument.replace(options.tracking, address.masked) for argument in argv]
     return replace(config, options=replace(options, tracking=address.masked)), argv, address
 
@@ -98,7 +98,7 @@ def _store_of(run: Run, address: Address | None) -> Address | None:
     recorded = (run.config.get("options") or {}).get("tracking")
     if address is None and recorded:
         try:
-            address = checked(recorded)
+            address = usable_address(recorded)
         except UserError as error:
             run.say(f"not tracked: {error}", style="yellow")
     if address is not None and lacks_password(address.uri):

@@ -49,8 +49,8 @@ GROUPS = {
         "import": Command("verbs.import_runs.main", "take in the runs of an archive"),
         "gc": Command("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
         "disk": Command("disk.disk", "what runs take on the disk"),
-        "sync": Command("verbs.sync.main", "send runs to an MLflow store: what it lacks, nothing twice"),
-        "ui": Command("verbs.ui.main", "MLflow's page on all runs"),
+        "sync": Command("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
+        "ui": Command("mlflow.ui.open_page", "MLflow's page on all runs"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

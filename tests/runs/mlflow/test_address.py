@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import TrackingError
-from understudy.runs.mlflow.address import checked, lacks_password, parse, without_password
+from understudy.runs.mlflow.address import lacks_password, parse, usable_address, without_password
 
 SECRET = "s3cr3t/p@ss"
 ESCAPED = "s3cr3t%2Fp%40ss"
@@ -61,22 +61,22 @@ def test_an_sqlite_file_is_known_by_its_absolute_path(here: Path) -> None:
         ("mlruns", "expected sqlite:///FILE"),
         ("postgres://ada:s3cr3t@db/runs", r"cannot track in 'postgres://ada:\*\*\*@db/runs'.*did you mean postgresql"),
         ("file:///tmp/mlruns", "expected sqlite:///FILE"),
-        ("sqlite://", "no file is named"),
-        ("sqlite:///", "no file is named"),
-        ("sqlite:///:memory:", "no file is named"),
-        ("http://", "no host is named"),
-        ("http://host:port", "no host is named"),
+        ("sqlite://", "it names no file"),
+        ("sqlite:///", "it names no file"),
+        ("sqlite:///:memory:", "it names no file"),
+        ("http://", "it names no host"),
+        ("http://host:port", "it names no host"),
         ("sqlite:///taken/mlflow.db", "cannot track in .*taken/mlflow.db: Not a directory"),
         ("sqlite:///folder", "cannot track in .*folder: Is a directory"),
         ("sqlite:////proc/mlflow.db", "cannot track in /proc/mlflow.db: .*; name a file that can be written"),
-        ("sqlite:///taken", "it is no SQLite database"),
+        ("sqlite:///taken", "it is not an SQLite database"),
     ],
 )
 def test_a_uri_that_cannot_work_is_named(uri: str, words: str, here: Path) -> None:
     (here / "taken").write_text("somebody's notes")
     (here / "folder").mkdir()
     with pytest.raises(TrackingError, match=words) as error:
-        checked(uri)
+        usable_address(uri)
     assert "\n" not in str(error.value)
     assert (here / "taken").read_text() == "somebody's notes"
 
@@ -86,4 +86,4 @@ def test_a_missing_package_names_the_extra(package: str, uri: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, "mlflow", sys)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(TrackingError, match=rf"needs the package {package}: pip install 'understudy\[mlflow\]'"):
-        checked(uri)
+        usable_address(uri)

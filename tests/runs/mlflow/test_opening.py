@@ -21,7 +21,7 @@ from understudy.runs.mlflow import store
 from understudy.runs.mlflow.address import parse
 from understudy.runs.mlflow.replay import replay
 
-store._import_mlflow()
+store.import_mlflow()
 import mlflow.store.tracking.sqlalchemy_store, alembic.command
 reader, writer = os.pipe()
 children = []
@@ -64,8 +64,8 @@ def test_eight_processes_on_a_fresh_file(here: Path) -> None:
 def test_mlflow_is_quiet_and_reports_to_nobody(here: Path) -> None:
     """Outside CI, where it would not report anyhow."""
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
-    program = "import sys; from pathlib import Path; import understudy.runs.mlflow.stream, understudy.runs.verbs.sync\n"
-    program += "import understudy.runs.verbs.ui; from understudy.runs.mlflow.address import parse\n"
+    program = "import sys; from pathlib import Path; import understudy.runs.mlflow.stream\n"
+    program += "import understudy.runs.mlflow.ui; from understudy.runs.mlflow.address import parse\n"
     program += "assert 'mlflow' not in sys.modules\n"
     program += "understudy.runs.mlflow.store.open_store(parse('sqlite:///fresh.db'), Path())\n"
     program += (

@@ -27,7 +27,7 @@ from runs.mlflow.conftest import (
 )
 from understudy.errors import TrackingError
 from understudy.runs.mlflow.address import Address, parse
-from understudy.runs.mlflow.contents import Batch, batches
+from understudy.runs.mlflow.contents import batches
 from understudy.runs.mlflow.replay import is_current, replay
 from understudy.runs.mlflow.store import Store, open_store
 from understudy.runs.record import change_marks, read_record, set_note
@@ -90,10 +90,10 @@ def test_a_batch_whose_answer_never_came_is_not_doubled(store: Store, address: A
     run = new_run(steps=3000)
     with run:
         run.log(3000, loss=math.nan, rate=math.inf, norm=-math.inf, zero=-0.0)
-    there = store.begin_run(run.id, 0)
+    there = store.create_run(run.id, 0)
     for number, batch in enumerate(batches(run.folder / "metrics.jsonl", 0)):
         if number in (1, 3, 6):
-            store.add(there, Batch(batch.points[::2] if number == 3 else batch.points, batch.end))
+            store.add(there, batch.points[::2] if number == 3 else batch.points)
     replay(run.folder, store)
     assert only_run(address).info.run_id == there.id
     assert stored_points(address.uri) == journal_points(run.folder)

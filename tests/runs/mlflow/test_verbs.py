@@ -72,8 +72,8 @@ def test_one_run_that_is_refused_keeps_no_other_back(runs: Runs, address: Addres
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["sync"], "no run in .* was started with --tracking; say where"),
-        (["sync", "last"], "was not started with --tracking; say where"),
+        (["sync"], "no run in .* was started with --tracking; name a store"),
+        (["sync", "last"], "was not started with --tracking; name a store"),
         (["sync", "--to", "mlruns"], "cannot track in 'mlruns'"),
         (["sync", "no-such-run", "--to", "sqlite:///a.db"], "no run 'no-such-run'"),
         (["ui", "--port", "70000"], "--port 70000 is out of range"),
@@ -95,7 +95,7 @@ def test_without_runs_there_is_nothing_to_do(runs: Runs, here: Path) -> None:
 
 def test_a_password_that_was_not_recorded_is_asked_for(runs: Runs, here: Path) -> None:
     finished_run(config=tracked("postgresql://ada:***@db.example.org/runs"))
-    with pytest.raises(UserError, match=r"password in postgresql://ada:\*\*\*@db.* was not recorded.*--to URI"):
+    with pytest.raises(UserError, match=r"password in postgresql://ada:\*\*\*@db.* was not recorded.*with --to"):
         runs("sync")
 
 

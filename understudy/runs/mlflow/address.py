@@ -1,4 +1,4 @@
-"""Where a store is: `--tracking URI`, checked before a run starts, and written down without its password."""
+"""The address of a store: `--tracking URI`, checked before a run starts, and recorded without its password."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from understudy.errors import TrackingError, suggestion
 
-KINDS: dict[str, Literal["sqlite", "postgresql", "http"]] = {
+Kind = Literal["sqlite", "postgresql", "http"]
+KINDS: dict[str, Kind] = {
     "sqlite": "sqlite",
     "postgresql": "postgresql",
     "postgresql+psycopg2": "postgresql",
@@ -26,11 +27,11 @@ _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)([^&\s]*)")
 
 @dataclass(frozen=True)
 class Address:
-    """A store's address. `uri` is what MLflow takes, password and all; `masked` is what may be written down."""
+    """A store's address. `uri` is what MLflow takes, with the password; `masked` is what may be written down."""
 
     uri: str
     masked: str
-    kind: Literal["sqlite", "postgresql", "http"]
+    kind: Kind
 
     @property
     def file(self) -> Path:
@@ -40,11 +41,11 @@ class Address:
 
     @property
     def has_password(self) -> bool:
-        """Whether `masked` says less than `uri`."""
+        """Whether `uri` holds a password, which `masked` leaves out."""
         return bool(_passwords(self.uri))
 
     def hide(self, text: str) -> str:
-        """The text, such as an error of somebody else's, without the password."""
+        """Return the text, such as an error of a library, with the password masked in every spelling."""
         for password in _passwords(self.uri):
             for spelling in {password, unquote(password), quote(unquote(password), safe="")}:
                 text = text.replace(spelling, MASK)
@@ -55,7 +56,7 @@ class Address:
 
 
 def without_password(uri: str) -> str:
-    """The URI with `***` for its password.
+    """Return the URI with `***` for its password.
 
     >>> without_password("postgresql://ada:" + "s3cret@db.example.org/runs")
     'postgresql://ada:***@db.example.org/runs'
@@ -66,12 +67,12 @@ def without_password(uri: str) -> str:
 
 
 def lacks_password(uri: str) -> bool:
-    """Whether the password of this URI was masked when it was written down, so that nobody can connect with it."""
+    """Return whether this URI was recorded with `***` for its password, so that it cannot be connected to."""
     return MASK in _passwords(uri)
 
 
 def parse(uri: str) -> Address:
-    """The address that `uri` means, an SQLite file by its absolute path. TrackingError for one that none can be.
+    """Return the address of a URI, an SQLite file by its absolute path. Raises TrackingError for a malformed one.
 
     >>> parse("http://ada:" + "s3cret@tracker.example.org")
     Address('http://ada:***@tracker.example.org')
@@ -80,70 +81,64 @@ def parse(uri: str) -> Address:
     scheme = uri.partition("://")[0].lower() if "://" in uri else ""
     if scheme not in KINDS:
         raise TrackingError(f"cannot track in {shown!r}: {EXPECTED}{suggestion(scheme, KINDS)}")
-    if KINDS[scheme] == "sqlite":
-        uri = shown = f"sqlite:///{_sqlite_file(uri)}"
-    elif KINDS[scheme] == "postgresql":
+    kind = KINDS[scheme]
+    if kind == "sqlite":
+        path = uri[len("sqlite://") :].partition("?")[0]
+        if not path.startswith("/") or path in ("/", "/:memory:"):
+            raise TrackingError(f"cannot track in {uri!r}: it names no file; try sqlite:///runs/mlflow.db")
+        uri = shown = f"sqlite:///{Path(path[1:]).expanduser().absolute()}"
+    elif kind == "postgresql":
         rest = uri.partition("://")[2]
-        # Which driver SQLAlchemy takes by itself depends on its version.
+        # The driver is named because SQLAlchemy's default depends on its version.
         uri, shown = f"postgresql+psycopg2://{rest}", without_password(f"postgresql://{rest}")
-    elif not _host(uri):
-        raise TrackingError(f"cannot track in {shown!r}: no host is named; {EXPECTED}")
-    return Address(uri, shown, KINDS[scheme])
+    else:
+        try:
+            parts = urlsplit(uri)
+            host = parts.hostname
+            parts.port  # noqa: B018  # raises ValueError unless it is a number
+        except ValueError:
+            host = None
+        if not host:
+            raise TrackingError(f"cannot track in {shown!r}: it names no host; {EXPECTED}")
+    return Address(uri, shown, kind)
 
 
-def checked(uri: str) -> Address:
-    """The address, when all is there that can be known without asking a server; else a TrackingError.
+def usable_address(uri: str) -> Address:
+    """Return the address of a store that, as far as can be known without asking a server, can be used.
 
-    A server that is down is no error: a run waits for none.
+    A server that is down is accepted, as no run waits for one.
+
+    Raises:
+        TrackingError: the URI is malformed, a package is missing, or the SQLite file cannot be written.
     """
     address = parse(uri)
-    missing = [name for name in ("mlflow", *_drivers(address)) if find_spec(name) is None]
-    if missing:
-        raise missing_package(missing[0])
-    if address.kind == "sqlite":
-        _check_file(address.file)
-    return address
+    for name in ("mlflow", "psycopg2") if address.kind == "postgresql" else ("mlflow",):
+        if find_spec(name) is None:
+            raise missing_package(name)
+    if address.kind != "sqlite":
+        return address
 
-
-def missing_package(name: str) -> TrackingError:
-    """What to say when a package of the extra is not installed."""
-    return TrackingError(f"tracking needs the package {name}: pip install 'understudy[mlflow]'")
-
-
-def _drivers(address: Address) -> tuple[str, ...]:
-    return ("psycopg2",) if address.kind == "postgresql" else ()
-
-
-def _passwords(uri: str) -> list[str]:
-    found = [match.group(2) for match in (*_USER_AND_PASSWORD.finditer(uri), *_PASSWORD_OPTION.finditer(uri))]
-    return [password for password in found if password]
-
-
-def _host(uri: str) -> str | None:
-    try:
-        parts = urlsplit(uri)
-        parts.port  # noqa: B018  # raises where it is no number
-        return parts.hostname
-    except ValueError:
-        return None
-
-
-def _sqlite_file(uri: str) -> Path:
-    path = uri[len("sqlite://") :].partition("?")[0]
-    if not path.startswith("/") or path in ("/", "/:memory:"):
-        raise TrackingError(f"cannot track in {uri!r}: no file is named; expected sqlite:///runs/mlflow.db or the like")
-    return Path(path[1:]).expanduser().absolute()
-
-
-def _check_file(path: Path) -> None:
-    """Finds out by opening it whether the file can be written: permissions alone do not tell."""
+    # Permissions alone do not tell whether the file can be written, so open it. An empty file is a database without
+    # tables, so making one does no harm.
+    path = address.file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b") as file:  # an empty file is a database without tables
+        with open(path, "a+b") as file:
             file.seek(0)
             head = file.read(len(SQLITE_HEAD))
     except OSError as error:
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise TrackingError(f"cannot track in {path}: {reason}; name a file that can be written") from error
     if head not in (b"", SQLITE_HEAD):
-        raise TrackingError(f"cannot track in {path}: it is no SQLite database; name another file")
+        raise TrackingError(f"cannot track in {path}: it is not an SQLite database; name another file")
+    return address
+
+
+def missing_package(name: str) -> TrackingError:
+    """Return the error for a package of the extra that is not installed."""
+    return TrackingError(f"tracking needs the package {name}: pip install 'understudy[mlflow]'")
+
+
+def _passwords(uri: str) -> list[str]:
+    found = [match.group(2) for match in (*_USER_AND_PASSWORD.finditer(uri), *_PASSWORD_OPTION.finditer(uri))]
+    return [password for password in found if password]

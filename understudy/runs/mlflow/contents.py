@@ -1,4 +1,4 @@
-"""What of a run goes into MLflow: parameters, tags, metrics, times, files. Pure functions of the run's folder."""
+"""What MLflow shows of a run: parameters, tags, metrics, times, files. Pure functions of the run's folder."""
 
 import json
 import math
@@ -6,29 +6,27 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from understudy.console import flat
+from understudy.console import flat, unicode
 from understudy.runs.journal import NOT_IN_JSON
 from understudy.runs.record import Record
 
-MOST_METRICS = 1000  # of one request, says MLflow
+MOST_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAMETER = 6000
-LONGEST_TAG = 5000  # what older servers hold
+LONGEST_TAG = 5000  # the limit of older servers
 LONGEST_NAME = 250
 ARTIFACTS = ("run.json", "console.log", "samples.jsonl", "report.html")
-WATCHED = (*ARTIFACTS, "metrics.jsonl", "marks.json", "note.txt")
+SHOWN = (*ARTIFACTS, "metrics.jsonl", "marks.json", "note.txt")
 STATUSES = {"running": "RUNNING", "finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED", "dead": "FAILED"}
 RUN_TAG = "understudy.run"  # by which a run is found again
-# Those that may be gone again: a mark was taken back, or a failed run resumed.
+# These may disappear: a mark is taken back, or a failed run is resumed.
 FLEETING_TAGS = ("bad", "tags", "pinned", "error", "mlflow.note.content")
 
 
-@dataclass(frozen=True)
-class Point:
-    """One figure of a journal's line; `time` in milliseconds since 1970."""
+class Point(NamedTuple):
+    """One value of a metric, in the order of MLflow's `Metric`; `time` in milliseconds since 1970."""
 
     name: str
     value: float
@@ -37,7 +35,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Batch:
+class MetricBatch:
     """Points to send together, and the byte of the journal up to which they reach."""
 
     points: list[Point]
@@ -45,14 +43,15 @@ class Batch:
 
 
 def parameters(record: Record) -> dict[str, str]:
-    """The configuration, flat: {"learner.steps": "4000", ...}."""
-    config = record.data.get("config")
-    found = flat(config) if isinstance(config, dict) else {}
-    return {clean_name(name): _value(value)[:LONGEST_PARAMETER] for name, value in found.items()}
+    """Return the configuration, flat: {"learner.steps": "4000", ...}."""
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in flat(record.config).items()
+    }
+    return {clean_name(name): _storable(text)[:LONGEST_PARAMETER] for name, text in texts.items()}
 
 
 def tags(record: Record) -> dict[str, str]:
-    """What is said of the run as a whole. MLflow's own names, where it has them, show in its page's own places."""
+    """Return what describes the run as a whole. Tags named mlflow.* have their own places on MLflow's page."""
     data, marks = record.data, record.marks
     code = data.get("code") or {}
     found = {
@@ -60,39 +59,40 @@ def tags(record: Record) -> dict[str, str]:
         "verb": record.verb,
         "command": " ".join(map(str, data.get("argv", []))),
         "status": record.status,
-        "commit": code.get("commit") or "",
+        "commit": record.commit,
         "dirty": str(code["dirty"]).lower() if "dirty" in code else "",
         "snapshot": code.get("ref") or "",
-        "host": str(data.get("host") or ""),
+        "host": record.host,
         "seed": str(data.get("seed", "")),
-        "parents": ", ".join(map(str, data.get("parents", []))),
+        "parents": ", ".join(record.parents),
         "bad": marks.bad,
         "tags": ", ".join(marks.tags),
         "pinned": "true" if marks.pinned else "",
-        "error": str(data.get("error") or ""),
+        "error": record.error,
         "mlflow.note.content": record.note,
         "mlflow.source.name": f"understudy {record.verb}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": code.get("commit") or "",
+        "mlflow.source.git.commit": record.commit,
     }
-    return {name: _printable(value)[:LONGEST_TAG] for name, value in found.items() if value}
+    return {name: _storable(value)[:LONGEST_TAG] for name, value in found.items() if value}
 
 
 def times(record: Record) -> tuple[int, int | None]:
-    """Beginning and end in milliseconds since 1970. A dead run ended with its last sign of life."""
-    began = round(record.created.timestamp() * 1000)
+    """Return start and end in milliseconds since 1970; the end of a running run is None."""
+    start = round(record.created.timestamp() * 1000)
     if record.status == "running":
-        return began, None
-    if record.status == "dead" or not record.data.get("ended"):
-        signs = [record.folder / name for name in ("heartbeat", "metrics.jsonl", "run.json")]
-        return began, round(max(path.stat().st_mtime for path in signs if path.exists()) * 1000)
-    return began, _milliseconds(record.data["ended"])
+        return start, None
+    if record.status != "dead" and record.ended:
+        return start, round(record.ended.timestamp() * 1000)
+    # A dead run ended with its last sign of life.
+    signs = [record.folder / name for name in ("heartbeat", "metrics.jsonl", "run.json")]
+    return start, round(max(path.stat().st_mtime for path in signs if path.exists()) * 1000)
 
 
-def batches(journal: Path, start: int) -> Iterator[Batch]:
-    """The figures of the journal's whole lines from the byte `start` on, in pieces that MLflow takes.
+def batches(journal: Path, start: int) -> Iterator[MetricBatch]:
+    """Yield the metrics in the journal's whole lines from the byte `start` on, in batches that MLflow accepts.
 
-    A journal shorter than `start` is another one by now: it is read from its beginning.
+    A journal shorter than `start` has been replaced: it is read from its beginning.
     """
     if not journal.exists():
         return
@@ -104,21 +104,21 @@ def batches(journal: Path, start: int) -> Iterator[Batch]:
         end = start
         for line in file:
             if not line.endswith(b"\n"):
-                break  # somebody is writing it, or died while doing so
+                break  # it is being written, or its writer died
             row = _points(line)
             if points and len(points) + len(row) > MOST_METRICS:
-                yield Batch(points, end)
+                yield MetricBatch(points, end)
                 points = []
             points += row
             end += len(line)
         if end > start:
-            yield Batch(points, end)
+            yield MetricBatch(points, end)
 
 
-def looks(folder: Path) -> dict[str, list[int]]:
-    """Size and time of change of each file that a store shows something of."""
+def file_states(folder: Path) -> dict[str, list[int]]:
+    """Return size and modification time (ns) of each file of which a store shows something."""
     found = {}
-    for name in WATCHED:
+    for name in SHOWN:
         try:
             stat = (folder / name).stat()
         except OSError:
@@ -128,7 +128,7 @@ def looks(folder: Path) -> dict[str, list[int]]:
 
 
 def clean_name(name: str) -> str:
-    """A name that MLflow takes: letters, digits and `_-. :/`, and no path that leads out.
+    """Return a name that MLflow accepts: letters, digits and `_-. :/`, and never a path that leads out of a folder.
 
     >>> clean_name("loss (train)"), clean_name("val/loss"), clean_name("../loss")
     ('loss _train_', 'val/loss', '.._loss')
@@ -140,19 +140,19 @@ def clean_name(name: str) -> str:
 
 
 def _points(line: bytes) -> list[Point]:
+    """Return the metrics in a line of the journal; none for a line that a crash tore, or that is not ours."""
     try:
         row = json.loads(line)
         step, time = row["step"], round(row["time"] * 1000)
     except (ValueError, KeyError, TypeError, OverflowError):
-        return []  # torn by a crash, or none of ours
+        return []
     if not isinstance(step, int):
         return []
-    found = {clean_name(name): _figure(value) for name, value in row.items() if name not in ("step", "time")}
-    return [Point(name, value, time, step) for name, value in found.items() if value is not None]
+    values = {clean_name(name): _number(value) for name, value in row.items() if name not in ("step", "time")}
+    return [Point(name, value, time, step) for name, value in values.items() if value is not None]
 
 
-def _figure(value: Any) -> float | None:
-    """As a float, if it is a number."""
+def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return NOT_IN_JSON.get(value)
     if not isinstance(value, int | float):
@@ -163,14 +163,6 @@ def _figure(value: Any) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def _milliseconds(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def _value(value: Any) -> str:
-    return _printable(value if isinstance(value, str) else json.dumps(value))
-
-
-def _printable(value: str) -> str:
-    """Without what a database refuses: halves of characters, and the character zero."""
-    return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+def _storable(text: str) -> str:
+    """Return the text without what databases refuse: lone surrogates and the character zero."""
+    return unicode(text).replace("\0", "\\0")

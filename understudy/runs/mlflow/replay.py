@@ -1,88 +1,164 @@
-"""Sends to a store what it does not have of a run. Doing it twice changes nothing.
+"""Send to a store what it does not have of a run. Doing it twice changes nothing.
 
 Metrics are read from metrics.jsonl where the last acknowledged batch ended. A batch whose answer never came is sent
-again: each point is a row whose primary key in MLflow's database is all of it (run, name, time, step, value), so none
-is there twice. The same holds when tracking.json is lost.
+again: each point is a row of MLflow's database whose primary key is the whole row (run, name, time, step, value), so
+it cannot be there twice. The same holds when tracking.json is lost.
 """
 
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+from rich.console import Console
+
+from understudy.console import progress, say
+from understudy.errors import TrackingError
+from understudy.files import locked, write_json
 from understudy.runs.mlflow import contents
-from understudy.runs.mlflow.memory import Memory, alone, read_memory, remember
-from understudy.runs.mlflow.store import Store, There
+from understudy.runs.mlflow.store import Store
 from understudy.runs.record import Record, list_checkpoints, read_record
 
-Outcome = Literal["sent", "current", "deleted", "broken"]
+STATE_FILE = "tracking.json"
 MODEL_FILES = ("model.safetensors", "tokenizer.json", "state.json")
+OUTCOMES = {
+    "sent": "brought up to date",
+    "current": "already there",
+    "deleted": "deleted there, and left so",
+    "broken": "unreadable",
+}
+"""What comes of a replay. "deleted": the run was deleted in the store; "broken": its run.json cannot be read."""
 
 
-def replay(folder: Path, store: Store) -> Outcome:
-    """Brings what `store` has of the run up to date; "sent", "current", "deleted" (there, by somebody) or "broken".
+@dataclass
+class SyncState:
+    """What one store has acknowledged of one run.
 
-    Raises TrackingError when the store fails; what it has acknowledged until then is remembered.
+    `experiment` tells the store from a later one at the same address, such as after its file was deleted.
     """
-    with alone(folder):
-        record = read_record(folder)
-        if record.status == "broken":
-            return "broken"
-        memory = _memory_of(folder, store)
-        looks = contents.looks(folder)
-        if memory.run and (memory.status, memory.files) == (record.status, looks):
-            return "current"
-        run = _find_or_begin(record, store, memory)
-        if run.deleted:
-            return "deleted"
-        _send_what_changes(record, store, run, memory)
-        if record.status != "running":
-            _send_what_stays(record, store, run, memory, looks)
-        memory.status, memory.files = record.status, looks
-        remember(folder, store.address.masked, memory)
-        return "sent"
+
+    experiment: str = ""
+    run: str = ""
+    """The run's id in the store."""
+    offset: int = 0
+    """Bytes of metrics.jsonl that the store has."""
+    status: str = ""
+    files: dict[str, list[int]] = field(default_factory=dict)
+    """Size and modification time of each file, as the store has it."""
+    checkpoint: str = ""
+    """The checkpoint whose model the store has."""
+
+    def covers(self, record: Record, files: dict[str, list[int]]) -> bool:
+        """Return whether the store has all of the run, whose files are in the state `files`."""
+        return bool(self.run) and (self.status, self.files) == (record.status, files)
+
+
+def read_state(folder: Path, store: Store) -> SyncState:
+    """Return what `store` has acknowledged of the run in `folder`, an empty state where that is not known.
+
+    tracking.json may be lost or damaged at any time; then everything is sent again.
+    """
+    values = _read_states(folder).get(store.address.masked)
+    unknown = SyncState(store.identity)
+    if not isinstance(values, dict):
+        return unknown
+    known = {field.name: values[field.name] for field in fields(SyncState) if field.name in values}
+    if any(type(value) is not type(getattr(unknown, name)) for name, value in known.items()):
+        return unknown
+    state = SyncState(**known)
+    return state if state.experiment == store.identity else unknown
 
 
 def is_current(record: Record, store: Store) -> bool:
-    """Whether `store` has all of the run already, as far as is remembered; it is not asked."""
-    memory = _memory_of(record.folder, store)
-    return bool(memory.run) and (memory.status, memory.files) == (record.status, contents.looks(record.folder))
+    """Return whether `store` has acknowledged all of the run. The store is not asked."""
+    return read_state(record.folder, store).covers(record, contents.file_states(record.folder))
 
 
-def _memory_of(folder: Path, store: Store) -> Memory:
-    """What is remembered of this very store: one that was made anew at the same address knows nothing."""
-    memory = read_memory(folder, store.address.masked)
-    return memory if memory.experiment == store.identity else Memory(store.identity)
+def replay(folder: Path, store: Store) -> str:
+    """Bring what `store` has of the run up to date, and return which of OUTCOMES it came to.
+
+    Raises TrackingError when the store fails; what it has acknowledged until then is remembered.
+    """
+    # One process at a time, else two would both create the run in the store.
+    with locked(folder / "tracking.lock"):
+        record = read_record(folder)
+        if record.status == "broken":
+            return "broken"
+        state, files = read_state(folder, store), contents.file_states(folder)
+        if state.covers(record, files):
+            return "current"
+        start, end = contents.times(record)
+        run = store.find_run(record.id, state.run) or store.create_run(record.id, start)
+        if state.run != run.id:  # what was sent before went to another run
+            state = SyncState(store.identity, run.id)
+            _write_state(folder, store, state)
+        if run.deleted:
+            return "deleted"
+
+        # What changes while the run goes on.
+        store.describe(run, contents.parameters(record), contents.tags(record))
+        for batch in contents.batches(folder / "metrics.jsonl", state.offset):
+            if batch.points:
+                store.add(run, batch.points)
+            state.offset = batch.end
+            _write_state(folder, store, state)
+        store.set_status(run, contents.STATUSES[record.status], end)
+
+        # Files and model wait for the end of the run: before it they would be sent again and again.
+        if record.status != "running":
+            for name in contents.ARTIFACTS:
+                if name in files and state.files.get(name) != files[name]:
+                    store.add_file(run, folder / name)
+            last = next(reversed(list_checkpoints(folder)), None)
+            if last and last.name != state.checkpoint:
+                name = f"{record.id.split('-', 2)[-1]}-{last.name}"
+                paths = [last / file for file in MODEL_FILES if (last / file).exists()]
+                store.add_model(run, name, int(last.name.removeprefix("step-")), paths)
+                state.checkpoint = last.name
+
+        state.status, state.files = record.status, files
+        _write_state(folder, store, state)
+        return "sent"
 
 
-def _find_or_begin(record: Record, store: Store, memory: Memory) -> There:
-    run = store.find_run(record.id, memory.run)
-    if run is None:
-        run = store.begin_run(record.id, contents.times(record)[0])
-    if memory.run != run.id:  # what was sent before went to another
-        memory.run, memory.offset, memory.files, memory.checkpoint = run.id, 0, {}, ""
-        remember(record.folder, store.address.masked, memory)
-    return run
+def replay_all(folders: Sequence[Path], store: Store, console: Console) -> Counter[str]:
+    """Bring the store up to date with the runs in these folders.
+
+    A run that the store refuses is passed over, and named at the end.
+
+    Returns:
+        How many runs came to each of OUTCOMES, and how many "failed".
+
+    Raises:
+        TrackingError: the store itself is down.
+    """
+    counts: Counter[str] = Counter()
+    failures = []
+    with progress(console, "syncing", len(folders)) as bar:
+        for folder in folders:
+            try:
+                outcome = replay(folder, store)
+            except (TrackingError, OSError) as error:
+                store.ping()  # raises unless the run is at fault, and not the store
+                outcome = "failed"
+                failures.append(f"{folder.name}: {error}")
+            counts[outcome] += 1
+            bar.advance()
+    for line in failures:
+        say(console, line, "red")
+    return counts
 
 
-def _send_what_changes(record: Record, store: Store, run: There, memory: Memory) -> None:
-    """Parameters, tags, metrics, status and end."""
-    store.describe(run, contents.parameters(record), contents.tags(record))
-    for batch in contents.batches(record.folder / "metrics.jsonl", memory.offset):
-        if batch.points:
-            store.add(run, batch)
-        memory.offset = batch.end
-        remember(record.folder, store.address.masked, memory)
-    store.set_status(run, contents.STATUSES[record.status], contents.times(record)[1])
+def _write_state(folder: Path, store: Store, state: SyncState) -> None:
+    write_json(folder / STATE_FILE, {**_read_states(folder), store.address.masked: asdict(state)})
 
 
-def _send_what_stays(record: Record, store: Store, run: There, memory: Memory, looks: dict[str, list[int]]) -> None:
-    """Files and model of a run that ended: while it goes on they would only be sent again and again."""
-    for name in contents.ARTIFACTS:
-        if name in looks and memory.files.get(name) != looks[name]:
-            store.add_file(run, record.folder / name)
-    checkpoints = list_checkpoints(record.folder)
-    if checkpoints and checkpoints[-1].name != memory.checkpoint:
-        last = checkpoints[-1]
-        words = record.id.split("-", 2)[-1]
-        files = [last / name for name in MODEL_FILES if (last / name).exists()]
-        store.add_model(run, f"{words}-{last.name}", int(last.name.removeprefix("step-")), files)
-        memory.checkpoint = last.name
+def _read_states(folder: Path) -> dict[str, Any]:
+    """Return the states of all stores, by their masked URIs."""
+    try:
+        data = json.loads((folder / STATE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -1,103 +1,142 @@
-"""A training run's side of tracking: a helping process beside it, from the run's beginning to its end.
+"""Tracking while a run trains: a process beside it that sends the record from the run's start to its end.
 
 Why a process and not a thread: MLflow takes a second of Python to import, another to open a store, and about a tenth
-of a millisecond a figure. In a thread that is time in which the training's Python stands still: on two cores, with
-steps of 4 ms that log four figures each, a thread made the mean step 12 to 17% longer and single steps up to 280 ms,
-the process (of the lowest priority) 0 to 2%, within the measurement's noise. With 20 lines of five figures a second
+of a millisecond per metric. In a thread, the training's Python stands still for that time: on two cores, with
+steps of 4 ms that log four metrics each, a thread made the mean step 12 to 17% longer and single steps up to 280 ms,
+the process (of the lowest priority) 0 to 2%, within the measurement's noise. With 20 lines of five metrics per second
 it takes about 4 s of a core in a run's first minute, most of that to start. A process can also be ended while it hangs
-on a dead connection, and it outlives a run that is killed: it notices and says so to the store.
+on a dead connection, and it outlives a run that is killed: it notices, and tells the store.
 
 The two share no queue. The training writes its journal as ever; the process reads it.
 """
 
 import contextlib
+import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import understudy
-from understudy.runs.mlflow.address import Address
-from understudy.runs.mlflow.store import quiet_environment
-from understudy.runs.run import Run
+from understudy.errors import TrackingError
+from understudy.runs.mlflow.address import Address, parse
+from understudy.runs.mlflow.replay import replay
+from understudy.runs.mlflow.store import Store, open_store, quiet_environment
+from understudy.runs.record import read_record
 
-PATIENCE_SECONDS = 10.0  # at the end of a run
-# Not `-m`: it would put the current folder first on the path, where a file may be called like a library.
-_PROGRAM = "import sys; sys.path.append(sys.argv[1])\nfrom understudy.runs.mlflow.worker import main; main(sys.argv[2])"
+if TYPE_CHECKING:  # the process needs to start fast, and needs no Run
+    from understudy.runs.run import Run
+
+PATIENCE_SECONDS = 10.0  # for the process at the end of a run
+SECONDS_BETWEEN = 2.0
+LONGEST_PAUSE = 30.0  # between attempts while the store is down
+SECONDS_AT_THE_END = 4.0  # during which new attempts begin; one that gets on may take as long as the training waits
+PAUSE_AT_THE_END = 0.3
+# Not `-m`: it would put the current folder first on the path, where a file may have the name of a library.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1])\nfrom understudy.runs.mlflow.stream import work; work(sys.argv[2])"
 
 
 @contextlib.contextmanager
-def streaming(run: Run, address: Address | None) -> Iterator[None]:
-    """Sends the run's record to the store while the body runs, and the rest after it; nothing for None.
+def streaming(run: "Run", address: Address | None) -> Iterator[None]:
+    """Send the run's record to the store while the block runs, and the rest after it; do nothing for None.
 
-    Surround the run's own context with it: how a run ended is known then. Never raises, and waits ten seconds at most.
+    The run's own context belongs inside, because its end must be known when the rest is sent. Never raises, and waits
+    for ten seconds at most.
     """
     if address is None:
         yield
         return
-    stream = _Stream(run, address)
+    remedy = f"`understudy runs sync {run.id}{' --to URI' if address.has_password else ''}` sends it"
+    try:
+        worker = _start_worker(run.folder, address)
+    except OSError as error:
+        run.say(f"tracking could not start: {error.strerror}; {remedy}", style="yellow")
+        yield
+        return
+    assert worker.stdin
+    assert worker.stdout
+
+    def repeat(lines: Iterator[str]) -> None:
+        for line in lines:
+            run.say(line.rstrip("\n"), style="yellow")
+
+    listener = Thread(target=repeat, args=(worker.stdout,), name="tracking", daemon=True)
+    listener.start()
     try:
         yield
     finally:
-        stream.close()
-
-
-class _Stream:
-    """The helping process, and a thread that repeats in the run's console what it has to say."""
-
-    def __init__(self, run: Run, address: Address) -> None:
-        self._run, self._address = run, address
-        self._process: subprocess.Popen[str] | None = None
-        try:
-            self._process = self._start()
-        except OSError as error:
-            run.say(f"tracking could not start: {error.strerror}; {self._what_helps()}", style="yellow")
-            return
-        self._listener = Thread(target=self._listen, args=(self._process,), name="tracking", daemon=True)
-        self._listener.start()
-
-    def close(self) -> None:
-        """Lets the process send the rest, and ends it when that takes too long."""
-        if self._process is None:
-            return
-        assert self._process.stdin
-        with contextlib.suppress(OSError):  # it may have gone
-            self._process.stdin.close()
-        try:
-            code = self._process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._listener.join()
-        if code != 0:
-            self._run.say(f"{self._address.masked} lacks the end of this run; {self._what_helps()}", style="yellow")
-
-    def _start(self) -> "subprocess.Popen[str]":
-        program = [sys.executable, "-P", "-W", "ignore", "-c", _PROGRAM]
-        process = subprocess.Popen(
-            [*program, str(Path(understudy.__file__).parent.parent), str(self._run.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=quiet_environment(),
-            start_new_session=True,  # Ctrl-C is for the training, which then closes the pipe
-        )
-        assert process.stdin
+        # The worker sends the rest when its standard input ends. One that takes too long is killed.
         with contextlib.suppress(OSError):
-            # Not on its command line, which everybody on this machine can read.
-            process.stdin.write(self._address.uri + "\n")
-            process.stdin.flush()
-        return process
+            worker.stdin.close()
+        code = None
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = worker.wait(PATIENCE_SECONDS)
+        finally:
+            worker.kill()
+            worker.wait()
+            listener.join()
+        if code != 0:
+            run.say(f"{address.masked} lacks the end of this run; {remedy}", style="yellow")
 
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout
-        for line in process.stdout:
-            self._run.say(line.rstrip("\n"), style="yellow")
 
-    def _what_helps(self) -> str:
-        to = " --to URI" if self._address.has_password else ""
-        return f"`understudy runs sync {self._run.id}{to}` sends it"
+def work(folder: str) -> None:
+    """Send the run in `folder` to the store that the first line of standard input names, until the training ends.
+
+    The body of the process. Exits with 0 when the store has all of the run, else with 1.
+    """
+    os.nice(19)  # the training comes first
+    path, training = Path(folder), os.getppid()
+    address = parse(sys.stdin.readline().strip())
+    store: Store | None = None
+    complained = False
+
+    def send() -> bool:
+        nonlocal store, complained
+        try:
+            store = store or open_store(address, path.parent)
+            replay(path, store)
+        except (TrackingError, OSError) as error:
+            if not complained:
+                line = f"tracking: {error}; the run goes on, and what is missing is sent when the store is back"
+                print(" ".join(line.split()), flush=True)
+            complained = True
+            return False
+        return True
+
+    # While the training runs. It writes nothing more to the pipe, whose end is therefore the training's end; but its
+    # children may hold the pipe open longer than the training lives.
+    pause = 0.0
+    while not select.select([sys.stdin], [], [], pause)[0] and os.getppid() == training:
+        pause = SECONDS_BETWEEN if send() else min(max(1.0, 2 * pause), LONGEST_PAUSE)
+
+    # The rest. A process that is killed closes its pipes a moment before it is gone, so wait until it is.
+    deadline = time.monotonic() + SECONDS_AT_THE_END
+    while time.monotonic() < deadline:
+        if read_record(path).status != "running" and send():
+            sys.exit(0)
+        time.sleep(PAUSE_AT_THE_END)
+    sys.exit(1)
+
+
+def _start_worker(folder: Path, address: Address) -> "subprocess.Popen[str]":
+    package = Path(understudy.__file__).parent.parent
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", "-c", _PROGRAM, str(package), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=quiet_environment(),
+        start_new_session=True,  # Ctrl-C is for the training, which then closes the pipe
+    )
+    assert worker.stdin
+    with contextlib.suppress(OSError):
+        # Not on the command line, which all users of this machine can read.
+        worker.stdin.write(address.uri + "\n")
+        worker.stdin.flush()
+    return worker
