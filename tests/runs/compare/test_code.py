@@ -45,7 +45,7 @@ def only(before: bytes, after: bytes) -> FileDiff:
 
 def test_one_changed_line() -> None:
     found = only(b"a = 1\nb = 2\nc = 3\n", b"a = 1\nb = 5\nc = 3\n")
-    assert found.lines == (("@", "@@ -1,3 +1,3 @@"), (" ", "a = 1"), ("-", "b = 2"), ("+", "b = 5"), (" ", "c = 3"))
+    assert found.lines == ("@@ -1,3 +1,3 @@", " a = 1", "-b = 2", "+b = 5", " c = 3")
     assert (found.how, found.added, found.removed) == ("changed", 1, 1)
 
 
@@ -91,18 +91,18 @@ def test_a_file_of_which_only_the_hash_was_kept() -> None:
 
 def test_bytes_that_are_not_utf8_and_control_characters_are_spelt_out() -> None:
     found = only(b"latin \xe9\n", b"latin \xe8 \x1b[31mred\r\n")
-    assert found.lines[1:] == (("-", "latin \\xe9"), ("+", "latin \\xe8 \\x1b[31mred\\x0d"))
+    assert found.lines[1:] == ("-latin \\xe9", "+latin \\xe8 \\x1b[31mred\\x0d")
 
 
 def test_a_missing_line_end_shows() -> None:
     found = only(b"a = 1", b"a = 1\n")
-    assert found.lines[1:] == (("-", "a = 1"), ("\\", "\\ No newline at end of file"), ("+", "a = 1"))
+    assert found.lines[1:] == ("-a = 1", "\\ No newline at end of file", "+a = 1")
 
 
 def test_other_line_breaks_do_not_split_lines() -> None:
     """A form feed or a Unicode line separator is part of its line, as it is for git."""
     found = only("a\x0c = 1\u2028b\n".encode(), "a\x0c = 2\u2028b\n".encode())
-    assert [sign for sign, _ in found.lines] == ["@", "-", "+"]
+    assert [line[0] for line in found.lines] == ["@", "-", "+"]
 
 
 texts = st.lists(st.sampled_from([b"a", b"b", b"", b"+x", b"-y", b"\\ z"]), max_size=30).map(b"\n".join)
@@ -116,14 +116,15 @@ def test_a_diff_turns_the_old_file_into_the_new_one(before: bytes, after: bytes)
         assert patched(before, found[0].lines) == after
 
 
-def patched(content: bytes, lines: Sequence[tuple[str, str]]) -> bytes:
+def patched(content: bytes, lines: Sequence[str]) -> bytes:
     """What `patch` would make of the content."""
     old, done = content.split(b"\n"), 0
     new: list[bytes] = []
     ends, before = True, ""
-    for sign, rest in lines:
+    for line in lines:
+        sign, rest = line[0], line[1:]
         if sign == "@":
-            start, _, count = rest.split()[1].removeprefix("-").partition(",")
+            start, _, count = line.split()[1].removeprefix("-").partition(",")
             begin = (
                 int(start) if count == "0" else int(start) - 1
             )  # a hunk that removes nothing names the line before it
@@ -159,7 +160,7 @@ def test_the_code_of_two_runs_in_a_repository(repository: Path, git: Git) -> Non
         (odd, "changed"),
         ("helper.py", "changed"),
     ]
-    assert found.files[2].lines[1:] == (("-", "RATE = 0.5"), ("+", "RATE = 0.25"), (" ", "BASE = 1"))
+    assert found.files[2].lines[1:] == ("-RATE = 0.5", "+RATE = 0.25", " BASE = 1")
 
 
 def test_equal_code_differs_in_nothing(repository: Path) -> None:

@@ -17,7 +17,6 @@ LARGEST_TEXT = 1_000_000
 # difflib's time may grow with the square of the lines that differ.
 MOST_LINES = 20_000
 NO_LINE_END = "\\ No newline at end of file"
-Line = tuple[str, str]
 
 
 class Code(Protocol):
@@ -36,14 +35,14 @@ class FileDiff:
     """How one file differs.
 
     `how` is changed, added, removed or renamed (then `was` is the old path). `lines` are those of a unified diff
-    without the two that name the file: pairs of a sign ("@", "+", "-", " " or a backslash) and the rest of the line,
-    with control characters spelt out. Where there are none, `remark` says why.
+    without the two that name the file, control characters spelt out: the first character of each is "@", "+", "-", " "
+    or a backslash. Where there are none, `remark` says why.
     """
 
     path: str
     how: str
     was: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[str, ...] = ()
     remark: str = ""
 
     @property
@@ -54,17 +53,12 @@ class FileDiff:
     @property
     def added(self) -> int:
         """The number of added lines."""
-        return sum(sign == "+" for sign, _ in self.lines)
+        return sum(line[0] == "+" for line in self.lines)
 
     @property
     def removed(self) -> int:
         """The number of removed lines."""
-        return sum(sign == "-" for sign, _ in self.lines)
-
-
-def whole_line(sign: str, rest: str) -> str:
-    """Return a line of a diff as it is shown. The rest of "@" and backslash lines holds their sign already."""
-    return rest if sign in "@\\" else sign + rest
+        return sum(line[0] == "-" for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -151,18 +145,15 @@ def _diff(path: str, before: Code, after: Code) -> FileDiff:
 
     # Lines keep their ends, so that a missing one at the end of the file counts as a difference.
     whole = [[f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else []) for lines in split]
-    return FileDiff(path, how, lines=tuple(_unified(*whole)))
-
-
-def _unified(old: list[str], new: list[str]) -> Iterator[Line]:
-    for line in list(difflib.unified_diff(old, new))[2:]:
-        sign = line[0]
-        yield sign, visible(line.removesuffix("\n") if sign == "@" else line[1:].removesuffix("\n"))
+    lines = []
+    for line in list(difflib.unified_diff(whole[0], whole[1]))[2:]:
+        lines.append(visible(line.removesuffix("\n")))
         if not line.endswith("\n"):
-            yield "\\", NO_LINE_END
+            lines.append(NO_LINE_END)
+    return FileDiff(path, how, lines=tuple(lines))
 
 
-def shown_lines(files: Sequence[FileDiff], per_file: int, in_all: int) -> list[tuple[FileDiff, tuple[Line, ...]]]:
+def shown_lines(files: Sequence[FileDiff], per_file: int, in_all: int) -> list[tuple[FileDiff, tuple[str, ...]]]:
     """Return each file with the first lines of its diff, at most `per_file` of them and `in_all` of all files."""
     shown = []
     for file in files:

@@ -41,7 +41,12 @@ def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -
     for run in runs:
         record = run.record
         value = {"verb": record.verb, "tag": ", ".join(sorted(record.marks.tags)) or None}.get(key, run.config.get(key))
-        if reason := _unfit(run, include_bad) or ("" if value is not None else f"has no {key}"):
+        reason = "" if value is not None else f"has no {key}"
+        if record.marks.bad and not include_bad:
+            reason = f"marked bad: {record.marks.bad} (--include-bad takes it in)"
+        elif record.status != "finished":
+            reason = f"{record.status}: {record.error}" if record.error else record.status
+        if reason:
             left_out.append(f"{record.id}: {reason}")
             if record.status in ("failed", "dead") and not record.marks.bad:
                 who = f"{run.label} ({key} = {value}) {record.status}"
@@ -61,16 +66,6 @@ def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -
     groups = [Group(name, tuple(fit[name])) for name in sorted(fit, key=_by_number)]
     warnings += _setting_warnings(key, groups) + _code_warnings(key, groups)
     return Grouping(key, tuple(groups), tuple(left_out), tuple(warnings))
-
-
-def _unfit(run: ComparedRun, include_bad: bool) -> str:
-    """Say why a run cannot stand for its setting; empty where it can."""
-    if run.record.marks.bad and not include_bad:
-        return f"marked bad: {run.record.marks.bad} (--include-bad takes it in)"
-    if run.record.status == "finished":
-        return ""
-    error = run.record.data.get("error")
-    return f"{run.record.status}: {error}" if error else run.record.status
 
 
 def _by_number(name: str) -> tuple[int, float, str]:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Column, Table
-from rich.text import Text
 
 from understudy.console import age, table, text
-from understudy.runs.compare.code import CodeDifference, FileDiff, shown_lines, whole_line
+from understudy.runs.compare.code import CodeDifference, shown_lines
 from understudy.runs.compare.differences import NO_WINNER, Comparison, DiffTable
 from understudy.runs.compare.groups import Grouping
-from understudy.runs.compare.runs import ComparedRun
 from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
 from understudy.runs.pages.curves import THICK, THIN, Curve, draw
 
@@ -27,7 +25,17 @@ UNBOUNDED = 100_000
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print all about the runs one by one: code, what else differs, curves, final metrics."""
     for run in found.runs:
-        _print_overview(run, console)
+        record = run.record
+        commit = f"{record.commit[:10]}{' edited' if record.dirty else ''}" if record.commit else ""
+        facts = (record.verb, record.status, age(record.created), f"seed {run.seed}", commit)
+        console.print(text(record.id, "bold").append_text(text("  ".join(("", *filter(None, facts))), "not bold")))
+        if record.note:
+            console.print(text(f"    {record.note}"))
+        if record.marks.bad:
+            console.print(text(f"    bad: {record.marks.bad}", "bold red"))
+        if run.failed_checks:
+            console.print(text(f"    failed checks: {', '.join(run.failed_checks)}", "red"))
+
     for difference in found.code:
         _print_code(difference, len(found.runs) > 2, console)
     labels = [run.label for run in found.runs]
@@ -74,20 +82,6 @@ def print_verdicts(grouping: Grouping, verdicts: Sequence[MetricVerdict], consol
         console.print(text(f"\n{same}", "dim"))
 
 
-def _print_overview(run: ComparedRun, console: Console) -> None:
-    record = run.record
-    code = record.data.get("code") or {}
-    commit = f"{code['commit'][:10]}{' edited' if code.get('dirty') else ''}" if code.get("commit") else ""
-    facts = (record.verb, record.status, age(record.created), f"seed {run.seed}", commit)
-    console.print(text(record.id, "bold").append_text(text("  ".join(("", *filter(None, facts))), "not bold")))
-    if record.note:
-        console.print(text(f"    {record.note}"))
-    if record.marks.bad:
-        console.print(text(f"    bad: {record.marks.bad}", "bold red"))
-    if run.failed_checks:
-        console.print(text(f"    failed checks: {', '.join(run.failed_checks)}", "red"))
-
-
 def _heading(title: str, console: Console) -> None:
     console.print(text(f"\n{title}", "bold underline"))
 
@@ -125,28 +119,24 @@ def _print_code(difference: CodeDifference, names_both: bool, console: Console) 
     elif not difference.files:
         console.print(text("the same", "dim"))
     for file in difference.files:
-        console.print(_file_summary(file))
+        about = text(f"  {file.how:<8} ", HOW_STYLES.get(file.how, "yellow")).append_text(text(file.name))
+        if file.lines:
+            about.append(f"  +{file.added}", "green").append(f" -{file.removed}", "red")
+        console.print(about.append_text(text(f"  {file.remark}" if file.remark else "", "dim")))
     hidden = sum(len(file.lines) for file in difference.files)
     for file, lines in shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES):
         hidden -= len(lines)
         if lines:
             console.print()
             console.print(text(file.path, "bold"))
-        for sign, rest in lines:
-            console.print(text(whole_line(sign, rest).expandtabs(4), LINE_STYLES.get(sign, "")), soft_wrap=True)
+        for line in lines:
+            console.print(text(line.expandtabs(4), LINE_STYLES.get(line[0], "")), soft_wrap=True)
     if hidden:
         console.print(text(f"{hidden:,} more lines: --html FILE shows more", "dim"))
 
 
-def _file_summary(file: FileDiff) -> Text:
-    line = text(f"  {file.how:<8} ", HOW_STYLES.get(file.how, "yellow")).append_text(text(file.name))
-    if file.lines:
-        line.append(f"  +{file.added}", "green").append(f" -{file.removed}", "red")
-    return line.append_text(text(f"  {file.remark}" if file.remark else "", "dim"))
-
-
 def _numbers(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """Return a table in which all columns but the first, and the last of free length, hold numbers."""
+    """Return a table of numbers; its first column, and the one of all values, are texts that may fold."""
     columns = []
     for i, name in enumerate(names):
         folds = not i or name == "values"

@@ -11,7 +11,7 @@ from understudy.console import counted
 from understudy.errors import UserError, suggestion
 from understudy.runs.compare.differences import MISSING, digits
 from understudy.runs.compare.groups import Group
-from understudy.runs.compare.runs import ComparedRun, direction, metric_names
+from understudy.runs.compare.runs import direction, metric_names
 from understudy.statistics import CONFIDENCE, Difference, interquartile_mean, paired_difference, unpaired_difference
 
 GROUP_COLUMNS = ("seeds", "mean", "IQM", "std", "values")
@@ -25,6 +25,16 @@ class GroupStats:
     group: str
     values: dict[Any, float]
     missing: tuple[str, ...]
+
+    @classmethod
+    def of(cls, metric: str, group: Group) -> "GroupStats":
+        """Gather a metric by seed; several runs of one seed count once, by their mean."""
+        values: dict[Any, list[float]] = {}
+        for run in group.runs:
+            if metric in run.figures:
+                values.setdefault(run.seed, []).append(run.figures[metric])
+        missing = tuple(run.label for run in group.runs if metric not in run.figures)
+        return cls(group.name, {seed: float(np.mean(found)) for seed, found in values.items()}, missing)
 
     @property
     def finite(self) -> list[float]:
@@ -59,6 +69,17 @@ class PairwiseTest:
     best: str
     other: str
     difference: Difference
+
+    @classmethod
+    def of(cls, best: GroupStats, other: GroupStats, confidence: float) -> "PairwiseTest":
+        """Pair by seed where two seeds or more, and half of the smaller group's, are in both; else compare as is."""
+        shared = [seed for seed in best.values if seed in other.values]
+        smaller = min(len(best.values), len(other.values))
+        if len(shared) >= max(min(2, smaller), smaller / 2):
+            first, second = ([stats.values[seed] for seed in shared] for stats in (best, other))
+            return cls(best.group, other.group, paired_difference(first, second, confidence))
+        first, second = list(best.values.values()), list(other.values.values())
+        return cls(best.group, other.group, unpaired_difference(first, second, confidence))
 
 
 @dataclass(frozen=True)
@@ -127,56 +148,31 @@ def verdicts(groups: Sequence[Group], metrics: Sequence[str] = ()) -> list[Metri
         shared = [name for name in known if all(name in run.figures for run in runs)]
         telling = [name for name in known if name in headlines or (name in shared and direction(name))]
         metrics = telling or shared or known
-    return [_verdict(metric, groups) for metric in metrics]
+    return [verdict(metric, groups) for metric in metrics]
 
 
-def constants(verdicts: Sequence[MetricVerdict]) -> str:
-    """Name the metrics in which every run has the same value, in a line; empty where there are none."""
-    found = [f"{one.metric} {one.constant:.5g}" for one in verdicts if one.constant is not None]
-    return f"the same in every run: {', '.join(found)}" if found else ""
-
-
-def _verdict(metric: str, groups: Sequence[Group]) -> MetricVerdict:
-    all_stats = tuple(_stats(metric, group.name, group.runs) for group in groups)
+def verdict(metric: str, groups: Sequence[Group]) -> MetricVerdict:
+    """Compare the group with the best mean of a metric with each other one."""
+    all_stats = tuple(GroupStats.of(metric, group) for group in groups)
     complete = [stats for stats in all_stats if stats.is_complete]
-    tests = _tests(complete, direction(metric) or 1)
+    tests: list[PairwiseTest] = []
+    if len(complete) > 1:
+        best = max(complete, key=lambda stats: (direction(metric) or 1) * stats.mean)
+        # The best is chosen by looking at the data, so each interval is as wide as if every pair were compared
+        # (Bonferroni): all of them together hold as often as one interval alone would.
+        pairs = len(complete) * (len(complete) - 1) // 2
+        confidence = 1 - (1 - CONFIDENCE) / pairs
+        tests = [PairwiseTest.of(best, other, confidence) for other in complete if other is not best]
     winner = ""
     if len(complete) == len(all_stats) and direction(metric) and all(one.difference.excludes_zero for one in tests):
         winner = tests[0].best
     return MetricVerdict(metric, all_stats, tuple(tests), winner, _sentence(metric, all_stats, tests, winner))
 
 
-def _stats(metric: str, name: str, runs: Sequence[ComparedRun]) -> GroupStats:
-    """Return the metric per seed; several runs of one seed count once, by their mean."""
-    values: dict[Any, list[float]] = {}
-    for run in runs:
-        if metric in run.figures:
-            values.setdefault(run.seed, []).append(run.figures[metric])
-    missing = tuple(run.label for run in runs if metric not in run.figures)
-    return GroupStats(name, {seed: float(np.mean(found)) for seed, found in values.items()}, missing)
-
-
-def _tests(groups: Sequence[GroupStats], sign: int) -> list[PairwiseTest]:
-    """Compare the group with the best mean with each other one."""
-    if len(groups) < 2:
-        return []
-    best = max(groups, key=lambda stats: sign * stats.mean)
-    # The best is chosen by looking at the data, so each interval is as wide as if every pair were compared
-    # (Bonferroni): all of them together hold as often as one interval alone would.
-    pairs = len(groups) * (len(groups) - 1) // 2
-    confidence = 1 - (1 - CONFIDENCE) / pairs
-    others = [stats for stats in groups if stats is not best]
-    return [PairwiseTest(best.group, other.group, _difference(best, other, confidence)) for other in others]
-
-
-def _difference(best: GroupStats, other: GroupStats, confidence: float) -> Difference:
-    """Pair by seed where at least two seeds, and half of the smaller group's, are in both; else compare as they are."""
-    shared = [seed for seed in best.values if seed in other.values]
-    smaller = min(len(best.values), len(other.values))
-    if len(shared) < max(min(2, smaller), smaller / 2):
-        return unpaired_difference(list(best.values.values()), list(other.values.values()), confidence)
-    first, second = ([stats.values[seed] for seed in shared] for stats in (best, other))
-    return paired_difference(first, second, confidence)
+def constants(verdicts: Sequence[MetricVerdict]) -> str:
+    """Name the metrics in which every run has the same value, in a line; empty where there are none."""
+    found = [f"{one.metric} {one.constant:.5g}" for one in verdicts if one.constant is not None]
+    return f"the same in every run: {', '.join(found)}" if found else ""
 
 
 def _sentence(metric: str, groups: Sequence[GroupStats], tests: Sequence[PairwiseTest], winner: str) -> str:

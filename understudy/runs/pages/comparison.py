@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from understudy.runs.compare.code import CodeDifference, FileDiff, shown_lines, whole_line
+from understudy.runs.compare.code import CodeDifference, FileDiff, shown_lines
 from understudy.runs.compare.differences import MISSING, NO_WINNER, Comparison
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun
@@ -14,39 +13,15 @@ from understudy.runs.pages.render import render
 
 MOST_LINES_PER_FILE = 2_000
 MOST_LINES = 20_000
-OPEN_UP_TO = 200  # lines of a diff that are unfolded from the beginning
-LINE_CLASSES = {"+": "add", "-": "del", "@": "hunk", "\\": "hunk"}
 MOST_PLOTS = 12
 
 
-@dataclass(frozen=True)
-class FileView:
-    """A file's diff as a page shows it: lines with their classes, how many more there are, whether it is unfolded."""
-
-    diff: FileDiff
-    lines: list[tuple[str, str]]
-    hidden: int
-    is_open: bool
-
-
-@dataclass(frozen=True)
-class CodeView:
-    """A difference of code as a page shows it."""
-
-    before: str
-    after: str
-    problem: str
-    files: list[FileView]
+CodeView = tuple[CodeDifference, list[tuple[FileDiff, tuple[str, ...]]]]
 
 
 def code_view(difference: CodeDifference) -> CodeView:
-    """Cut a difference of code to what a page can hold, and unfold the first files of it."""
-    files, seen = [], 0
-    for file, shown in shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES):
-        seen += len(file.lines)
-        lines = [(LINE_CLASSES.get(sign, ""), whole_line(sign, rest)) for sign, rest in shown]
-        files.append(FileView(file, lines, len(file.lines) - len(shown), is_open=seen <= OPEN_UP_TO))
-    return CodeView(difference.before, difference.after, difference.problem, files)
+    """Return a difference of code with the lines of each file that a page shows."""
+    return difference, shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES)
 
 
 def comparison_page(found: Comparison) -> str:
@@ -97,7 +72,6 @@ def grouping_page(grouping: Grouping, verdicts: Sequence[MetricVerdict]) -> str:
 def _run_cells(run: ComparedRun) -> tuple[object, ...]:
     """Return a row of the table of runs: what it is, when it began, its commit, and its note."""
     record = run.record
-    code = record.data.get("code") or {}
-    commit = f"{code['commit'][:10]}{', edited' if code.get('dirty') else ''}" if code.get("commit") else MISSING
+    commit = f"{record.commit[:10]}{', edited' if record.dirty else ''}" if record.commit else MISSING
     began = f"{record.created:%Y-%m-%d %H:%M}"
     return record.id, record.verb, record.status, began, run.seed, commit, record.note

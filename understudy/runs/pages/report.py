@@ -2,7 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,46 @@ def main(options: ReportOptions, console: Console) -> None:
 def report_page(folder: Path) -> str:
     """Return the page of one run: its code, what came of it, and how it differs from the run before it."""
     (run,) = compared([folder])
-    data = run.record.data
+    record, data = run.record, run.record.data
+    facts = {
+        "what": record.verb,
+        "status": record.status,
+        "began": f"{record.created:%Y-%m-%d %H:%M:%S %z}",
+        "took": str(timedelta(seconds=round((record.ended - record.created).total_seconds()))) if record.ended else "",
+        "seed": run.seed,
+        "headline": f"{run.headline} {digits([run.figures[run.headline]])[0]}" if run.headline else "",
+        "parents": ", ".join(record.parents),
+        "tags": ", ".join(record.marks.tags),
+        "note": record.note,
+    }
+    try:
+        log = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        log = ""
+
+    # What the model said, by step, the latest first.
+    samples: dict[Any, list[dict[str, Any]]] = {}
+    for row in read_lines(folder / "samples.jsonl")[-MOST_SAMPLES:]:
+        samples.setdefault(row.get("step"), []).append(row)
+
     typed = f"cd {shlex.quote(str(data['cwd']))}\n{command_line(data)}" if data.get("cwd") else command_line(data)
     found = environment(data)
     packages = {name.removeprefix("package "): found.pop(name) for name in list(found) if name.startswith("package ")}
     return render(
         "report.html.j2",
-        title=run.record.id,
+        title=record.id,
         run=run,
-        summary=_summary(run),
+        summary={name: fact for name, fact in facts.items() if fact not in ("", None)},
         error=data.get("error"),
-        log=_end_of_log(folder),
+        log="\n".join(log.splitlines()[-LAST_LINES:]),
         typed=typed,
         checks=sorted(data.get("checks") or [], key=lambda check: check.get("verdict") != "failed"),
         figures={name: digits([run.figures[name]])[0] for name in metric_names([run])},
         plots=_plots(run),
         not_finite=[remark for name in run.figures if (remark := run.not_finite(name))],
-        samples=_samples(folder),
-        **_since_previous(run.record),
-        **_code(run.record),
+        samples=list(reversed(samples.items())),
+        **_since_previous(record),
+        **_code(record),
         data=[(entry["path"], f"{entry['bytes']:,}", entry["sha256"]) for entry in data.get("data") or []],
         environment=found,
         packages=packages,
@@ -78,36 +99,6 @@ def previous_run(record: Record) -> Record | None:
     return None
 
 
-def _summary(run: ComparedRun) -> dict[str, object]:
-    record = run.record
-    took = ""
-    try:
-        span = datetime.fromisoformat(record.data["ended"]) - datetime.fromisoformat(record.data["created"])
-        took = str(timedelta(seconds=round(span.total_seconds())))
-    except (KeyError, TypeError, ValueError):
-        pass  # it has not ended, or was not recorded by us
-    facts = {
-        "what": record.verb,
-        "status": record.status,
-        "began": f"{record.created:%Y-%m-%d %H:%M:%S %z}",
-        "took": took,
-        "seed": run.seed,
-        "headline": f"{run.headline} {digits([run.figures[run.headline]])[0]}" if run.headline else "",
-        "parents": ", ".join(map(str, record.data.get("parents") or [])),
-        "tags": ", ".join(record.marks.tags),
-        "note": record.note,
-    }
-    return {name: fact for name, fact in facts.items() if fact not in ("", None)}
-
-
-def _end_of_log(folder: Path) -> str:
-    try:
-        log = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(log.splitlines()[-LAST_LINES:])
-
-
 def _plots(run: ComparedRun) -> list[tuple[Plot, list[Key]]]:
     """Return a plot per metric, that of training and validation together, with a legend where there are two lines."""
     names = curve_names([run])
@@ -118,14 +109,6 @@ def _plots(run: ComparedRun) -> list[tuple[Plot, list[Key]]]:
         series = [Series(*run.curve(one), place) for place, one in enumerate(both)]
         plots.append((line_plot(name, series, number), legend(both) if len(both) > 1 else []))
     return plots
-
-
-def _samples(folder: Path) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Return what the model said, by step, the latest first."""
-    by_step: dict[Any, list[dict[str, Any]]] = {}
-    for row in read_lines(folder / "samples.jsonl")[-MOST_SAMPLES:]:
-        by_step.setdefault(row.get("step"), []).append(row)
-    return list(reversed(by_step.items()))
 
 
 def _since_previous(record: Record) -> dict[str, Any]:

@@ -101,23 +101,18 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
     lines["argv"] = " ".join(map(str, record.data.get("argv", [])))
     lines["resumed"] = ", ".join(str(entry["time"]) for entry in record.data.get("resumed", []))
     lines["repeats"] = record.data.get("rerun_of")
-    lines["verified"] = _verified(record.folder / "verified.json")
+    try:
+        told = json.loads((record.folder / "verified.json").read_bytes())
+        when = age(datetime.fromtimestamp(told["time"]).astimezone())
+        compared = f"{told['lines']:,} lines of metrics, {told['checkpoints']:,} checkpoints"
+        verdict = "identical, bit for bit" if told["identical"] else f"differs from {told['difference']}"
+        lines["verified"] = f"{verdict}; {compared}; {when} ago"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # it was not verified
     lines["tags"] = ", ".join(record.marks.tags)
     lines["pinned"] = "yes: `understudy runs gc` keeps it" if record.marks.pinned else ""
     lines["note"] = record.note
     return {name: line for name, line in lines.items() if line}
-
-
-def _verified(path: Path) -> str:
-    """Return what the last `runs verify` found; empty where there was none."""
-    try:
-        told = json.loads(path.read_bytes())
-        when = age(datetime.fromtimestamp(told["time"]).astimezone())
-        compared = f"{told['lines']:,} lines of metrics, {told['checkpoints']:,} checkpoints"
-        verdict = "identical, bit for bit" if told["identical"] else f"differs from {told['difference']}"
-        return f"{verdict}; {compared}; {when} ago"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _code(record: Record) -> dict[str, Any]:

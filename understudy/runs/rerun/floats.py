@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,16 @@ def compare_bits(then: Path, now: Path, until: int | None = None, partial: bool 
         partial: the second run has not ended, so what it lacks does not count as a difference.
     """
     old, new = (_lines(folder, until) for folder in (then, now))
-    found = list(_metric_differences(old, new, partial))
+    found = []
+    for (step, names), row in old.items():
+        if (step, names) in new:
+            other = new[step, names]
+            changed = [name for name in sorted(names) if not same_bits(row[name], other[name])]
+            found += [FirstDifference(step, name, row[name], other[name]) for name in changed]
+        elif not partial:
+            found.append(FirstDifference(step, ", ".join(sorted(names)), "logged", "not logged"))
+    for step, names in new.keys() - old.keys():
+        found.append(FirstDifference(step, ", ".join(sorted(names)), "not logged", "logged"))
 
     # Weights are compared by their hashes, at the checkpoints that both runs have.
     hashes: list[dict[int, str]] = []
@@ -98,15 +107,3 @@ def _lines(folder: Path, until: int | None) -> Lines:
         if names and (until is None or row["step"] <= until):
             lines[row["step"], names] = row
     return lines
-
-
-def _metric_differences(old: Lines, new: Lines, partial: bool) -> Iterator[FirstDifference]:
-    for key, row in old.items():
-        if key in new:
-            for name in sorted(key[1]):
-                if not same_bits(row[name], new[key][name]):
-                    yield FirstDifference(key[0], name, row[name], new[key][name])
-        elif not partial:
-            yield FirstDifference(key[0], ", ".join(sorted(key[1])), "logged", "not logged")
-    for key in new.keys() - old.keys():
-        yield FirstDifference(key[0], ", ".join(sorted(key[1])), "not logged", "logged")

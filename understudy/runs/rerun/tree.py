@@ -73,8 +73,15 @@ def restore_tree(record: Record, root: Path) -> Tree:
         _restore_read_files(record, tree, Path(top))
     except (GitError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"the code of run {record.id} cannot be restored: {error}") from error
+
     for entry in record.data.get("data", []):
-        _link_data(tree, entry)
+        source = Path(entry["path"])
+        if not source.exists():
+            about = f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}"
+            raise DataError(f"{source} is gone: the run learned from it ({about}); put it back there")
+        if source.stat().st_size != entry["bytes"] or fingerprint(source)["sha256"] != entry["sha256"]:
+            tree.notes.append(f"{source}: has changed since, so the run will learn from other data")
+        tree.link(source)
     tree.cwd.mkdir(parents=True, exist_ok=True)
     return tree
 
@@ -143,16 +150,3 @@ def _is_same(path: Path, entry: Mapping[str, Any]) -> bool:
     if entry.get("kept"):
         return blob_id(path.read_bytes(), entry["id"]) == entry["id"]
     return fingerprint(path)["sha256"] == entry["id"]
-
-
-def _link_data(tree: Tree, entry: Mapping[str, Any]) -> None:
-    """Link to a data file. Raises DataError where it is gone."""
-    source = Path(entry["path"])
-    if not source.exists():
-        raise DataError(
-            f"{source} is gone: the run learned from it ({entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}); "
-            "put it back there"
-        )
-    if source.stat().st_size != entry["bytes"] or fingerprint(source)["sha256"] != entry["sha256"]:
-        tree.notes.append(f"{source}: has changed since, so the run will learn from other data")
-    tree.link(source)
