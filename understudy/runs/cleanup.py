@@ -128,7 +128,7 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     staying = [record for record in records if record.id not in going]
     spared = [record for record in staying if record.id not in needed and not _reason_to_stay(record)]
     old = [path for record in spared for path in list_checkpoints(record.folder)[:-1]] if checkpoints else []
-    leftovers = [*_beside_runs(folder, records), *_in_runs(staying), *_unlinked_code(folder / POOL, runs)]
+    leftovers = [*_leftovers(folder, records, staying), *_unlinked_code(folder / POOL, runs)]
     stay = [(record, reasons[record.id]) for record in chosen if record.id in reasons]
     return Plan(runs, stay, old, leftovers)
 
@@ -171,7 +171,8 @@ def _reason_to_stay(record: Record) -> str:
     return "it is pinned" if record.marks.pinned else ""
 
 
-def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
+def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record]) -> Iterator[Leftover]:
+    # Beside the runs.
     for path in folder.iterdir():
         if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "half written")
@@ -185,6 +186,13 @@ def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
         if _is_older(path, LEFTOVER_SECONDS):
             yield Leftover(path, "a tree in which a run was run again")
 
+    # In the runs. What a running one writes is not a leftover.
+    for record in staying:
+        for path, _ in walk(record.folder) if record.status != "running" else ():
+            if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
+                yield Leftover(path, "half written")
+
+    # In the cache, while nothing runs that may use it.
     cache = folder / "cache"
     if not cache.is_dir() or any(record.status == "running" for record in records):
         return
@@ -193,14 +201,6 @@ def _beside_runs(folder: Path, records: Sequence[Record]) -> Iterator[Leftover]:
             yield Leftover(path, "half written")
         elif _is_older(path, STALE_SECONDS):
             yield Leftover(path, "tokenized data that has not been read for 30 days")
-
-
-def _in_runs(records: Sequence[Record]) -> Iterator[Leftover]:
-    for record in records:
-        if record.status != "running":
-            for path, _ in walk(record.folder):
-                if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
-                    yield Leftover(path, "half written")
 
 
 def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[Leftover]:

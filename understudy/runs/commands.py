@@ -25,41 +25,52 @@ class Command:
 
 GROUPS = {
     "to look at": {
-        "list": Command("listing.print_list", "list runs, or those that a query picks; without a command, the latest"),
-        "show": Command("pages.show.main", "one run: configuration, code, data, seeds, checks, outcome, curves"),
-        "compare": Command("compare.command.main", "what differs between runs; which setting is better over its seeds"),
+        "list": Command("listing.print_list", "list the latest runs, or those that a query finds"),
+        "show": Command("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
+        "compare": Command("compare.command.main", "show what differs between runs, and which setting is better"),
         "report": Command("pages.report.main", "write report.html into a run's folder: all about it on one page"),
-        "containing": Command("verbs.containing.main", "the runs whose code holds a commit, a line or a definition"),
+        "containing": Command("verbs.containing.main", "list runs whose code holds a commit, a line or a definition"),
     },
-    "to do again": {
+    "to run again": {
         "rerun": Command("rerun.child.main", "run a run again, on its exact code"),
         "verify": Command("rerun.verify.main", "run it again and compare bit for bit"),
     },
     "to mark": {
         "note": Command("marks.note", "write a note on a run"),
-        "tag": Command("marks.tag", "give runs a tag"),
-        "untag": Command("marks.untag", "take it away"),
+        "tag": Command("marks.tag", "add tags to runs"),
+        "untag": Command("marks.untag", "remove tags from runs"),
         "pin": Command("marks.pin", "keep runs from gc"),
-        "unpin": Command("marks.unpin", "take the pin away"),
+        "unpin": Command("marks.unpin", "let gc delete runs again"),
         "mark-bad": Command("marks.mark_bad", "say that results are not to be trusted, and why"),
         "mark-good": Command("marks.mark_good", "take that back"),
     },
     "to keep": {
         "export": Command("verbs.export.main", "write runs into one archive"),
-        "import": Command("verbs.import_runs.main", "take in the runs of an archive"),
+        "import": Command("verbs.import_runs.main", "add the runs of an archive"),
         "gc": Command("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
-        "disk": Command("disk.disk", "what runs take on the disk"),
+        "disk": Command("disk.disk", "show what runs take on the disk"),
         "sync": Command("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
-        "ui": Command("mlflow.ui.open_page", "MLflow's page on all runs"),
+        "ui": Command("mlflow.ui.open_page", "open MLflow's page on all runs"),
     },
 }
+HELP = """
+  understudy runs COMMAND --help   lists a command's options
+
+Without a command, the latest runs are listed.
+A run may be called by its id, any beginning of it (20261123-14), its words or their beginning (brave-otter),
+the path of its folder, last, or last:VERB. Runs are kept in ./runs, or where UNDERSTUDY_RUNS says."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main(argv: Sequence[str], console: Console) -> int:
     """Run the command line `understudy runs *argv` and return the exit code. Raises UserError for a wrong one."""
     if argv and argv[0] in ("-h", "--help", "help"):
-        print(_help())
+        print("usage: understudy runs [COMMAND] [OPTIONS]")
+        for title, commands in GROUPS.items():
+            print(f"\n{title}")
+            for name, command in commands.items():
+                print(f"  {name:<12}{command.meaning}")
+        print(HELP)
         return 0
     name, rest = (argv[0], list(argv[1:])) if argv and not argv[0].startswith("-") else ("list", list(argv))
     if name not in COMMANDS:
@@ -77,17 +88,3 @@ def main(argv: Sequence[str], console: Console) -> int:
     if any(field.type is Words for field in others) and rest[0] not in ("-h", "--help"):
         rest.insert(1, "--")  # a note may begin with a dash
     return function(parse(kind, rest, f"understudy runs {name}"), console) or 0
-
-
-def _help() -> str:
-    lines = ["usage: understudy runs [COMMAND] [OPTIONS]"]
-    for title, commands in GROUPS.items():
-        lines += ["", title, *(f"  {name:<12}{command.meaning}" for name, command in commands.items())]
-    lines += [
-        "",
-        "  understudy runs COMMAND --help   lists a command's options",
-        "",
-        "A run may be called by its id, any beginning of it (20261123-14), its words or their beginning (brave-otter),",
-        "the path of its folder, last, or last:VERB. Runs are kept in ./runs, or where UNDERSTUDY_RUNS says.",
-    ]
-    return "\n".join(lines)

@@ -32,6 +32,7 @@ _CONDITION = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+STATUSES = ("running", "finished", "failed", "interrupted", "dead", "broken")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -47,8 +48,52 @@ class Field:
     kind: str
     read: Callable[[Record], Iterable[Any]]
 
+    def test(self, operator: str, text: str) -> Callable[[Any], bool]:
+        """Return the test of a value that `operator` and `text` ask for, with `!=` the test for `=`.
 
-STATUSES = ("running", "finished", "failed", "interrupted", "dead", "broken")
+        Raises:
+            QueryError: the operator or the text does not go with the field.
+        """
+        operator = "=" if operator == "!=" else operator
+        if self.kind == "time":
+            if operator == "~":
+                raise QueryError(f"{self.name} is a time: expected = != < <= > >=")
+            # A date means its whole day, a time its whole hour, minute or second.
+            start, end = _moment(text)
+            tests: dict[str, Callable[[Any], bool]] = {
+                "=": lambda value: start <= value < end,
+                "<": lambda value: value < start,
+                "<=": lambda value: value < end,
+                ">": lambda value: value >= end,
+                ">=": lambda value: value >= start,
+            }
+            return tests[operator]
+        if self.kind == "age":
+            seconds = duration(text)
+            if seconds is None or operator not in _ORDER:
+                raise QueryError("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w")
+            return lambda value: _ORDER[operator](value, seconds)
+
+        try:
+            number = float(text)
+        except ValueError:
+            number = None
+        if operator in _ORDER:
+            if self.kind != "any":
+                raise QueryError(f"{self.name} is a text: expected =, != or ~")
+            if number is None:
+                raise QueryError(f"expected a number after `{operator}`")
+            return lambda value: _is_number(value) and _ORDER[operator](value, number)
+        if operator == "~":
+            return lambda value: text.casefold() in str(value).casefold()
+        if self.kind == "id":
+            return lambda value: matches(text.lower(), value.lower())
+        if self.kind == "status" and text.lower() not in STATUSES:
+            close = suggestion(text, STATUSES) or f"; expected one of {', '.join(STATUSES)}"
+            raise QueryError(f"{text!r} is not a {self.name}{close}")
+        return lambda value: (_is_number(value) and value == number) or str(value).casefold() == text.casefold()
+
+
 FIELDS = {
     field.name: field
     for field in (
@@ -156,7 +201,7 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
             try:
                 field = _field(name, records)
                 at = found.start("value")
-                fits = _fits(field, operator, _unquoted(value))
+                fits = field.test(operator, _unquoted(value))
             except QueryError as error:
                 fail(at, str(error))
             conditions.append(Condition(field.read, fits, negated != (operator == "!=")))
@@ -211,58 +256,8 @@ def _field(name: str, records: Sequence[Record]) -> Field:
     raise QueryError(f"no run has {name!r}{suggestion(name, {*FIELDS, *FLAGS, *known})}")
 
 
-def _fits(field: Field, operator: str, text: str) -> Callable[[Any], bool]:
-    """Return the test of a value of the field that `operator` and `text` ask for, with `!=` the test for `=`.
-
-    Raises:
-        QueryError: the operator or the text does not go with the field.
-    """
-    operator = "=" if operator == "!=" else operator
-    if field.kind == "time":
-        if operator == "~":
-            raise QueryError(f"{field.name} is a time: expected = != < <= > >=")
-        # A date means its whole day, a time its whole hour, minute or second.
-        start, end = _moment(text)
-        tests: dict[str, Callable[[Any], bool]] = {
-            "=": lambda value: start <= value < end,
-            "<": lambda value: value < start,
-            "<=": lambda value: value < end,
-            ">": lambda value: value >= end,
-            ">=": lambda value: value >= start,
-        }
-        return tests[operator]
-    if field.kind == "age":
-        seconds = duration(text)
-        if seconds is None or operator not in _ORDER:
-            raise QueryError("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w")
-        return lambda value: _ORDER[operator](value, seconds)
-
-    number = _number(text)
-    if operator in _ORDER:
-        if field.kind != "any":
-            raise QueryError(f"{field.name} is a text: expected =, != or ~")
-        if number is None:
-            raise QueryError(f"expected a number after `{operator}`")
-        return lambda value: _is_number(value) and _ORDER[operator](value, number)
-    if operator == "~":
-        return lambda value: text.casefold() in str(value).casefold()
-    if field.kind == "id":
-        return lambda value: matches(text.lower(), value.lower())
-    if field.kind == "status" and text.lower() not in STATUSES:
-        close = suggestion(text, STATUSES) or f"; expected one of {', '.join(STATUSES)}"
-        raise QueryError(f"{text!r} is not a {field.name}{close}")
-    return lambda value: (_is_number(value) and value == number) or str(value).casefold() == text.casefold()
-
-
 def _unquoted(term: str) -> str:
     return re.sub(r"\\(.)", r"\1", term[1:-1], flags=re.DOTALL) if term[0] in "\"'" else term
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _is_number(value: Any) -> bool:
