@@ -57,7 +57,7 @@ def deleted(found: Plan) -> list[str]:
     return list(apply(found))
 
 
-def test_what_nobody_needs_goes_and_nothing_else(here: Path) -> None:
+def test_what_is_not_needed_is_deleted_and_nothing_else(here: Path) -> None:
     first, second, third = make(0), make(1), make(2)
     before = sorted(RUNS.rglob("*"))
     found = planned(first, third)
@@ -116,7 +116,7 @@ def test_a_running_run_stays_until_it_has_ended(here: Path) -> None:
     assert going(planned(run)) == [run]
 
 
-def test_what_changes_after_the_plan_is_heeded(here: Path) -> None:
+def test_changes_after_the_plan_count(here: Path) -> None:
     pinned, resumed, gone = make(1), make(2), make(3)
     found = planned(pinned, resumed, gone)
     assert len(going(found)) == 3
@@ -167,7 +167,7 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
         folder_with_a_file(RUNS / "cache" / ".abcd-12"),
         folder_with_a_file(RUNS / run / "checkpoints" / ".step-000002"),
         old(folder_with_a_file(RUNS / "cache" / "used"), time.time() - 86_400),
-        old(folder_with_a_file(RUNS / "somebody's")),
+        old(folder_with_a_file(RUNS / "other")),
     ]
     gone = {
         old(folder_with_a_file(RUNS / ".import-5678.tmp")): "half written",
@@ -241,7 +241,7 @@ def test_the_commits_of_deleted_runs_are_let_go(repository: Path, git: Callable[
         pass
     refs = lambda: git("for-each-ref", "--format=%(refname)", "refs/runs").split()  # noqa: E731
     assert refs() == sorted(f"refs/runs/{run.id}" for run in (first, second, moved))
-    git("update-ref", f"refs/runs/{moved.id}", "HEAD")  # somebody has put it to another use
+    git("update-ref", f"refs/runs/{moved.id}", "HEAD")  # put to another use
     assert git("rev-parse", f"refs/runs/{moved.id}").strip() != moved.record["code"]["snapshot"]
     deleted(planned(first.id, moved.id))
     assert refs() == sorted((f"refs/runs/{second.id}", f"refs/runs/{moved.id}"))

@@ -39,6 +39,34 @@ def make(number: int, **record: Any) -> str:
     return name
 
 
+def test_no_runs_yet(here: Path) -> None:
+    assert said() == f"No runs in {here}/runs yet.\n"
+
+
+def test_the_latest_thirty_newest_last(here: Path) -> None:
+    names = [make(number) for number in range(33)]
+    assert re.findall(r"^\d{8}\S+", said(), re.MULTILINE) == names[3:]
+    assert said().startswith("3 older runs: `understudy runs --all` lists them.\n")
+    assert re.findall(r"^\d{8}\S+", said("--all"), re.MULTILINE) == names
+    assert "older" not in said("--all")
+
+
+def test_show(here: Path) -> None:
+    run = make(0, config={"width": 64})
+    assert "width" in said("show", "last")
+    assert "width" in said("show", run[:20])
+
+
+def test_note(here: Path) -> None:
+    names = [make(number) for number in range(2)]
+    said("note", "last", "--rate", "was", "too high", "-h")
+    assert read_record(RUNS / names[1]).note == "--rate was too high -h"
+    assert "--rate was too high" in said()
+    said("note", names[1])
+    assert read_record(RUNS / names[1]).note == ""
+    assert read_record(RUNS / names[0]).note == ""
+
+
 def test_a_query_in_one_word_or_in_several(here: Path) -> None:
     names = [make(number, verb=verb) for number, verb in enumerate(("pretrain", "finetune", "eval"))]
     assert ids(said("list", "verb!=pretrain and verb!=eval")) == names[1:2]
@@ -226,3 +254,47 @@ def test_a_path_is_no_query(here: Path) -> None:
     shutil.move(RUNS, odd)
     said("pin", str(odd / name))
     assert read_record(odd / name).marks.pinned
+
+
+MISTAKES = [
+    (["shwo"], "unknown command `understudy runs shwo`; did you mean show"),
+    (["zzz"], "`understudy runs --help` lists the commands"),
+    (["show"], "`understudy runs show` needs the id of a run"),
+    (["note"], "`understudy runs note` needs the id of a run"),
+    (["--al"], "does not know '--al'; did you mean --all"),
+    (["show", "last", "more"], "does not know 'more'"),
+    (["show", "last", "--all"], "does not know '--all'"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), MISTAKES)
+def test_mistakes_are_named(argv: list[str], message: str, here: Path) -> None:
+    make(0)
+    with pytest.raises(UserError, match=re.escape(message)):
+        said(*argv)
+
+
+def test_a_run_that_is_not_there(here: Path) -> None:
+    make(0)
+    with pytest.raises(RunNotFoundError, match="did you mean brave-otter"):
+        said("show", "brave-oter")
+
+
+HELP = [
+    (
+        ["list", "--help"],
+        ["--all", "List every run", "default: False"],
+    ),
+    (["show", "--help"], ["ID", "The run: its id or any beginning"]),
+    (["note", "--help"], ["TEXT", "The note, in as many words"]),
+]
+
+
+@pytest.mark.parametrize(("argv", "expected"), HELP)
+def test_help(argv: list[str], expected: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        said(*argv)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for part in expected:
+        assert part in text

@@ -2,6 +2,8 @@ import json
 import os
 import re
 import subprocess
+import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from understudy.errors import RunNotFoundError
 from understudy.runs import find
-from understudy.runs.find import find_run, latest_runs, list_runs, runs_folder
+from understudy.runs.find import SLOT, claim_folder, find_run, latest_runs, list_runs, run_id, runs_folder
 from understudy.runs.listing import print_runs
 from understudy.runs.record import read_record
 
@@ -212,3 +214,22 @@ def test_a_note(runs: Path) -> None:
     assert read_record(runs / OTTER).note == ""
     (runs / OTTER / "note.txt").write_text("good\n")
     assert read_record(runs / OTTER).note == "good"
+
+
+MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1))
+
+
+@given(moment=MOMENTS, later=st.timedeltas(SLOT * 1.01, timedelta(days=900)))
+def test_ids_sort_by_time(moment: datetime, later: timedelta) -> None:
+    assert run_id(moment) < run_id(moment + later)
+
+
+def test_no_two_runs_share_a_folder(here: Path) -> None:
+    folders: list[Path] = []
+    threads = [threading.Thread(target=lambda: folders.extend(claim_folder(here) for _ in range(20))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(folders)) == 160
+    assert all(folder.is_dir() for folder in folders)
