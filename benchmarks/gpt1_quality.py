@@ -15,8 +15,8 @@ import torch
 from understudy.acting.engine import decode, prefill
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import render
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.native.dispatch import native_step
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch

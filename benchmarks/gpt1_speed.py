@@ -24,9 +24,9 @@ from gpt1_quality import NEW, PROMPTS, quality
 from report import finish, table
 
 from understudy.acting.sampling import SamplingConfig
-from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import BlockKind, CoreConfig
 from understudy.native import dispatch as choice
 
 VOCABULARY, PROMPT = 40_478, 16

@@ -53,9 +53,9 @@ def main() -> None:
 def measure_training(folder: Path, quick: bool) -> None:
     """A step with the record and without; the checks at the start of a real training."""
     from understudy.data.packing import Batch
-    from understudy.models.core import CoreConfig
     from understudy.models.device import prepare_process
     from understudy.models.language_model import LanguageModel
+    from understudy.models.spec import CoreConfig
     from understudy.training.learner import Learner, LearnerConfig
     from understudy.training.objectives import TokenLoss
 

@@ -17,9 +17,9 @@ from report import finish, read_bandwidth, side_by_side, table
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.core import CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 
 CONTEXTS = (16, 64, 128, 256, 511)
 VOCABULARY = ByteTokenizer().vocab_size

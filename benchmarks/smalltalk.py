@@ -23,7 +23,7 @@ from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.recall import answers, shares_right
-from understudy.models.core import CoreConfig
+from understudy.models.spec import CoreConfig
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.tasks.smalltalk import SmallTalk, generate

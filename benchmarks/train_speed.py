@@ -20,9 +20,9 @@ from report import finish, matrix_rate, side_by_side, table
 from torch import Tensor, nn
 
 from understudy.data.packing import Batch
-from understudy.models.core import CoreConfig
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.tasks.smalltalk import generate
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss

@@ -21,8 +21,8 @@ def sharp_model() -> Callable[..., Any]:
     import torch
 
     from understudy.data.tokenizers import ByteTokenizer
-    from understudy.models.core import CoreConfig
     from understudy.models.language_model import LanguageModel
+    from understudy.models.spec import CoreConfig
 
     kinds: dict[str, dict[str, Any]] = {
         "lstm": {"core": "lstm"},

@@ -11,8 +11,8 @@ from understudy.acting.repetition import Said
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 
 BYTES = ByteTokenizer()
 TOKENS = st.sampled_from([97, 98, 99, BYTES.special["<|user|>"]])

@@ -8,7 +8,7 @@ from understudy.acting.samples import CONFIG, sample_talk
 from understudy.data.chat_template import render, render_prompt, render_text
 from understudy.data.conversations import Conversation, Message
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.language_model import undisturbed
+from understudy.models.language_model import evaluating
 
 BYTES = ByteTokenizer()
 TALK = tuple(
@@ -25,7 +25,7 @@ def model(request, sharp_model):
 
 def test_the_reply_in_the_middle_of_a_conversation(model):
     (sample,) = sample_talk(model, BYTES, [render(Conversation(TALK), BYTES)], "chats")
-    with undisturbed(model):
+    with evaluating(model):
         (reply,) = generate(model, BYTES, [render_prompt(TALK[:3], BYTES)], CONFIG)
     assert sample == {"user": "two?", "model": reply.text}
 
@@ -40,7 +40,7 @@ def test_a_text_is_continued(model):
     documents = [render_text(text, BYTES) for text in ("once upon a time there was a fox", "", "hi")]
     samples = sample_talk(model, BYTES, documents, "text")
     assert [sample["given"] for sample in samples] == ["once upon a tim", "", "hi"]
-    with undisturbed(model):
+    with evaluating(model):
         replies = generate(model, BYTES, [document.ids[:16].tolist() for document in documents], CONFIG)
     assert [sample["model"] for sample in samples] == [reply.text for reply in replies]
 

@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.core import Core, CoreConfig, build_core
+from understudy.models.build import build_core
+from understudy.models.core import Core
+from understudy.models.spec import CoreConfig
 
 KINDS = {
     "lstm": CoreConfig(core="lstm", layers=2, width=16, context=24),

@@ -18,9 +18,9 @@ from understudy.data.conversations import Message
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import TooLongError
 from understudy.models import attention
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import adapt
+from understudy.models.spec import CoreConfig
 from understudy.native import dispatch as choice
 from understudy.native.session import NEARLY_LEVEL, Session
 from understudy.native.weights import Weights, to_int8
@@ -389,7 +389,7 @@ from understudy.acting.engine import generate
 from understudy.native.dispatch import announcement
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.core import CoreConfig
+from understudy.models.spec import CoreConfig
 from understudy.models.language_model import LanguageModel
 model = LanguageModel(CoreConfig(layers=1, width=16, heads=2).resolved(), ByteTokenizer().vocab_size).eval()
 print(len(generate(model, ByteTokenizer(), [[1, 2]], SamplingConfig(temperature=0, max_tokens=3))))

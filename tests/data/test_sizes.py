@@ -15,8 +15,8 @@ from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer, Tokenizer
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.evaluation.figures import text_size
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.training.evaluation import evaluate
 
 LOSSY = GPT1Tokenizer(*small_gpt1())

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from understudy.errors import ConfigError
-from understudy.models.core import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import BlockKind, CoreConfig
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss
 
@@ -55,7 +55,7 @@ def test_each_block_runs_twice_in_training_and_once_otherwise() -> None:
 
 PEAK = """
 import json, re, sys, torch
-from understudy.models.core import CoreConfig
+from understudy.models.spec import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.training.objectives import TokenLoss
 model = LanguageModel(CoreConfig(layers=8, width=256, heads=4, context=256, block="gpt1").resolved(), 64)

@@ -6,14 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.functional import (
-    causal_attention,
-    rms_norm,
-    rotate,
-    short_convolution,
-    squared_relu,
-    weighted_nll,
-)
+from understudy.models.attention import causal_attention, rotate
+from understudy.models.convolution import short_convolution
+from understudy.models.functional import weighted_nll
+from understudy.models.norm import rms_norm
+from understudy.models.transformer import squared_relu
 
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 6))
 

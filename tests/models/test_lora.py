@@ -9,8 +9,8 @@ from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import SPECIALS, ByteTokenizer
 from understudy.errors import ConfigError
-from understudy.models.core import BlockKind, CoreConfig
-from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.spec import BlockKind, CoreConfig
+from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.lora import SCALE, LoRALinear, adapt, adapted, merge, plain_state, unmerged_state
 from understudy.training.objectives import TokenLoss
 
@@ -61,7 +61,7 @@ def test_merged_computes_what_the_factors_did(block: BlockKind, ids_BT: torch.Te
     with torch.no_grad():
         adapted_BTV, _ = model(ids_BT)
     assert (adapted_BTV - plain_BTV).abs().max() > 0.1
-    other = without_weights(model.spec, VOCABULARY)
+    other = empty_model(model.spec, VOCABULARY)
     other.load_state_dict(plain_state(model), assign=True)
     merge(model)
     assert not list(adapted(model))

@@ -5,8 +5,8 @@ import torch
 
 from understudy.errors import ConfigError, TooLongError
 from understudy.models import device
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 
 
 def stream_spreads(model: LanguageModel, ids_BT: torch.Tensor) -> list[float]:

@@ -15,12 +15,12 @@ from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained import release
 from understudy.models.pretrained.export import export
 from understudy.models.pretrained.folder import describe, is_pretrained, read_pretrained
 from understudy.models.pretrained.vocabulary import opening
+from understudy.models.spec import CoreConfig
 
 KINDS = ("gpt1", "gpt2")
 EXACT = dict(rtol=0, atol=1e-4)
@@ -65,9 +65,9 @@ def same(ours_BTV: torch.Tensor, theirs_BTV: torch.Tensor) -> None:
 @pytest.mark.parametrize("typed", [False, True])
 def test_a_batch_has_transformers_logits(kind: str, ours: LanguageModel, theirs, typed: bool) -> None:
     ids_BT = some_ids(kind, seed=1, time=CONTEXT)
-    types_BT = some_ids(kind, seed=2, time=CONTEXT) if typed else None
-    logits_BTV, _ = ours(ids_BT, types_BT=types_BT)
-    same(logits_BTV, theirs(ids_BT, token_type_ids=types_BT).logits)
+    token_type_ids_BT = some_ids(kind, seed=2, time=CONTEXT) if typed else None
+    logits_BTV, _ = ours(ids_BT, token_type_ids_BT=token_type_ids_BT)
+    same(logits_BTV, theirs(ids_BT, token_type_ids=token_type_ids_BT).logits)
     if typed:
         assert not torch.allclose(logits_BTV, ours(ids_BT)[0], atol=0.1), "the types changed nothing"
 
@@ -77,13 +77,13 @@ def test_a_batch_has_transformers_logits(kind: str, ours: LanguageModel, theirs,
 @pytest.mark.parametrize("cuts", [[], [7], list(range(1, TIME))])
 def test_with_a_cache_too(kind: str, ours: LanguageModel, theirs, cuts: list[int], typed: bool) -> None:
     ids_BT = some_ids(kind, seed=3)
-    types_BT = some_ids(kind, seed=4) if typed else None
+    token_type_ids_BT = some_ids(kind, seed=4) if typed else None
     state, pieces = ours.initial_state(BATCH, TIME), []
     for start, end in zip([0, *cuts], [*cuts, TIME], strict=True):
-        types = None if types_BT is None else types_BT[:, start:end]
-        logits_BTV, state = ours(ids_BT[:, start:end], state, types_BT=types)
+        types = None if token_type_ids_BT is None else token_type_ids_BT[:, start:end]
+        logits_BTV, state = ours(ids_BT[:, start:end], state, token_type_ids_BT=types)
         pieces.append(logits_BTV)
-    same(torch.cat(pieces, dim=1), theirs(ids_BT, token_type_ids=types_BT).logits)
+    same(torch.cat(pieces, dim=1), theirs(ids_BT, token_type_ids=token_type_ids_BT).logits)
 
 
 @torch.no_grad()
@@ -92,14 +92,14 @@ def test_with_a_cache_too(kind: str, ours: LanguageModel, theirs, cuts: list[int
 def test_a_ragged_batch_has_transformers_logits(kind: str, ours, theirs, cached: bool, typed: bool) -> None:
     """Padded on the left: by a mask and positions there, by a reset here."""
     lengths = (TIME, 13, 5)
-    ids_BT, types_BT = some_ids(kind, seed=5), some_ids(kind, seed=6) if typed else None
+    ids_BT, token_type_ids_BT = some_ids(kind, seed=5), some_ids(kind, seed=6) if typed else None
     first_B1 = torch.tensor([[TIME - length] for length in lengths])
     step_T = torch.arange(TIME)
     state = ours.initial_state(BATCH, TIME) if cached else None
-    got_BTV, _ = ours(ids_BT, state, step_T == first_B1, types_BT)
+    got_BTV, _ = ours(ids_BT, state, step_T == first_B1, token_type_ids_BT)
     position_BT = (step_T - first_B1).clamp(min=0)
     expected_BTV = theirs(
-        ids_BT, attention_mask=(step_T >= first_B1).long(), position_ids=position_BT, token_type_ids=types_BT
+        ids_BT, attention_mask=(step_T >= first_B1).long(), position_ids=position_BT, token_type_ids=token_type_ids_BT
     ).logits
     for row, length in enumerate(lengths):
         same(got_BTV[row, -length:], expected_BTV[row, -length:])
@@ -137,9 +137,9 @@ def test_what_we_save_gives_our_logits_in_transformers(kind: str, folder: Path, 
     assert type(theirs).__name__ == {"gpt1": "OpenAIGPTLMHeadModel", "gpt2": "GPT2LMHeadModel"}[kind]
     assert not any(told[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     ids_BT = torch.randint(0, ours.vocab_size, (BATCH, TIME))
-    types_BT = torch.randint(0, ours.vocab_size, (BATCH, TIME))
+    token_type_ids_BT = torch.randint(0, ours.vocab_size, (BATCH, TIME))
     torch.testing.assert_close(
-        theirs.eval()(ids_BT, token_type_ids=types_BT).logits, ours(ids_BT, types_BT=types_BT)[0], **EXACT
+        theirs.eval()(ids_BT, token_type_ids=token_type_ids_BT).logits, ours(ids_BT, token_type_ids_BT=token_type_ids_BT)[0], **EXACT
     )
 
 

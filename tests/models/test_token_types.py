@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from understudy.acting.engine import generate, generate_plain
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.core import BlockKind, CoreConfig
-from understudy.models.language_model import LanguageModel, token_types
+from understudy.models.language_model import LanguageModel, token_type_ids
+from understudy.models.spec import BlockKind, CoreConfig
 
 TOKENIZER = ByteTokenizer()
 SPEAKERS = tuple(TOKENIZER.special[name] for name in ("<|system|>", "<|user|>", "<|assistant|>"))
@@ -44,10 +44,10 @@ STEPS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_si
 @given(STEPS, st.integers(-1, 9))
 def test_types_are_those_found_token_by_token(steps: list[tuple[int, bool]], before: int) -> None:
     ids, resets = zip(*steps, strict=True)
-    found = token_types(torch.tensor([ids]), (7, 8, 9), torch.tensor([resets]), torch.tensor([before]))
+    found = token_type_ids(torch.tensor([ids]), (7, 8, 9), torch.tensor([resets]), torch.tensor([before]))
     assert found.tolist() == [plain_types(ids, resets, before)]
     if not any(resets):
-        assert token_types(torch.tensor([ids]), (7, 8, 9), None, torch.tensor([before])).tolist() == found.tolist()
+        assert token_type_ids(torch.tensor([ids]), (7, 8, 9), None, torch.tensor([before])).tolist() == found.tolist()
 
 
 def test_each_vector_is_the_tokens_and_the_speakers() -> None:
@@ -75,7 +75,7 @@ def test_types_that_are_given_are_taken() -> None:
     derived = model(ids_BT)[0]
     model.speakers = ()
     given_types = torch.tensor([[-1, SPEAKERS[1], SPEAKERS[1], SPEAKERS[1]]])
-    assert torch.equal(model(ids_BT, types_BT=given_types)[0], derived)
+    assert torch.equal(model(ids_BT, token_type_ids_BT=given_types)[0], derived)
     assert not torch.allclose(model(ids_BT)[0], derived)
 
 

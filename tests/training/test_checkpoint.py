@@ -17,8 +17,8 @@ from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
 from understudy.errors import CheckpointError, RunNotFoundError
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.training.checkpoint import (
     KEPT,
     find_checkpoint,

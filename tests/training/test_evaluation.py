@@ -12,8 +12,8 @@ from understudy.data.conversations import Conversation, Message
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.models.core import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.training import evaluation
 from understudy.training.evaluation import evaluate, scored_bytes, surprise
 from understudy.training.learner import Learner, LearnerConfig

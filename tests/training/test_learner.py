@@ -11,7 +11,7 @@ from understudy.data.packing import Batch, PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import ConfigError
-from understudy.models.core import CoreConfig
+from understudy.models.spec import CoreConfig
 from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 from understudy.training.distributed import World

@@ -6,7 +6,7 @@ from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import Rendered
 from understudy.data.tokenizers import Tokenizer
-from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.models.language_model import LanguageModel, evaluating
 
 CONFIG = SamplingConfig(temperature=0.7, max_tokens=40, sampling_seed=0)
 TEXT_START = 16  # tokens of a text that are given
@@ -20,7 +20,7 @@ def sample_talk(
         starts = [_middle(document, tokenizer) for document in documents if document.is_reply.any()]
     else:
         starts = [document.ids[: min(TEXT_START, model.context // 2)] for document in documents]
-    with undisturbed(model):
+    with evaluating(model):
         replies = generate(model, tokenizer, [start.tolist() for start in starts], CONFIG)
     end, user = tokenizer.special["<|end|>"], tokenizer.special["<|user|>"]
     lines = []

@@ -8,7 +8,7 @@ from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import fit_prompt, render_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
-from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.models.language_model import LanguageModel, evaluating
 from understudy.tasks.smalltalk import Question, SmallTalk, is_right
 
 ANSWERED_AT_ONCE = 64
@@ -30,7 +30,7 @@ def answers(
     ]
     prompts = sorted(prompts, key=lambda pair: len(pair[1]))  # alike in length: little padding
     found: list[tuple[Question, str]] = []
-    with undisturbed(model):
+    with evaluating(model):
         for start in range(0, len(prompts), ANSWERED_AT_ONCE):
             some = prompts[start : start + ANSWERED_AT_ONCE]
             replies = generate(model, tokenizer, [prompt for _, prompt in some], config)

@@ -11,7 +11,7 @@ from understudy.data.chat_template import Rendered
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import hit, plain_words
 from understudy.evaluation.ranking import candidate_scores
-from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.models.language_model import LanguageModel, evaluating
 
 CANDIDATES = 20
 """The true reply and 19 others, as in ConvAI2 (Zhang 2018, "Personalizing Dialogue Agents")."""
@@ -95,7 +95,7 @@ def hits(
     """
     random = np.random.default_rng(seed)
     found = []
-    with undisturbed(model):
+    with evaluating(model):
         for turn in turns:
             others = distractors(turn, pool, random)
             if others is None:
@@ -117,7 +117,7 @@ def own_replies(
     """What the model says in the place of each reply. `step` is called once for each."""
     texts = [""] * len(turns)
     order = sorted(range(len(turns)), key=lambda index: len(turns[index].prompt))  # alike in length: little padding
-    with undisturbed(model):
+    with evaluating(model):
         for start in range(0, len(order), GENERATED_AT_ONCE):
             some = order[start : start + GENERATED_AT_ONCE]
             replies = generate(model, tokenizer, [turns[index].prompt for index in some], config)

@@ -3,14 +3,16 @@
 Shape suffixes: B batch rows, T time steps, D width, H heads, K head size.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.models.cache import Layout, Write
 from understudy.models.convolution import ShortConvolution
-from understudy.models.core import BlockStyle, CoreSpec
-from understudy.models.functional import causal_attention, rms_norm, rotate
+from understudy.models.norm import rms_norm
+from understudy.models.spec import BlockStyle, CoreSpec
 
 LONGEST_SQUARE = 1024
 """Beyond so many steps attention by hand, which keeps every weight for the backward pass, takes too much memory."""
@@ -36,7 +38,7 @@ class Attention(nn.Module):
         batch, time, width = x_BTD.shape
         qkv = self.qkv(x_BTD)
         if self.convolution is not None:
-            qkv = self.convolution(qkv, layout.recent)
+            qkv = self.convolution(qkv, layout.conv)
         qkv = qkv.view(batch, time, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
         qk, v = qkv[:2], qkv[2]
         if self.qk_norm:
@@ -95,3 +97,88 @@ def zero_bias(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
+
+
+class _CausalAttentionFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, episodes: list[tuple[int, int, int]] | None) -> Tensor:
+        batch, heads, time, size = q.shape
+        ctx.episodes = [(slice(row, row + 1), slice(a, b)) for row, a, b in episodes or ()]
+        ctx.episodes = ctx.episodes or [(slice(0, batch), slice(0, time))]
+        ctx.scale = size**-0.5
+        hidden_TT = torch.full((time, time), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
+        y_BTHK = q.new_empty(batch, time, heads, size)
+        weights = []
+        for rows, steps in ctx.episodes:
+            q_GLK, k_GLK, v_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v))
+            length = q_GLK.shape[1]
+            scores_GLL = torch.baddbmm(hidden_TT[:length, :length], q_GLK, k_GLK.mT, alpha=ctx.scale)
+            p_GLL = scores_GLL.softmax(dim=-1)
+            y_BTHK[rows, steps] = (p_GLL @ v_GLK).view(-1, heads, length, size).transpose(1, 2)
+            weights.append(p_GLL)
+        ctx.save_for_backward(q, k, v, *weights)
+        return y_BTHK
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, *weights = ctx.saved_tensors
+        dy_BHTK = gradients[0].transpose(1, 2)
+        out = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+        for (rows, steps), p_GLL in zip(ctx.episodes, weights, strict=True):
+            q_GLK, k_GLK, v_GLK, dy_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v, dy_BHTK))
+            dp_GLL = dy_GLK @ v_GLK.mT
+            ds_GLL = torch.ops.aten._softmax_backward_data(dp_GLL, p_GLL, -1, p_GLL.dtype).mul_(ctx.scale)
+            found = ds_GLL @ k_GLK, ds_GLL.mT @ q_GLK, p_GLL.mT @ dy_GLK
+            for x, dx_GLK in zip(out, found, strict=True):
+                x[rows, :, steps] = dx_GLK.view(-1, q.shape[1], *dx_GLK.shape[1:])
+        return *out, None
+
+
+def causal_attention(
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, episodes: list[tuple[int, int, int]] | None = None
+) -> Tensor:
+    """y_BTHK = softmax(q kᵀ / √K) v, where no step sees a later one, nor another episode's (Vaswani 2017).
+
+    Written out as plain products, which a CPU does far faster in bfloat16 than torch's fused attention; it keeps all
+    weights for the backward pass, a square of T numbers a head.
+
+    Args:
+        q_BHTK, k_BHTK, v_BHTK: queries, keys and values.
+        episodes: (row, first step, end) of each episode; together they hold every step. None: each row is one.
+
+    >>> x_BHTK = torch.eye(2)[None, None]
+    >>> causal_attention(x_BHTK, x_BHTK, x_BHTK)[0, :, 0]
+    tensor([[1.0000, 0.0000],
+            [0.3302, 0.6698]])
+    """
+    y_BTHK: Tensor = _CausalAttentionFunction.apply(q_BHTK, k_BHTK, v_BHTK, episodes)
+    return y_BTHK
+
+
+class _RotationFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return (x * cosine).addcmul_(x.roll(x.shape[-1] // 2, dims=-1), sine)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors  # turned back, which is turned by the opposite angle
+        y = gradients[0]
+        return (y * cosine).addcmul_(y.roll(y.shape[-1] // 2, dims=-1), sine, value=-1), None, None
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn each pair (x[i], x[i + K/2]) of the last dimension by its angle (Su 2021).
+
+    Args:
+        x: of shape (..., T, K).
+        cosine: cos of the K/2 angles, twice over: (T, K), or of any shape that broadcasts to x's.
+        sine: −sin of the angles, then sin, alike.
+
+    >>> quarter = torch.tensor([0.0, 0.0]), torch.tensor([-1.0, 1.0])
+    >>> rotate(torch.tensor([2.0, 1.0]), *quarter)
+    tensor([-1.,  2.])
+    """
+    y: Tensor = _RotationFunction.apply(x, cosine, sine)
+    return y

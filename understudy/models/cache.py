@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from understudy.errors import TooLongError
-from understudy.models.convolution import Recent, positions
+from understudy.models.convolution import ConvState, positions
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Layout:
     """(row, first step, end) of each episode, in order, where each attends within itself alone."""
     cosine: Tensor | None = None
     sine: Tensor | None = None
-    recent: Recent = field(default_factory=Recent)
+    conv: ConvState = field(default_factory=ConvState)
 
 
 @dataclass

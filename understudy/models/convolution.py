@@ -3,21 +3,28 @@
 Shape suffixes: B batch rows, T time steps, D channels, R recent inputs, P = R + T.
 """
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
+from typing import Any
 
-from understudy.models.functional import short_convolution
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 RECENT = 3
 """How many inputs back a short convolution reaches."""
 
 
-class Recent:
-    """The last few inputs of every short convolution, read and renewed in the order in which those run."""
+class ConvState:
+    """The last few inputs of every short convolution, each at the slot of its module.
+
+    Attributes:
+        after: by slot, what a later piece needs; filled as the convolutions run.
+        crossing: for each number of steps back the (rows, steps) whose input there lies in another segment.
+    """
 
     def __init__(self, before: tuple[Tensor, ...] = (), reset_BT: Tensor | None = None):
-        self._before = iter(before)
-        self.after: list[Tensor] = []
+        self._before = before
+        self.after: dict[int, Tensor] = {}
         self._since_BT: Tensor | None = None
         self.crossing: list[tuple[Tensor, ...]] = []
         if reset_BT is not None:
@@ -25,21 +32,18 @@ class Recent:
             self._since_BT = torch.where(last_reset_BT < 0, RECENT, since_BT)
             self.crossing = [(self._since_BT < back).nonzero(as_tuple=True) for back in range(1, RECENT + 1)]
 
-    def padded(self, x_BTD: Tensor) -> Tensor:
-        """The inputs with those before them in front; zeros at a fresh start."""
+    def pad(self, slot: int, x_BTD: Tensor) -> Tensor:
+        """Return the inputs with those before them in front (zeros at a fresh start), and keep the last ones."""
         batch, _, width = x_BTD.shape
-        before_BRD = next(self._before, None)
-        if before_BRD is None:
-            before_BRD = x_BTD.new_zeros(batch, RECENT, width)
-        return torch.cat([before_BRD.to(x_BTD.dtype), x_BTD], dim=1)
-
-    def keep(self, padded_BPD: Tensor) -> None:
-        """Remember the last inputs, as far as they belong to the present episode."""
+        before_BRD = self._before[slot] if self._before else x_BTD.new_zeros(batch, RECENT, width)
+        padded_BPD = torch.cat([before_BRD.to(x_BTD.dtype), x_BTD], dim=1)
+        # Only inputs of the present segment count for what follows.
         last_BRD = padded_BPD[:, -RECENT:].detach()
         if self._since_BT is not None:
             age_R1 = torch.arange(RECENT, 0, -1, device=last_BRD.device)[:, None]
             last_BRD = last_BRD.masked_fill(self._since_BT[:, -1:, None] + 1 < age_R1, 0)
-        self.after.append(last_BRD)
+        self.after[slot] = last_BRD
+        return padded_BPD
 
 
 class ShortConvolution(nn.Module):
@@ -51,14 +55,14 @@ class ShortConvolution(nn.Module):
 
     def __init__(self, width: int, std: float):
         super().__init__()
+        self.slot = 0
+        """Place in the model's `ConvState`, which numbers its convolutions."""
         self.taps_RD = nn.Parameter(torch.empty(RECENT, width))
         nn.init.normal_(self.taps_RD, std=std)
 
-    def forward(self, x_BTD: Tensor, recent: Recent) -> Tensor:
-        """See `functional.short_convolution`."""
-        padded_BPD = recent.padded(x_BTD)
-        recent.keep(padded_BPD)
-        return short_convolution(padded_BPD, self.taps_RD, recent.crossing)
+    def forward(self, x_BTD: Tensor, state: ConvState) -> Tensor:
+        """Add the recent inputs to each, and keep the last ones in `state`."""
+        return short_convolution(state.pad(self.slot, x_BTD), self.taps_RD, state.crossing)
 
 
 def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,3 +70,49 @@ def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
     step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
     last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
     return step_T - last_reset_BT.clamp(min=0), last_reset_BT
+
+
+class _ShortConvolutionFunction(torch.autograd.Function):
+    """Adds everything without a look at the resets, then takes back what came from across one: that is little."""
+
+    @staticmethod
+    def forward(ctx: Any, padded_BPD: Tensor, taps_RD: Tensor, *crossing: tuple[Tensor, ...]) -> Tensor:
+        ctx.save_for_backward(padded_BPD, taps_RD)
+        ctx.crossing = crossing
+        reach = len(taps_RD)
+        y_BTD = padded_BPD[:, reach:].clone()
+        for back, tap_D in enumerate(taps_RD, start=1):
+            before_BTD = padded_BPD[:, reach - back : -back]
+            y_BTD.addcmul_(before_BTD, tap_D)
+            for at in crossing[back - 1 : back]:
+                y_BTD[at] -= before_BTD[at] * tap_D
+        return y_BTD
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        padded_BPD, taps_RD = ctx.saved_tensors
+        y_BTD, reach = gradients[0], len(taps_RD)
+        x_BPD, taps = F.pad(y_BTD, (0, 0, reach, 0)), torch.empty_like(taps_RD)
+        for back, tap_D in enumerate(taps_RD, start=1):
+            before_BTD = padded_BPD[:, reach - back : -back]
+            x_BPD[:, reach - back : -back].addcmul_(y_BTD, tap_D)
+            taps[back - 1] = (before_BTD * y_BTD).sum(dim=(0, 1))
+            for at in ctx.crossing[back - 1 : back]:
+                x_BPD[:, reach - back : -back][at] -= y_BTD[at] * tap_D
+                taps[back - 1] -= (before_BTD[at] * y_BTD[at]).sum(dim=0)
+        return x_BPD, taps, *(None for _ in ctx.crossing)
+
+
+def short_convolution(padded_BPD: Tensor, taps_RD: Tensor, crossing: Sequence[tuple[Tensor, ...]] = ()) -> Tensor:
+    """y[t] = x[t] + Σᵣ tap[r] · x[t − r], channel by channel (Fu 2023, "H3"; So 2021, "Primer").
+
+    Args:
+        padded_BPD: the inputs, with the R before the first of them in front: P = R + T.
+        taps_RD: weight of the input r steps back, r from 1 to R.
+        crossing: for each r the (rows, steps) whose r-th input back lies in another episode, and does not count.
+
+    >>> short_convolution(torch.tensor([[[0.0], [1.0], [2.0], [4.0]]]), torch.tensor([[0.5]])).flatten()
+    tensor([1.0000, 2.5000, 5.0000])
+    """
+    y_BTD: Tensor = _ShortConvolutionFunction.apply(padded_BPD, taps_RD.to(padded_BPD.dtype), *crossing)
+    return y_BTD

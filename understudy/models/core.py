@@ -6,119 +6,11 @@ answer, with any cuts and any resets; a reset equals a fresh start; no step sees
 Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head size, S cache slots.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
-from understudy.config import in_range
-from understudy.errors import ConfigError
-
-CoreKind = Literal["transformer", "lstm"]
-Size = Literal["tiny", "small", "base", "gpt1"]
-BlockKind = Literal["modern", "gpt1", "gpt2"]
-
-
-@dataclass(frozen=True)
-class CoreSpec:
-    """A core with nothing left open: what a model is built from and what a checkpoint records."""
-
-    core: CoreKind
-    block: BlockKind
-    layers: int
-    width: int
-    heads: int
-    context: int
-    dropout: float = 0.0
-
-
-@dataclass(frozen=True)
-class BlockStyle:
-    """What tells one kind of Transformer block from another."""
-
-    pre_norm: bool
-    rms_norm: bool
-    rotary: bool
-    qk_norm: bool
-    short_convolution: bool
-    bias: bool
-    squared_relu: bool
-
-
-_GPT1 = BlockStyle(
-    pre_norm=False,
-    rms_norm=False,
-    rotary=False,
-    qk_norm=False,
-    short_convolution=False,
-    bias=True,
-    squared_relu=False,
-)
-STYLES: dict[BlockKind, BlockStyle] = {
-    "gpt1": _GPT1,
-    "gpt2": replace(_GPT1, pre_norm=True),
-    "modern": BlockStyle(
-        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
-    ),
-}
-
-# LSTM widths give about the parameters of the Transformer of the same name: 8 D² a layer against 12 D².
-SHAPES: dict[tuple[str, str], dict[str, int]] = {
-    ("transformer", "tiny"): dict(layers=4, width=128, heads=4, context=256),
-    ("transformer", "small"): dict(layers=3, width=224, heads=2, context=512),
-    ("transformer", "base"): dict(layers=6, width=384, heads=6, context=512),
-    ("transformer", "gpt1"): dict(layers=12, width=768, heads=12, context=512),
-    ("lstm", "tiny"): dict(layers=2, width=224, heads=1, context=256),
-    ("lstm", "small"): dict(layers=2, width=336, heads=1, context=512),
-    ("lstm", "base"): dict(layers=2, width=816, heads=1, context=512),
-    ("lstm", "gpt1"): dict(layers=2, width=2304, heads=1, context=512),
-}
-
-
-@dataclass(frozen=True)
-class CoreConfig:
-    """Which core, and how large: one dial, every part of which can be overridden."""
-
-    core: CoreKind = "transformer"
-    """Kind of core: a Transformer (attention with a key/value cache) or an LSTM (constant state)."""
-    size: Size = "small"
-    """Size dial: tiny 0.8M, small 1.8M, base 10.6M, gpt1 85M parameters, embeddings not counted."""
-    block: BlockKind = "modern"
-    """Block (Transformer only): modern (pre-RMSNorm, rotary, QK norm, no biases), gpt1 (post-LN) or gpt2 (pre-LN)."""
-    layers: int | None = None
-    """Number of layers; by default the size's."""
-    width: int | None = None
-    """Width of the residual stream or of the LSTM's state; by default the size's."""
-    heads: int | None = None
-    """Attention heads (Transformer only); by default the size's."""
-    context: int | None = None
-    """Longest sequence in tokens; by default the size's."""
-    dropout: float = 0.0
-    """Share of activations dropped in training."""
-
-    def resolved(self) -> CoreSpec:
-        """The size's numbers, with the overrides in their place; ConfigError where they make no sense.
-
-        >>> CoreConfig(size="tiny", width=64).resolved().layers
-        4
-        """
-        for name, kinds in (("core", CoreKind), ("size", Size), ("block", BlockKind)):
-            given = getattr(self, name)
-            if given not in get_args(kinds):
-                raise ConfigError(f"--{name} {given} is unknown; expected {' or '.join(get_args(kinds))}")
-        shape = {
-            name: default if getattr(self, name) is None else getattr(self, name)
-            for name, default in SHAPES[self.core, self.size].items()
-        }
-        for name, value in shape.items():
-            in_range(name, value, 1)
-        check_dropout(self.dropout)
-        if self.core == "transformer" and shape["width"] % (2 * shape["heads"]):
-            raise ConfigError(
-                f"--width {shape['width']} does not split into {shape['heads']} heads of even size; "
-                f"try --width {2 * shape['heads'] * max(1, round(shape['width'] / (2 * shape['heads'])))}"
-            )
-        return CoreSpec(core=self.core, block=self.block, dropout=self.dropout, **shape)
+from understudy.models.spec import check_dropout
 
 
 class Core(nn.Module):
@@ -150,16 +42,3 @@ class Core(nn.Module):
         given may be overwritten: go on with the one returned.
         """
         raise NotImplementedError
-
-
-def check_dropout(share: float) -> None:
-    """ConfigError unless `share` can be dropped."""
-    in_range("dropout", share, 0, 1, below=True)
-
-
-def build_core(spec: CoreSpec) -> Core:
-    """The core that `spec` describes, initialised as its paper has it."""
-    from understudy.models.lstm import LSTM
-    from understudy.models.transformer import Transformer
-
-    return LSTM(spec) if spec.core == "lstm" else Transformer(spec)

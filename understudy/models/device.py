@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from understudy.errors import ConfigError
-from understudy.models.core import CoreSpec
+from understudy.models.spec import CoreSpec
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 ServingDtype = Literal["auto", "float32", "bfloat16", "int8"]

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from understudy.models.core import CoreSpec, build_core
+from understudy.models.build import build_core
+from understudy.models.spec import CoreSpec
 
 
 class TokenEmbedding(nn.Embedding):
@@ -24,7 +25,7 @@ class TokenEmbedding(nn.Embedding):
 class LanguageModel(nn.Module):
     """Predicts the next token; the head is the embedding transposed (Press & Wolf 2017).
 
-    >>> from understudy.models.core import CoreConfig
+    >>> from understudy.models.spec import CoreConfig
     >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
     >>> logits_BTV, _ = model(torch.zeros(2, 5, dtype=torch.long))
     >>> logits_BTV.shape
@@ -67,21 +68,21 @@ class LanguageModel(nn.Module):
         return self.core.initial_state(batch_size, max_len)
 
     def hidden(
-        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, types_BT: Tensor | None = None
+        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, token_type_ids_BT: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """The core's output y_BTD before the head, and the state after.
 
-        `types_BT` names a token beside each token, such as the one of who speaks, or -1; its vector is added (Radford
+        `token_type_ids_BT` names a token beside each token, such as the one of who speaks, or -1; its vector is added (Radford
         2018). A model with `speakers` finds the types by itself, and remembers the last one in the state.
         """
         x_BTD = self.embedding(ids_BT)
-        if types_BT is None and self.speakers:
-            types_BT = token_types(ids_BT, self.speakers, reset_BT, None if state is None else state.type_B)
-        if types_BT is not None:
-            x_BTD = x_BTD + self.embedding(types_BT.clamp_min(0)) * (types_BT >= 0)[..., None]
+        if token_type_ids_BT is None and self.speakers:
+            token_type_ids_BT = token_type_ids(ids_BT, self.speakers, reset_BT, None if state is None else state.type_B)
+        if token_type_ids_BT is not None:
+            x_BTD = x_BTD + self.embedding(token_type_ids_BT.clamp_min(0)) * (token_type_ids_BT >= 0)[..., None]
         y_BTD, state = self.core(x_BTD, state, reset_BT)
-        if state is not None and types_BT is not None and self.speakers:
-            state = replace(state, type_B=types_BT[:, -1])
+        if state is not None and token_type_ids_BT is not None and self.speakers:
+            state = replace(state, type_B=token_type_ids_BT[:, -1])
         return y_BTD, state
 
     def logits(self, hidden: Tensor, float32: bool = False) -> Tensor:
@@ -93,10 +94,10 @@ class LanguageModel(nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32)) if float32 else logits
 
     def forward(
-        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, types_BT: Tensor | None = None
+        self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, token_type_ids_BT: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """logits_BTV for the token after each of `ids_BT`, and the state after; see `hidden`."""
-        hidden_BTD, state = self.hidden(ids_BT, state, reset_BT, types_BT)
+        hidden_BTD, state = self.hidden(ids_BT, state, reset_BT, token_type_ids_BT)
         return self.logits(hidden_BTD), state
 
     def set_dropout(self, share: float) -> None:
@@ -115,10 +116,10 @@ class LanguageModel(nn.Module):
         return 6.0 * matrices + 12.0 * self.spec.layers * self.spec.width * context
 
 
-def token_types(
+def token_type_ids(
     ids_BT: Tensor, speakers: Sequence[int], reset_BT: Tensor | None = None, before_B: Tensor | None = None
 ) -> Tensor:
-    """types_BT: at each token the last of `speakers` up to and with it in its episode; -1 where there was none yet.
+    """token_type_ids_BT: at each token the last of `speakers` up to and with it in its episode; -1 where there was none yet.
 
     Args:
         ids_BT: the tokens.
@@ -126,7 +127,7 @@ def token_types(
         reset_BT: where a row forgets everything; None: nowhere.
         before_B: the types of the tokens before these; None where they are the first.
 
-    >>> token_types(torch.tensor([[0, 8, 1, 2, 9, 3]]), speakers=(8, 9))
+    >>> token_type_ids(torch.tensor([[0, 8, 1, 2, 9, 3]]), speakers=(8, 9))
     tensor([[-1,  8,  8,  8,  9,  9]])
     """
     step_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
@@ -152,7 +153,7 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def without_weights(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> LanguageModel:
+def empty_model(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> LanguageModel:
     """A model of shapes alone (torch's meta device), for a checkpoint to fill: initialising it first takes seconds."""
     with torch.device("meta"), _Uninitialised():
         model = LanguageModel(spec, vocab_size)
@@ -161,7 +162,7 @@ def without_weights(spec: CoreSpec, vocab_size: int, choice_head: bool = False) 
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards the mode and the random numbers are as they were."""
     was_training = model.training
     with torch.random.fork_rng(), torch.inference_mode():

@@ -17,8 +17,8 @@ from typing_extensions import override
 from understudy.config import in_range
 from understudy.data.tokenizers import SPECIALS
 from understudy.errors import ConfigError
-from understudy.models.core import CoreSpec
 from understudy.models.language_model import LanguageModel, TokenEmbedding
+from understudy.models.spec import CoreSpec
 
 SCALE = 2.0
 """α / rank."""
@@ -72,7 +72,7 @@ def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
 
     The next-reply head, if there is one, goes on learning. The factors begin with torch's random numbers.
 
-    >>> from understudy.models.core import CoreConfig
+    >>> from understudy.models.spec import CoreConfig
     >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
     >>> resting = adapt(model, rank=2)
     >>> sorted(name for name, _ in model.core.blocks[0].attention.named_parameters() if "lora" in name)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from understudy.models.core import Core, CoreSpec
+from understudy.models.core import Core
 from understudy.models.norm import RMSNorm
+from understudy.models.spec import CoreSpec
 
 
 class LSTMState(NamedTuple):
@@ -22,7 +23,7 @@ class LSTMState(NamedTuple):
 class LSTM(Core):
     """Stacked LSTM whose rows can be reset at any step.
 
-    >>> from understudy.models.core import CoreConfig
+    >>> from understudy.models.spec import CoreConfig
     >>> core = LSTM(CoreConfig(core="lstm", layers=1, width=8).resolved())
     >>> y_BTD, state = core(torch.zeros(2, 5, 8), core.initial_state(batch_size=2))
     >>> y_BTD.shape, state.h_LBD.shape

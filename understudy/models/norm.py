@@ -1,9 +1,39 @@
 """The norm of both cores."""
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from understudy.models.device import compute_dtype
-from understudy.models.functional import rms_norm
+
+
+class _RMSNormFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, eps: float) -> Tensor:
+        exact = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+        y = torch.mul(x, scale, out=torch.empty_like(x, dtype=dtype))  # one pass, also where it rounds
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        y, scale = ctx.saved_tensors
+        along = torch.linalg.vecdot(gradients[0], y).unsqueeze(-1).div_(-y.shape[-1])
+        across = torch.addcmul(gradients[0], y, along)
+        return torch.mul(across, scale, out=torch.empty_like(across, dtype=scale.dtype)), None, None
+
+
+def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> Tensor:
+    """x / √(mean(x²) + eps) over the last dimension, without a gain (Zhang & Sennrich 2019), rounded to `dtype`.
+
+    >>> rms_norm(torch.tensor([3.0, -3.0]))
+    tensor([ 1.0000, -1.0000])
+    """
+    y: Tensor = _RMSNormFunction.apply(x, dtype or x.dtype, eps)
+    return y
 
 
 class RMSNorm(nn.Module):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,17 +17,17 @@ from torch.utils.checkpoint import checkpoint
 from understudy.errors import TooLongError
 from understudy.models.attention import Attention, episodes_in, zero_bias
 from understudy.models.cache import Cache, Layout, Write, layout_cached, same_episode
-from understudy.models.convolution import Recent, ShortConvolution, positions
-from understudy.models.core import STYLES, BlockStyle, Core, CoreSpec
+from understudy.models.convolution import ConvState, ShortConvolution, positions
+from understudy.models.core import Core
 from understudy.models.device import compute_dtype
-from understudy.models.functional import squared_relu
 from understudy.models.norm import RMSNorm
+from understudy.models.spec import STYLES, BlockStyle, CoreSpec
 
 
 class Transformer(Core):
     """Decoder-only Transformer (Vaswani 2017; Radford 2018) whose rows can be reset at any step.
 
-    >>> from understudy.models.core import CoreConfig
+    >>> from understudy.models.spec import CoreConfig
     >>> core = Transformer(CoreConfig(layers=1, width=8, heads=2, context=16).resolved())
     >>> state = core.initial_state(batch_size=2, max_len=16)
     >>> y_BTD, state = core(torch.zeros(2, 5, 8), state)
@@ -49,6 +50,8 @@ class Transformer(Core):
         # embeddings begin far smaller than what the blocks add.
         self.norm_in = _norm(spec.width, self.style) if self.style.rms_norm else nn.Identity()
         self.norm_out = _norm(spec.width, self.style) if self.style.pre_norm else nn.Identity()
+        for slot, convolution in enumerate(self._convolutions()):
+            convolution.slot = slot
         self._rotations: tuple[Tensor, Tensor] | None = None
         self.checkpoint_activations = False
         """Whether training keeps only what enters each block, and computes the rest again in the backward pass."""
@@ -61,15 +64,14 @@ class Transformer(Core):
         weight = next(self.parameters())
         shape = (len(self.blocks), batch_size, self.heads, max_len, self.head_size)
         length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
-        recent = tuple(
-            weight.new_zeros(batch_size, *module.taps_RD.shape)
-            for module in self.modules()
-            if isinstance(module, ShortConvolution)
-        )
+        recent = tuple(weight.new_zeros(batch_size, *module.taps_RD.shape) for module in self._convolutions())
         # On a CPU the cache is float32 even where the weights are bfloat16: torch attends seven times faster to it.
         dtype = torch.promote_types(weight.dtype, torch.float32) if weight.device.type == "cpu" else weight.dtype
         keys, values = (weight.new_zeros(shape, dtype=dtype) for _ in range(2))
         return Cache(keys, values, length_B, recent)
+
+    def _convolutions(self) -> list[ShortConvolution]:
+        return [module for module in self.modules() if isinstance(module, ShortConvolution)]
 
     def repeated(self, state: Cache, times: int) -> Cache:
         """See `Core.repeated`."""
@@ -93,16 +95,16 @@ class Transformer(Core):
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
             state, layout, write = layout_cached(state, time, reset_BT)
-        layout.recent = Recent(state.recent if state else (), reset_BT if self.convolution else None)
+        layout.conv = ConvState(state.recent if state else (), reset_BT if self.convolution else None)
         if self.convolution is not None:
-            x_BTD = self.convolution(x_BTD, layout.recent)
-        x_BTD = self.norm_in(self.drop(self._withpositions(x_BTD, layout)))
+            x_BTD = self.convolution(x_BTD, layout.conv)
+        x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
         run = self._block_runner(kept=state is not None)
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
             x_BTD = run(block, x_BTD, layout, cached, write)
         if state is not None:
-            state = replace(state, recent=tuple(layout.recent.after))
+            state = replace(state, recent=tuple(layout.conv.after[slot] for slot in range(len(state.recent))))
         return self.norm_out(x_BTD), state
 
     def _block_runner(self, kept: bool) -> Callable[..., Tensor]:
@@ -120,7 +122,7 @@ class Transformer(Core):
             return Layout(position_BT, mask_B1TS=None, causal=True, episodes=episodes_in(reset_BT))
         return Layout(position_BT, same_episode(reset_BT)[:, None], causal=False)
 
-    def _withpositions(self, x_BTD: Tensor, layout: Layout) -> Tensor:
+    def _with_positions(self, x_BTD: Tensor, layout: Layout) -> Tensor:
         """Add learned positions, or note the rotations of rotary ones in the layout."""
         time, position_BT = x_BTD.shape[1], layout.position_BT
         if self.positions is not None:
@@ -200,10 +202,33 @@ class MLP(nn.Module):
     def forward(self, x_BTD: Tensor, layout: Layout) -> Tensor:
         """Each position by itself, but for the short convolution before."""
         if self.convolution is not None:
-            x_BTD = self.convolution(x_BTD, layout.recent)
+            x_BTD = self.convolution(x_BTD, layout.conv)
         up_BTF = self.up(x_BTD)
         up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
         return self.drop(self.out(up_BTF))
+
+
+class _SquaredReLUFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        return positive * positive  # square() is a slower kernel
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return (gradients[0] * positive).mul_(2)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)², elementwise (So 2021, "Primer").
+
+    >>> squared_relu(torch.tensor([-1.0, 3.0]))
+    tensor([0., 9.])
+    """
+    y: Tensor = _SquaredReLUFunction.apply(x)
+    return y
 
 
 def _norm(width: int, style: BlockStyle) -> nn.Module:

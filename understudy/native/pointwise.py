@@ -163,7 +163,7 @@ def layer_norm(source, target, gain, bias, count):  # type: ignore[no-untyped-de
 
 @native
 def rotate(address, cosine, sine, count):  # type: ignore[no-untyped-def]
-    """Turn each pair (x[i], x[i + count/2]), in place; see `functional.rotate`."""
+    """Turn each pair (x[i], x[i + count/2]), in place; as `models.attention.rotate` does."""
     half = count // 2
     for at in range(half):
         low, high = F * at, F * (at + half)

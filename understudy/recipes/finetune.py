@@ -9,11 +9,11 @@ import torch
 from understudy.config import RunName, in_range
 from understudy.data.dataset import DataConfig, load_dataset
 from understudy.errors import ConfigError, UserError
-from understudy.models.core import CoreSpec, check_dropout
 from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
+from understudy.models.spec import CoreSpec, check_dropout
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk

@@ -9,9 +9,9 @@ from understudy.config import in_range
 from understudy.data.dataset import DataConfig, load_dataset, train_tokenizer
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
 from understudy.errors import ConfigError
-from understudy.models.core import CoreConfig
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk

@@ -11,7 +11,7 @@ from torch import Tensor
 from understudy.data.packing import Batch, PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.device import autocast
-from understudy.models.language_model import LanguageModel, undisturbed
+from understudy.models.language_model import LanguageModel, evaluating
 from understudy.statistics import Floats, Indices
 from understudy.training.objectives import TokenLoss, token_part
 
@@ -37,7 +37,7 @@ def evaluate(
     device = model.embedding.weight.device
     objective = TokenLoss(model)
     nats, tokens, size = 0.0, 0, 0
-    with undisturbed(model):
+    with evaluating(model):
         for batch in batches:
             counted_BT = batch.weights_BT == 1.0
             inputs, targets, weights, reset = token_part(batch, range(len(batch)), device)
@@ -71,7 +71,7 @@ def surprise(
     device = model.embedding.weight.device
     end, count = tokenizer.special["<|end|>"], len(batches.store)
     sums_3D = np.zeros((3, count))
-    with undisturbed(model):
+    with evaluating(model):
         for batch, document_BT in zip(batches.eval_batches(), batches.eval_documents(), strict=True):
             counted_BT = batch.weights_BT == 1.0
             inputs, _, _, reset = token_part(batch, range(len(batch)), device)

@@ -342,22 +342,22 @@ def nan_after_fifty_steps(patch: Patch) -> None:
 @bug("evaluation", dropout=0.2)
 def evaluation_in_training_mode(patch: Patch) -> None:
     @contextlib.contextmanager
-    def undisturbed(model: nn.Module) -> Iterator[None]:
+    def evaluating(model: nn.Module) -> Iterator[None]:
         with torch.random.fork_rng(), torch.inference_mode():
             yield
 
-    patch.setattr(evaluation, "undisturbed", undisturbed)
+    patch.setattr(evaluation, "evaluating", evaluating)
 
 
 @bug("evaluation", dropout=0.2)
 def evaluation_mode_left_on(patch: Patch) -> None:
     @contextlib.contextmanager
-    def undisturbed(model: nn.Module) -> Iterator[None]:
+    def evaluating(model: nn.Module) -> Iterator[None]:
         with torch.random.fork_rng(), torch.inference_mode():
             model.eval()
             yield
 
-    patch.setattr(evaluation, "undisturbed", undisturbed)
+    patch.setattr(evaluation, "evaluating", evaluating)
 
 
 @bug("resume", dropout=0.2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError
-from understudy.models.core import BlockKind, CoreSpec
+from understudy.models.spec import BlockKind, CoreSpec
 
 NAME = "config.json"
 OWN = "understudy"

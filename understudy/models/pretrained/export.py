@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import ConfigError
 from understudy.files import whole, write_json
-from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import config
 from understudy.models.pretrained.folder import WEIGHTS
 from understudy.models.pretrained.names import OUTSIDE, to_theirs
@@ -34,7 +34,7 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole(folder) as building:
         building.mkdir()
-        names = without_weights(spec, model.vocab_size).state_dict()  # heads for training alone are left out
+        names = empty_model(spec, model.vocab_size).state_dict()  # heads for training alone are left out
         state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
         learned = config.Learned(kind, model.speakers)

@@ -12,11 +12,11 @@ from torch import Tensor
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError
 from understudy.files import fingerprint
-from understudy.models.core import CoreSpec
-from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import config, release
 from understudy.models.pretrained.names import EMBEDDING, to_ours
 from understudy.models.pretrained.vocabulary import read_tokenizer, vocabulary_files
+from understudy.models.spec import CoreSpec
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -52,7 +52,7 @@ def read_pretrained(folder: Path) -> Pretrained:
     state = to_ours(tensors, spec, rows, str(folder))
     del tensors
     state[EMBEDDING] = with_mean_rows(state[EMBEDDING], tokenizer.vocab_size)
-    model = without_weights(spec, tokenizer.vocab_size)
+    model = empty_model(spec, tokenizer.vocab_size)
     model.load_state_dict(state, assign=True)
     model.requires_grad_(True)
     learned = config.read_learned(folder)

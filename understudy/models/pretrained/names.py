@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from understudy.errors import CheckpointError
-from understudy.models.core import CoreSpec
-from understudy.models.language_model import without_weights
+from understudy.models.language_model import empty_model
+from understudy.models.spec import CoreSpec
 
 PREFIX = "transformer."  # before every name in checkpoints that have a head
 HEAD = "lm_head.weight"
@@ -34,7 +34,7 @@ _BUFFERS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|position_ids")
 def their_name(ours: str, spec: CoreSpec) -> str:
     """transformers' name of one of our tensors, without the prefix.
 
-    >>> from understudy.models.core import CoreConfig
+    >>> from understudy.models.spec import CoreConfig
     >>> their_name("core.blocks.3.mlp.up.bias", CoreConfig(block="gpt1").resolved())
     'h.3.mlp.c_fc.bias'
     """
@@ -60,7 +60,7 @@ def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: st
     theirs = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     theirs = {name: tensor for name, tensor in theirs.items() if not _BUFFERS.fullmatch(name)}
     head = theirs.pop(HEAD, None)
-    shapes = {name: tensor.shape for name, tensor in without_weights(spec, rows).state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in empty_model(spec, rows).state_dict().items()}
     names = {name: their_name(name, spec) for name in shapes}
     _check_names(set(theirs), set(names.values()), source)
     ours = {}

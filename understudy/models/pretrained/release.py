@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from understudy.errors import CheckpointError
-from understudy.models.core import CoreSpec
+from understudy.models.spec import CoreSpec
 
 SHAPES = "params_shapes.json"
 LAYER = (
