@@ -20,8 +20,8 @@ from understudy.doctor.monitors import MONITORS, LossHistory, TrainingMonitors, 
 from understudy.doctor.overlap import train_valid_overlap
 from understudy.doctor.probes import clone, float32_clone, one_document_per_row, probe_batch, step_gradients
 from understudy.doctor.start import ALL_CHECKS, START_CHECKS, program_of
-from understudy.models.spec import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.runs.run import NullRecorder
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner, LearnerConfig

@@ -9,9 +9,9 @@ from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import SPECIALS, ByteTokenizer
 from understudy.errors import ConfigError
-from understudy.models.spec import BlockKind, CoreConfig
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.lora import SCALE, LoRALinear, adapt, adapted, merge, plain_state, unmerged_state
+from understudy.models.spec import BlockKind, CoreConfig
 from understudy.training.objectives import TokenLoss
 
 BLOCKS: list[BlockKind] = ["modern", "gpt1", "gpt2"]

@@ -139,7 +139,9 @@ def test_what_we_save_gives_our_logits_in_transformers(kind: str, folder: Path, 
     ids_BT = torch.randint(0, ours.vocab_size, (BATCH, TIME))
     token_type_ids_BT = torch.randint(0, ours.vocab_size, (BATCH, TIME))
     torch.testing.assert_close(
-        theirs.eval()(ids_BT, token_type_ids=token_type_ids_BT).logits, ours(ids_BT, token_type_ids_BT=token_type_ids_BT)[0], **EXACT
+        theirs.eval()(ids_BT, token_type_ids=token_type_ids_BT).logits,
+        ours(ids_BT, token_type_ids_BT=token_type_ids_BT)[0],
+        **EXACT,
     )
 
 

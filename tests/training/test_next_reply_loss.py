@@ -10,8 +10,8 @@ import torch
 
 from understudy.data.packing import Batch, Question
 from understudy.data.tokenizers import ByteTokenizer
-from understudy.models.spec import CoreConfig
 from understudy.models.language_model import LanguageModel
+from understudy.models.spec import CoreConfig
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TOKENS_WEIGHT, NextReplyLoss, imitation, next_reply_part
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.models.cache import Layout, Write
+from understudy.models.cache import AttentionInputs, CacheUpdate
 from understudy.models.convolution import ShortConvolution
 from understudy.models.norm import rms_norm
 from understudy.models.spec import BlockStyle, CoreSpec
@@ -32,7 +32,7 @@ class Attention(nn.Module):
         zero_bias(self)
 
     def forward(
-        self, x_BTD: Tensor, layout: Layout, cached: tuple[Tensor, Tensor] | None, write: Write | None
+        self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
     ) -> Tensor:
         """See `Block.forward`."""
         batch, time, width = x_BTD.shape
@@ -52,7 +52,7 @@ class Attention(nn.Module):
         return self.drop(self.out(y_BTHK.reshape(batch, time, width).to(qkv.dtype)))
 
 
-def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: Layout, dropout: float) -> Tensor:
+def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: AttentionInputs, dropout: float) -> Tensor:
     """y_BTHK: what each query takes from the values that `layout` lets it see.
 
     On a CPU bfloat16 goes by hand where it can, else in float32: torch's own kernel is slowest in bfloat16 there
@@ -60,19 +60,19 @@ def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: Layout, dropo
     """
     if q_BHTK.dtype == torch.bfloat16 and q_BHTK.device.type == "cpu":
         if layout.causal and not dropout and q_BHTK.shape[2] <= LONGEST_SQUARE:
-            return causal_attention(q_BHTK, k_BHSK, v_BHSK, layout.episodes)
+            return causal_attention(q_BHTK, k_BHSK, v_BHSK, layout.segments)
         with torch.autocast("cpu", enabled=False):  # which would undo it
             return attend(q_BHTK.float(), k_BHSK.float(), v_BHSK.float(), layout, dropout)
-    if layout.episodes is not None:
-        return _attend_by_episode(q_BHTK, k_BHSK, v_BHSK, layout.episodes, dropout)
+    if layout.segments is not None:
+        return _attend_by_segment(q_BHTK, k_BHSK, v_BHSK, layout.segments, dropout)
     y_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, layout.mask_B1TS, dropout, layout.causal)
     return y_BHTK.transpose(1, 2)
 
 
-def episodes_in(reset_BT: Tensor) -> list[tuple[int, int, int]]:
+def segments_in(reset_BT: Tensor) -> list[tuple[int, int, int]]:
     """(row, first step, end) of each run of steps between two resets.
 
-    >>> episodes_in(torch.tensor([[False, False, True], [True, False, False]]))
+    >>> segments_in(torch.tensor([[False, False, True], [True, False, False]]))
     [(0, 0, 2), (0, 2, 3), (1, 0, 3)]
     """
     time = reset_BT.shape[1]
@@ -83,9 +83,9 @@ def episodes_in(reset_BT: Tensor) -> list[tuple[int, int, int]]:
     return [(at // time, at % time, at % time + n) for at, n in zip(start_G.tolist(), length_G.tolist(), strict=True)]
 
 
-def _attend_by_episode(q: Tensor, k: Tensor, v: Tensor, episodes: list[tuple[int, int, int]], dropout: float) -> Tensor:
+def _attend_by_segment(q: Tensor, k: Tensor, v: Tensor, segments: list[tuple[int, int, int]], dropout: float) -> Tensor:
     attended = []
-    for row, first, end in episodes:
+    for row, first, end in segments:
         q_1HLK, k_1HLK, v_1HLK = (x_BHTK[row : row + 1, :, first:end] for x_BHTK in (q, k, v))
         attended.append(F.scaled_dot_product_attention(q_1HLK, k_1HLK, v_1HLK, None, dropout, is_causal=True))
     batch, heads, time, size = q.shape
@@ -101,15 +101,15 @@ def zero_bias(module: nn.Module) -> None:
 
 class _CausalAttentionFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, episodes: list[tuple[int, int, int]] | None) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: list[tuple[int, int, int]] | None) -> Tensor:
         batch, heads, time, size = q.shape
-        ctx.episodes = [(slice(row, row + 1), slice(a, b)) for row, a, b in episodes or ()]
-        ctx.episodes = ctx.episodes or [(slice(0, batch), slice(0, time))]
+        ctx.segments = [(slice(row, row + 1), slice(a, b)) for row, a, b in segments or ()]
+        ctx.segments = ctx.segments or [(slice(0, batch), slice(0, time))]
         ctx.scale = size**-0.5
         hidden_TT = torch.full((time, time), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
         y_BTHK = q.new_empty(batch, time, heads, size)
         weights = []
-        for rows, steps in ctx.episodes:
+        for rows, steps in ctx.segments:
             q_GLK, k_GLK, v_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v))
             length = q_GLK.shape[1]
             scores_GLL = torch.baddbmm(hidden_TT[:length, :length], q_GLK, k_GLK.mT, alpha=ctx.scale)
@@ -124,7 +124,7 @@ class _CausalAttentionFunction(torch.autograd.Function):
         q, k, v, *weights = ctx.saved_tensors
         dy_BHTK = gradients[0].transpose(1, 2)
         out = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
-        for (rows, steps), p_GLL in zip(ctx.episodes, weights, strict=True):
+        for (rows, steps), p_GLL in zip(ctx.segments, weights, strict=True):
             q_GLK, k_GLK, v_GLK, dy_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v, dy_BHTK))
             dp_GLL = dy_GLK @ v_GLK.mT
             ds_GLL = torch.ops.aten._softmax_backward_data(dp_GLL, p_GLL, -1, p_GLL.dtype).mul_(ctx.scale)
@@ -135,23 +135,23 @@ class _CausalAttentionFunction(torch.autograd.Function):
 
 
 def causal_attention(
-    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, episodes: list[tuple[int, int, int]] | None = None
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, segments: list[tuple[int, int, int]] | None = None
 ) -> Tensor:
-    """y_BTHK = softmax(q kᵀ / √K) v, where no step sees a later one, nor another episode's (Vaswani 2017).
+    """y_BTHK = softmax(q kᵀ / √K) v, where no step sees a later one, nor another segment's (Vaswani 2017).
 
     Written out as plain products, which a CPU does far faster in bfloat16 than torch's fused attention; it keeps all
     weights for the backward pass, a square of T numbers a head.
 
     Args:
         q_BHTK, k_BHTK, v_BHTK: queries, keys and values.
-        episodes: (row, first step, end) of each episode; together they hold every step. None: each row is one.
+        segments: (row, first step, end) of each segment; together they hold every step. None: each row is one.
 
     >>> x_BHTK = torch.eye(2)[None, None]
     >>> causal_attention(x_BHTK, x_BHTK, x_BHTK)[0, :, 0]
     tensor([[1.0000, 0.0000],
             [0.3302, 0.6698]])
     """
-    y_BTHK: Tensor = _CausalAttentionFunction.apply(q_BHTK, k_BHTK, v_BHTK, episodes)
+    y_BTHK: Tensor = _CausalAttentionFunction.apply(q_BHTK, k_BHTK, v_BHTK, segments)
     return y_BTHK
 
 

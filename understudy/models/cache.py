@@ -1,6 +1,6 @@
 """The Transformer's cache: where new tokens go in it, and what they see.
 
-A token's slot is its position in its episode. So a reset row simply starts again at slot 0, ragged rows share one
+A token's slot is its position in its segment. So a reset row simply starts again at slot 0, ragged rows share one
 tensor, and what lies beyond a row's length is never looked at.
 
 Shape suffixes: B batch rows, T time steps, L layers, H heads, K head size, S cache slots, R recent inputs, D width.
@@ -17,13 +17,13 @@ from understudy.models.convolution import ConvState, positions
 
 @dataclass
 class Cache:
-    """Keys and values of every row's present episode, and how many tokens of each are held."""
+    """Keys and values of every row's present segment, and how many tokens of each are held."""
 
     keys_LBHSK: Tensor
     values_LBHSK: Tensor
     length_B: Tensor
     recent: tuple[Tensor, ...] = ()
-    """recent_BRD of each short convolution: the last inputs of each row's episode, zeros before its start."""
+    """recent_BRD of each short convolution: the last inputs of each row's segment, zeros before its start."""
     type_B: Tensor | None = None
     """The type of each row's last token, kept here for a model of tokens that have types (see `LanguageModel`)."""
     longest: int = 0
@@ -33,23 +33,23 @@ class Cache:
 
 
 @dataclass
-class Layout:
+class AttentionInputs:
     """Where each new token stands and what it may see; the same for all layers."""
 
     position_BT: Tensor | None
-    """Position in the episode; None for 0..T-1 in every row."""
+    """Position in the segment; None for 0..T-1 in every row."""
     mask_B1TS: Tensor | None
     """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
     causal: bool
-    episodes: list[tuple[int, int, int]] | None = None
-    """(row, first step, end) of each episode, in order, where each attends within itself alone."""
+    segments: list[tuple[int, int, int]] | None = None
+    """(row, first step, end) of each segment, in order, where each attends within itself alone."""
     cosine: Tensor | None = None
     sine: Tensor | None = None
     conv: ConvState = field(default_factory=ConvState)
 
 
 @dataclass
-class Write:
+class CacheUpdate:
     """Where new keys and values go in the cache, and which ones the queries then read."""
 
     start: int
@@ -75,7 +75,7 @@ class Write:
         return seen
 
 
-def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, Layout, Write]:
+def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, AttentionInputs, CacheUpdate]:
     """Place `time` new tokens after what the cache holds; return the grown cache, what is seen, and the write."""
     if reset_BT is not None:
         if bool(reset_BT[:, 0].any()):
@@ -90,30 +90,30 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
     if cache.ragged:
         position_BT = cache.length_B[:, None] + step_T
         row_B1 = torch.arange(len(position_BT), device=step_T.device)[:, None]
-        write = Write(cache.longest, scatter=(row_B1, position_BT, step_T[None]))
+        write = CacheUpdate(cache.longest, scatter=(row_B1, position_BT, step_T[None]))
     else:
         position_BT = cache.longest + step_T[None]
-        write = Write(cache.longest)
+        write = CacheUpdate(cache.longest)
     mask_B1TS = None
     if cache.ragged or (time > 1 and cache.longest > 0):
         mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
-    return grown, Layout(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
+    return grown, AttentionInputs(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
 
 
-def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Layout, Write]:
-    """The general case: some row starts again within the piece, and only its last episode is kept."""
+def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, AttentionInputs, CacheUpdate]:
+    """The general case: some row starts again within the piece, and only its last segment is kept."""
     since_reset_BT, last_reset_BT = positions(reset_BT)
     continues_BT = last_reset_BT < 0
     position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
     check_room(cache, int(position_BT.max()) + 1)
     slot_S = torch.arange(cache.longest, device=reset_BT.device)
     old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
-    mask_B1TS = torch.cat([old_BTS, same_episode(reset_BT)], dim=2)[:, None]
+    mask_B1TS = torch.cat([old_BTS, segment_mask(reset_BT)], dim=2)[:, None]
     rows, times = (last_reset_BT == last_reset_BT[:, -1:]).nonzero(as_tuple=True)
-    write = Write(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
+    write = CacheUpdate(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
     length_B = position_BT[:, -1] + 1
     grown = replace(cache, length_B=length_B, longest=int(length_B.max()), ragged=True)
-    return grown, Layout(position_BT, mask_B1TS, causal=False), write
+    return grown, AttentionInputs(position_BT, mask_B1TS, causal=False), write
 
 
 def empty_rows(cache: Cache, rows_B: Tensor) -> Cache:
@@ -130,12 +130,12 @@ def check_room(cache: Cache, needed: int) -> None:
     """TooLongError where so many tokens do not fit the cache."""
     slots = cache.keys_LBHSK.shape[3]
     if needed > slots:
-        raise TooLongError(f"an episode of {needed} tokens does not fit the cache of {slots}")
+        raise TooLongError(f"an segment of {needed} tokens does not fit the cache of {slots}")
 
 
-def same_episode(reset_BT: Tensor) -> Tensor:
-    """mask_BTT, true where the second step is no later than the first and in the same episode."""
-    episode_BT = reset_BT.cumsum(dim=1)
+def segment_mask(reset_BT: Tensor) -> Tensor:
+    """mask_BTT, true where the second step is no later than the first and in the same segment."""
+    segment_BT = reset_BT.cumsum(dim=1)
     time = reset_BT.shape[1]
     causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()
-    return causal_TT & (episode_BT[:, :, None] == episode_BT[:, None, :])
+    return causal_TT & (segment_BT[:, :, None] == segment_BT[:, None, :])

@@ -47,7 +47,7 @@ class ConvState:
 
 
 class ShortConvolution(nn.Module):
-    """Each input joined by a share of the few before it in its episode, channel by channel.
+    """Each input joined by a share of the few before it in its segment, channel by channel.
 
     What copying needs to know (which token came after which) is then there from the first layer on, and is learned in
     a fraction of the tokens (docs/journal.md).
@@ -109,7 +109,7 @@ def short_convolution(padded_BPD: Tensor, taps_RD: Tensor, crossing: Sequence[tu
     Args:
         padded_BPD: the inputs, with the R before the first of them in front: P = R + T.
         taps_RD: weight of the input r steps back, r from 1 to R.
-        crossing: for each r the (rows, steps) whose r-th input back lies in another episode, and does not count.
+        crossing: for each r the (rows, steps) whose r-th input back lies in another segment, and does not count.
 
     >>> short_convolution(torch.tensor([[[0.0], [1.0], [2.0], [4.0]]]), torch.tensor([[0.5]])).flatten()
     tensor([1.0000, 2.5000, 5.0000])

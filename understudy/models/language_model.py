@@ -72,8 +72,8 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, Any]:
         """The core's output y_BTD before the head, and the state after.
 
-        `token_type_ids_BT` names a token beside each token, such as the one of who speaks, or -1; its vector is added (Radford
-        2018). A model with `speakers` finds the types by itself, and remembers the last one in the state.
+        `token_type_ids_BT` names a token beside each token, such as the one of who speaks, or -1. Its vector is added
+        (Radford 2018). A model with `speakers` finds the types by itself and keeps the last one in the state.
         """
         x_BTD = self.embedding(ids_BT)
         if token_type_ids_BT is None and self.speakers:
@@ -119,7 +119,7 @@ class LanguageModel(nn.Module):
 def token_type_ids(
     ids_BT: Tensor, speakers: Sequence[int], reset_BT: Tensor | None = None, before_B: Tensor | None = None
 ) -> Tensor:
-    """token_type_ids_BT: at each token the last of `speakers` up to and with it in its episode; -1 where there was none yet.
+    """Return token_type_ids_BT: the last of `speakers` up to and with each token in its segment, -1 before the first.
 
     Args:
         ids_BT: the tokens.

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from understudy.errors import TooLongError
-from understudy.models.attention import Attention, episodes_in, zero_bias
-from understudy.models.cache import Cache, Layout, Write, layout_cached, same_episode
+from understudy.models.attention import Attention, segments_in, zero_bias
+from understudy.models.cache import AttentionInputs, Cache, CacheUpdate, layout_cached, segment_mask
 from understudy.models.convolution import ConvState, ShortConvolution, positions
 from understudy.models.core import Core
 from understudy.models.device import compute_dtype
@@ -87,7 +87,7 @@ class Transformer(Core):
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:
-        """See `Core.forward`. Raises TooLongError when an episode outgrows the context or the cache."""
+        """See `Core.forward`. Raises TooLongError when an segment outgrows the context or the cache."""
         time = x_BTD.shape[1]
         if state is None:
             layout, write = self._layout_fresh(x_BTD, reset_BT), None
@@ -113,16 +113,16 @@ class Transformer(Core):
             return lambda block, *inputs: block(*inputs)
         return partial(checkpoint, use_reentrant=False)
 
-    def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> Layout:
+    def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> AttentionInputs:
         if reset_BT is None:
-            return Layout(position_BT=None, mask_B1TS=None, causal=True)
+            return AttentionInputs(position_BT=None, mask_B1TS=None, causal=True)
         # Rotary positions matter only relative to one another, so they need not start again at a reset.
         position_BT = None if self.style.rotary else positions(reset_BT)[0]
-        if x_BTD.device.type == "cpu":  # episode by episode: far less to compute than a masked square
-            return Layout(position_BT, mask_B1TS=None, causal=True, episodes=episodes_in(reset_BT))
-        return Layout(position_BT, same_episode(reset_BT)[:, None], causal=False)
+        if x_BTD.device.type == "cpu":  # segment by segment: far less to compute than a masked square
+            return AttentionInputs(position_BT, mask_B1TS=None, causal=True, segments=segments_in(reset_BT))
+        return AttentionInputs(position_BT, segment_mask(reset_BT)[:, None], causal=False)
 
-    def _with_positions(self, x_BTD: Tensor, layout: Layout) -> Tensor:
+    def _with_positions(self, x_BTD: Tensor, layout: AttentionInputs) -> Tensor:
         """Add learned positions, or note the rotations of rotary ones in the layout."""
         time, position_BT = x_BTD.shape[1], layout.position_BT
         if self.positions is not None:
@@ -177,7 +177,7 @@ class Block(nn.Module):
             nn.init.normal_(parameter, std=std)
 
     def forward(
-        self, x_BTD: Tensor, layout: Layout, cached: tuple[Tensor, Tensor] | None, write: Write | None
+        self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
     ) -> Tensor:
         """One layer on; `cached` holds the layer's keys and values, `write` says where the new ones go."""
         if self.pre_norm:
@@ -199,7 +199,7 @@ class MLP(nn.Module):
         self.drop = nn.Dropout(spec.dropout)
         zero_bias(self)
 
-    def forward(self, x_BTD: Tensor, layout: Layout) -> Tensor:
+    def forward(self, x_BTD: Tensor, layout: AttentionInputs) -> Tensor:
         """Each position by itself, but for the short convolution before."""
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.conv)
