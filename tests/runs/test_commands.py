@@ -172,12 +172,12 @@ def test_export_and_import(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert said("export", run.id).splitlines()[1:] == [
         f"{run.id} builds on {base}, which is not in the archive: --parents takes it along"
     ]
-    assert said("export", run.id, "--parents", "--to", "both.zip").startswith("2 runs (")
-    with pytest.raises(ArchiveError, match=r"both\.zip is there already"):
-        said("export", run.id, "--to", "both.zip")
+    assert said("export", run.id, "--parents", "--to", "both.tar.gz").startswith("2 runs (")
+    with pytest.raises(ArchiveError, match=r"both\.tar\.gz is there already"):
+        said("export", run.id, "--to", "both.tar.gz")
     monkeypatch.setenv("UNDERSTUDY_RUNS", "elsewhere")
     assert said("import", f"{run.id}.tar.gz") == f"imported {run.id}\n{base}, which they build on, is not here\n"
-    assert said("import", "both.zip") == f"imported {base}\n{run.id} is there already, with the same content\n"
+    assert said("import", "both.tar.gz") == f"imported {base}\n{run.id} is there already, with the same content\n"
     assert Path("elsewhere", ".gitignore").read_text() == "*\n"
     assert sorted(ids(said())) == sorted([base, run.id])
     assert "loss 2" in said()

@@ -154,7 +154,7 @@ def test_a_query_finds_its_runs(query: str, expected: list[str] | None, runs: li
         assert found == expected
 
 
-NO_OR = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to turn it round"
+NO_OR = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to negate it"
 MISTAKES = [
     ("val_bpd<1.2", "no run has 'val_bpd'", "at ^ in `^val_bpd<1.2`", "did you mean val_bpb"),
     ("bad and lrr=1", "no run has 'lrr'", "`bad and ^lrr=1`", "did you mean lr"),

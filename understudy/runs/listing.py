@@ -21,13 +21,13 @@ NARROW = 110  # on a terminal of fewer columns, remarks go on lines of their own
 
 @dataclass
 class ListOptions:
-    """Lists the latest runs, newest last: id, verb, status, age, headline metric, marks and note.
+    """List the latest runs, newest last: id, verb, status, age, headline metric, marks and note.
 
     A query chooses, such as: "verb=finetune and val_bpb<1.2 and not bad". Quotes keep the shell away from < and >.
-    Conditions are joined by and; not before one turns it round. Operators are = != < <= > >= and ~ (contains). Names
+    Conditions are joined by "and"; "not" before one negates it. Operators are = != < <= > >= and ~ (contains). Names
     are id, verb, status, created, ended, age, seed, note, error, tag, parent, commit, host, headline, those of the
     outcome, of the last metrics, and of the options, dotted or their last part alone. The words bad, pinned and dirty
-    stand alone.
+    are conditions by themselves.
     """
 
     query: Query = ()
@@ -38,7 +38,7 @@ class ListOptions:
     sort: str = ""
     """A name to sort by, such as val_bpb: the smallest come first. Runs without it are left out."""
     reverse: bool = False
-    """The other way round: newest first, or the largest first."""
+    """Reverse the order: newest first, or with --sort the largest first."""
 
 
 def print_list(options: ListOptions, console: Console) -> None:

@@ -179,8 +179,8 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
     def fail(at: int, what: str) -> NoReturn:
         rest = query[at:].lstrip()
         if re.match(r"[()]|or\b", rest, re.IGNORECASE):
-            what = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to turn it "
-            what += "round, and ask for alternatives one by one"
+            what = "queries have no `or` and no brackets: join conditions by `and`, write `not` before one to negate "
+            what += "it, and ask for alternatives one by one"
         elif rest[:1] in ("'", '"') and not re.match(_TERM, rest, re.DOTALL):
             what = "a quote that is not closed"
         raise QueryError(f"cannot read the query at ^ in `{' '.join(f'{query[:at]}^{query[at:]}'.split())}`: {what}")
