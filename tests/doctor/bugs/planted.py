@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from understudy.acting import sampling
-from understudy.data import dataset as corpus
+from understudy.data import dataset
 from understudy.data import packing as batches
 from understudy.models import attention, language_model, lstm, norm, transformer
 from understudy.recipes import learning
@@ -125,9 +125,9 @@ def truncated_data(patch: Patch) -> None:
 @bug("train_valid_overlap")
 def leaked_validation_data(patch: Patch) -> None:
     """The held-out documents stay among those to learn from."""
-    patch.setattr(corpus, "leaked", lambda train, valid: np.array([], dtype=np.int64))
+    patch.setattr(dataset, "overlap", lambda train, valid: np.array([], dtype=np.int64))
 
-    @wrap(patch, corpus, "split")
+    @wrap(patch, dataset, "split")
     def _(original: Any, store: Any, fraction: float, seed: int) -> Any:
         return np.arange(len(store)), original(store, fraction, seed)[1]
 
