@@ -125,7 +125,7 @@ BEFORE_A_RUN = [
     (["pretrain", "--steps", "1.5"], ["--steps takes a whole number, not '1.5'"]),
     (["pretrain", "--layers", "x"], ["--layers takes a whole number, not 'x'"]),
     (["pretrain", "--core", "gru"], ["--core 'gru' is unknown", "'transformer', 'lstm'"]),
-    (["pretrain", "--lr"], ["--lr lacks its value"]),
+    (["pretrain", "--lr"], ["--lr needs a value"]),
     (["pretrain", "--lrr", "3"], ["`understudy pretrain` does not know '--lrr'", "did you mean --lr"]),
     (["pretrain", "--bach-size=3"], ["'--bach-size=3'", "did you mean --batch-size"]),
     (["pretrain", "talk.jsonl"], ["does not know 'talk.jsonl'", "understudy pretrain --help"]),

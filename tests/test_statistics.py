@@ -12,11 +12,11 @@ from scipy import stats
 from understudy import statistics
 from understudy.statistics import (
     Difference,
-    halved,
+    half_sample_estimate,
     interquartile_mean,
     paired_difference,
     power,
-    ratio,
+    ratio_estimate,
     student_cdf,
     student_quantile,
     unpaired_difference,
@@ -189,7 +189,7 @@ def test_a_wider_confidence_gives_a_wider_interval() -> None:
 
 def test_a_ratio_of_equal_sizes_has_the_interval_of_a_mean() -> None:
     values = np.random.default_rng(3).normal(5.0, 2.0, 40)
-    found = ratio(values * 7, np.full(40, 7))
+    found = ratio_estimate(values * 7, np.full(40, 7))
     error = values.std(ddof=1) / math.sqrt(40)
     assert found.value == pytest.approx(values.mean())
     assert (found.high - found.low) / 2 == pytest.approx(student_quantile(0.975, 39) * error, rel=0.03)
@@ -198,8 +198,8 @@ def test_a_ratio_of_equal_sizes_has_the_interval_of_a_mean() -> None:
 def test_conversations_hang_together() -> None:
     """A hundred replies that all come from two conversations tell less than a hundred conversations."""
     hits = np.tile([0.0, 1.0], 50)
-    alone = ratio(hits, np.ones(100))
-    together = ratio([10.0, 8.0, 4.0, 2.0, 1.0], [10, 10, 10, 10, 10])
+    alone = ratio_estimate(hits, np.ones(100))
+    together = ratio_estimate([10.0, 8.0, 4.0, 2.0, 1.0], [10, 10, 10, 10, 10])
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
@@ -211,23 +211,23 @@ def test_the_true_ratio_lies_in_its_interval_19_times_out_of_20(count: int) -> N
     for _ in range(400):
         sizes = random.integers(1, 10, count)
         hits = random.binomial(sizes, random.beta(1, 3, count))  # conversations differ in how hard they are
-        found = ratio(hits, sizes)
+        found = ratio_estimate(hits, sizes)
         covered += found.low <= 0.25 <= found.high
     assert 0.90 <= covered / 400 <= 0.98
 
 
 def test_what_is_empty_has_no_ratio_and_what_is_single_no_interval() -> None:
-    assert math.isnan(ratio([], []).value)
-    assert math.isnan(ratio([0.0], [0]).value)
-    one = ratio([3.0, 0.0], [2, 0])
+    assert math.isnan(ratio_estimate([], []).value)
+    assert math.isnan(ratio_estimate([0.0], [0]).value)
+    one = ratio_estimate([3.0, 0.0], [2, 0])
     assert (one.value, math.isnan(one.low), math.isnan(one.high)) == (1.5, True, True)
-    assert math.isnan(halved(lambda kept: 1.0, 1).low)
+    assert math.isnan(half_sample_estimate(lambda kept: 1.0, 1).low)
 
 
 @pytest.mark.parametrize("count", [7, 40])
 def test_halves_of_a_mean_spread_as_the_mean_does(count: int) -> None:
     values = np.random.default_rng(4).exponential(1.0, count)
-    found = halved(lambda kept: float(values[kept].mean()), count)
+    found = half_sample_estimate(lambda kept: float(values[kept].mean()), count)
     error = values.std(ddof=1) / math.sqrt(count)
     assert found.value == pytest.approx(values.mean())
     assert found.high - found.value == pytest.approx(student_quantile(0.975, count - 1) * error, rel=0.08)
@@ -239,11 +239,11 @@ def test_no_half_names_a_conversation_twice() -> None:
         assert len(set(kept.tolist())) == len(kept)
         return float(len(kept))
 
-    assert halved(kept_once, 9).value == 9
+    assert half_sample_estimate(kept_once, 9).value == 9
 
 
 def test_drawing_in_parts_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     parts, sizes = np.arange(20.0), np.arange(1, 21)
-    whole = ratio(parts, sizes)
+    whole = ratio_estimate(parts, sizes)
     monkeypatch.setattr(statistics, "DRAWN_AT_ONCE", 20 * 37)
-    assert ratio(parts, sizes) == whole
+    assert ratio_estimate(parts, sizes) == whole

@@ -30,9 +30,9 @@ Files = Annotated[
 ]
 Texts = Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT [TEXT ...]", help_behavior_hint="(default: none)")]
 RunName = Annotated[str, tyro.conf.arg(metavar="RUN")]
-# What tyro says, and how a newcomer would put it.
-PLAINLY = (
-    (r"Missing value for argument '(\S+)'.*", r"\1 lacks its value"),
+# What tyro says, and what we say instead.
+REWORDED = (
+    (r"Missing value for argument '(\S+)'.*", r"\1 needs a value"),
     (r"invalid choice '(.*)' for argument '(\S+)'. Expected one of \((.*)\)", r"\2 '\1' is unknown; expected \3"),
     (r"Error parsing (\S+): .*could not convert string to float: (.*)", r"\1 takes a number, not \2"),
     (r"Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)", r"\1 takes a whole number, not \2"),
@@ -41,7 +41,7 @@ PLAINLY = (
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested dictionaries of plain JSON values.
+    """Return the configuration as nested dictionaries of plain JSON values.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -58,23 +58,31 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_dict` wrote, checked field by field.
+    """Return the configuration that `to_dict` wrote, checked field by field.
 
-    A field that is missing has its default: it is an option that came after the file was written.
+    Missing fields get their defaults, as the file may be older than an option.
+    Fields may be nested dataclasses, `X | None` and other unions, Literal, tuple, list, dict, Path, bool, str, int and
+    float.
 
-    Understands nested dataclasses, `X | None` and other unions, Literal, tuple, list, dict, Path, str, int, float.
-    Raises ConfigError naming the field that is unknown, of another type, or missing without a default.
+    Raises:
+        ConfigError: a field is unknown, has a value of another type, or is missing and has no default.
     """
     return _dataclass(cls, values, where="")
 
 
 def read_config(cls: type[Config], arguments: Sequence[str], prog: str) -> Config:
-    """The configuration in the JSON file that `prog --config FILE` names: a configuration, or a whole run.json.
+    """Read the JSON file that `prog --config FILE` names: a configuration, or a whole run.json.
 
-    Raises ConfigError for other arguments beside it, a file that cannot be read, and fields that do not fit.
+    Args:
+        cls: the dataclass of the configuration.
+        arguments: the command line after --config.
+        prog: the command, for error messages.
+
+    Raises:
+        ConfigError: there are other arguments, the file cannot be read, or its fields do not fit.
     """
     if len(arguments) != 1:
-        raise ConfigError(f"`{prog} --config` takes one file, and no other option beside it")
+        raise ConfigError(f"`{prog} --config` takes one file and no other options")
     try:
         values = json.loads(Path(arguments[0]).read_bytes())
     except (OSError, ValueError) as error:
@@ -127,9 +135,10 @@ def in_range(
 
 
 def child_seed(seed: int, name: str) -> int:
-    """The seed of one named generator: the first 63 bits of sha256 of "seed:name".
+    """Return the seed of one named generator: the first 63 bits of sha256 of "seed:name".
 
-    Generators with different names are unrelated; adding one never changes another. Fits a signed 64 bit integer.
+    Generators of different names are independent, and adding one never changes another. The seed fits a signed 64-bit
+    integer.
 
     >>> child_seed(0, "data")
     8847680504906427687
@@ -140,9 +149,17 @@ def child_seed(seed: int, name: str) -> int:
 
 
 def parse(kind: type[Config], arguments: Sequence[str], prog: str, default: Config | None = None) -> Config:
-    """The dataclass `kind` filled from the command line; ConfigError in one line for what cannot be understood.
+    """Return the dataclass `kind` filled from a command line.
 
-    What the command line leaves out is as in `default`, if there is one, else as the dataclass has it.
+    Args:
+        kind: the dataclass. Each field is an option, its docstring the help.
+        arguments: the command line after `prog`.
+        prog: the command, for help and error messages.
+        default: the values of options that are not given; None means the defaults of the dataclass.
+
+    Raises:
+        ConfigError: the command line cannot be understood, in one line.
+        SystemExit: it asked for help, which has been printed.
     """
     complaint = StringIO()
     try:
@@ -158,10 +175,20 @@ def parse(kind: type[Config], arguments: Sequence[str], prog: str, default: Conf
     except SystemExit as error:
         if not error.code:
             raise
-        raise ConfigError(f"`{prog}`: {_one_line(complaint.getvalue())}; see {prog} --help") from error
+        # tyro complains in a box of several lines; keep what it says, in our words.
+        box = re.sub("[╭╮╰╯─│├┤]|-{4,}|^[|]|[|]$", " ", complaint.getvalue(), flags=re.MULTILINE)
+        text = " ".join(box.split())
+        for tail in ("For full helptext", "Argument helptext"):
+            text = text.partition(tail)[0]
+        for head in ("Parsing error", "Value error", "Required options", "Missing argument", "Invalid choice"):
+            text = text.strip().removeprefix(head)
+        text = text.strip(" .")
+        for pattern, ours in REWORDED:
+            text = re.sub(f"^{pattern}$", ours, text)
+        raise ConfigError(f"`{prog}`: {text}; see {prog} --help") from error
     options, unknown = parsed
     if unknown:
-        hint = suggestion(unknown[0].partition("=")[0], _names(kind)) or f"; see {prog} --help"
+        hint = suggestion(unknown[0].partition("=")[0], _option_names(kind)) or f"; see {prog} --help"
         raise ConfigError(f"`{prog}` does not know {unknown[0]!r}{hint}")
     return options
 
@@ -181,27 +208,40 @@ def _dataclass(cls: Any, values: Any, where: str) -> Any:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
+    """Return `value` as the type `kind`; `where` names the field in errors."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass(kind, value, where + ".")
-    if origin in (Union, types.UnionType):
-        return _union(arguments, value, where)
-    if origin is Literal:
-        return _literal(arguments, value, where)
     if tuple in (kind, origin):
         return _tuple(arguments, value, where)
     if list in (kind, origin):
         return list(_tuple((*(arguments or (Any,)), ...), value, where))
     if dict in (kind, origin):
-        return _dict(arguments, value, where)
-    return _scalar(kind, value, where)
+        if not isinstance(value, Mapping):
+            raise _mismatch(where, "a dictionary", value)
+        inner = arguments[1] if arguments else Any
+        return {key: _value(inner, item, f"{where}[{key!r}]") for key, item in value.items()}
 
+    if origin in (Union, types.UnionType):
+        # The first member that fits counts, in their order. If none does, the error is that of the first one besides
+        # None: "expected NoneType" would not help.
+        errors = []
+        for member in arguments:
+            try:
+                return _value(member, value, where)
+            except ConfigError as error:
+                errors += [error] if member is not type(None) else []
+        raise errors[0]
 
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is Any:
+    if origin is Literal:
+        if any(choice == value and type(choice) is type(value) for choice in arguments):
+            return value
+        names = [str(choice) for choice in arguments]
+        hint = suggestion(str(value), names)
+        raise ConfigError(f"{where}: expected one of {', '.join(names)}, got {value!r}{hint}")
+
+    if kind is Any or (kind is type(None) and value is None):
         return value
-    if kind is type(None) and value is None:
-        return None
     if kind is float and value in ("nan", "inf", "-inf"):
         return float(value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -211,27 +251,6 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
     if kind in (bool, int, str) and type(value) is kind:
         return value
     raise _mismatch(where, getattr(kind, "__name__", str(kind)), value)
-
-
-def _union(members: tuple[Any, ...], value: Any, where: str) -> Any:
-    first_error: ConfigError | None = None
-    for member in members:  # the first that fits, as declared
-        try:
-            return _value(member, value, where)
-        except ConfigError as error:
-            # "expected NoneType" helps nobody: keep the error of the member that was meant.
-            if member is not type(None):
-                first_error = first_error or error
-    assert first_error is not None
-    raise first_error
-
-
-def _literal(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    for choice in choices:
-        if choice == value and type(choice) is type(value):
-            return choice
-    named = ", ".join(map(str, choices))
-    raise ConfigError(f"{where}: expected one of {named}, got {value!r}{suggestion(str(value), map(str, choices))}")
 
 
 def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
@@ -246,34 +265,15 @@ def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     return tuple(_value(kind, inner, f"{where}[{i}]") for i, (kind, inner) in enumerate(zip(kinds, value, strict=True)))
 
 
-def _dict(kinds: tuple[Any, ...], value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _mismatch(where, "a dictionary", value)
-    return {key: _value(kinds[1] if kinds else Any, inner, f"{where}[{key!r}]") for key, inner in value.items()}
-
-
 def _mismatch(where: str, expected: str, value: Any) -> ConfigError:
     return ConfigError(f"{where.rstrip('.') or 'configuration'}: expected {expected}, got {value!r}")
 
 
-def _names(kind: Any) -> list[str]:
-    """All option names: those of the dataclass and of the dataclasses in it."""
+def _option_names(kind: Any) -> list[str]:
+    """Return the names of all options: those of the dataclass and of the dataclasses in it."""
     types_of = get_type_hints(kind)
     names = ["--help"]
     for field in fields(kind):
         inner = types_of[field.name]
-        names += _names(inner) if is_dataclass(inner) else ["--" + field.name.replace("_", "-")]
+        names += _option_names(inner) if is_dataclass(inner) else ["--" + field.name.replace("_", "-")]
     return names
-
-
-def _one_line(box: str) -> str:
-    """What a box of several lines says."""
-    text = " ".join(re.sub("[╭╮╰╯─│├┤]|-{4,}|^[|]|[|]$", " ", box, flags=re.MULTILINE).split())
-    for tail in ("For full helptext", "Argument helptext"):
-        text = text.partition(tail)[0]
-    for head in ("Parsing error", "Value error", "Required options", "Missing argument", "Invalid choice"):
-        text = text.strip().removeprefix(head)
-    text = text.strip(" .")
-    for pattern, plainly in PLAINLY:
-        text = re.sub(f"^{pattern}$", plainly, text)
-    return text

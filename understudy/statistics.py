@@ -1,18 +1,18 @@
-"""What a handful of seeds can tell: means, intervals of a difference, and how many seeds would settle it.
+"""Statistics of a few seeds: means, confidence intervals of a difference, and how many seeds would settle it.
 
-And how sure one measurement is that was made on a sample of conversations (`ratio`, `halved`).
+And the confidence interval of a measurement on a sample of conversations (`ratio_estimate`, `half_sample_estimate`).
 
-Two intervals of a difference stand side by side, and only where both exclude zero does a difference count as shown.
+A difference has two intervals, and counts as shown only if both exclude zero:
 
-- Student's t interval (with Welch's degrees of freedom where seeds are not paired). Its coverage is exact for normal
-  differences however few they are: 95.0% in simulation at 2, 3, 5 and 20 pairs.
+- Student's t interval (with Welch's degrees of freedom for unpaired seeds). Its coverage is exact for normal
+  differences, however few there are: 95.0% in simulation at 2, 3, 5 and 20 pairs.
 - The expanded percentile bootstrap of Hesterberg (2015), "What Teachers Should Know About the Bootstrap", The American
-  Statistician 69(4): percentiles moved outwards until, for normal data, they agree with the t interval.
-  It follows a skew that t knows nothing of. Resampled means never leave the range of the data, so no bootstrap of this
-  kind can cover more than 1 - 2^(1-n) of n symmetric differences: 75% at 3 seeds, where the plain percentile bootstrap
-  covers 75%, BCa 70%, and t 95%. At 5 seeds: plain 84%, BCa 84%, expanded 92%. Hence t beside it.
+  Statistician 69(4): percentiles are moved outwards until, for normal data, they agree with the t interval. Unlike t
+  it follows the skew of the data. But resampled means never leave the range of the data, so no bootstrap of this kind
+  can cover more than 1 - 2^(1-n) of n symmetric differences: 75% at 3 seeds, where the plain percentile bootstrap
+  covers 75%, BCa 70%, and t 95%. At 5 seeds: plain 84%, BCa 84%, expanded 92%. This is why t stands beside it.
 
-Power comes from the noncentral t distribution (Cohen, 1988). Pure functions over NumPy.
+Power is computed from the noncentral t distribution (Cohen, 1988). Pure functions over NumPy.
 """
 
 import math
@@ -36,11 +36,11 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the mean of one sample lies above that of another, and how sure that is.
+    """How far the mean of one sample lies above that of another, with its confidence intervals.
 
-    `count` is the number of pairs, or of the smaller sample where they are not `paired`. `low` to `high` is the t
-    interval, `bootstrap_low` to `bootstrap_high` the bootstrap's, both at `confidence`. `spread` is the standard
-    deviation of the differences. All of these are nan for fewer than two values a side.
+    `count` is the number of pairs or, if not `paired`, the size of the smaller sample. `spread` is the standard
+    deviation of the differences. `low` to `high` is the t interval and `bootstrap_low` to `bootstrap_high` that of the
+    bootstrap, both at `confidence`. All of these are nan for fewer than two values per side.
     """
 
     mean: float
@@ -53,16 +53,16 @@ class Difference:
     bootstrap_low: float = math.nan
     bootstrap_high: float = math.nan
     detectable: float = math.nan
-    """The smallest true difference that this many seeds would show four times out of five."""
+    """The smallest true difference that this number of seeds would show four times out of five."""
     more_seeds: int | None = None
-    """How many more seeds a side would show a difference of this size four times out of five.
+    """How many more seeds per side would show a difference of this size four times out of five.
 
-    None above 1,000, and where there is no telling.
+    None above 1,000 seeds, and when the seeds give no spread to tell it from.
     """
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether both intervals lie on one side of zero. Never where the seeds show no spread at all."""
+        """Whether both intervals lie on one side of zero. False if the seeds show no spread at all."""
         if not self.spread > 0:
             return False
         return min(self.low, self.bootstrap_low) > 0 or max(self.high, self.bootstrap_high) < 0
@@ -70,29 +70,36 @@ class Difference:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure measured on a sample, and the interval that its true value lies in with a confidence of 95%."""
+    """A figure measured on a sample, and its 95% confidence interval; nan where there is none."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
 
-    def through(self, function: Callable[[float], float]) -> "Estimate":
-        """The estimate of a rising function of the figure.
+    def map(self, function: Callable[[float], float]) -> "Estimate":
+        """Return the estimate of an increasing function of the figure.
 
-        >>> Estimate(2.0, 1.0, 3.0).through(lambda x: x * 10)
+        >>> Estimate(2.0, 1.0, 3.0).map(lambda x: x * 10)
         Estimate(value=20.0, low=10.0, high=30.0)
         """
         return Estimate(function(self.value), function(self.low), function(self.high))
 
 
-def ratio(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """Σ parts / Σ sizes, such as nats a token, and its interval over the conversations that both come from.
+def ratio_estimate(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """Estimate Σ parts / Σ sizes, such as nats per token, from a sample of conversations.
 
-    The bootstrap draws whole conversations, since what is said in one hangs together (Davison & Hinkley, 1997,
+    The bootstrap draws whole conversations, because what is said within one is correlated (Davison & Hinkley, 1997,
     "Bootstrap Methods and their Application", section 3.8), and takes expanded percentiles (Hesterberg 2015), as above.
-    Conversations of size 0 do not count. Without two conversations there is no interval.
 
-    >>> found = ratio([30.0, 10.0, 24.0, 16.0], [10, 5, 10, 5])
+    Args:
+        parts: the numerator of each conversation, of shape (conversations,).
+        sizes: its denominator, of the same shape. Conversations of size 0 are left out.
+        confidence: of the interval.
+
+    Returns:
+        The ratio and its interval. The interval is nan for fewer than two conversations, and so is the ratio for none.
+
+    >>> found = ratio_estimate([30.0, 10.0, 24.0, 16.0], [10, 5, 10, 5])
     >>> round(found.value, 3), round(found.low, 2), round(found.high, 2)
     (2.667, 2.0, 3.2)
     """
@@ -109,19 +116,24 @@ def ratio(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFIDENCE) ->
     return Estimate(value, *_expanded_percentiles([sample_NK], [1.0], resampled[:, 0] / resampled[:, 1], reach))
 
 
-def halved(statistic: Callable[[Indices], float], count: int, confidence: float = CONFIDENCE) -> Estimate:
-    """A figure of `count` conversations, and its interval from the spread over random halves of them.
+def half_sample_estimate(statistic: Callable[[Indices], float], count: int, confidence: float = CONFIDENCE) -> Estimate:
+    """Estimate a figure of `count` conversations, with an interval from its spread over random halves of them.
 
-    For figures that count different things, such as words: the bootstrap takes some conversations twice, which no new
-    sample would, and finds too few. Halves are without repetition, and their variance is that of the whole, as for any
-    delete-d jackknife with d = n / 2 (Shao & Wu, 1989, "A general theory for jackknife variance estimation").
+    For figures that count distinct things, such as words. The bootstrap would take some conversations twice, as no new
+    sample does, and find too few. A half holds each conversation at most once, and the variance over halves is that of
+    the whole, as for any delete-d jackknife with d = n / 2 (Shao & Wu, 1989, "A general theory for jackknife variance
+    estimation").
 
     Args:
-        statistic: the figure of the conversations at some places, each place at most once.
+        statistic: returns the figure of the conversations at the given indices, which are distinct.
         count: how many conversations there are.
+        confidence: of the interval.
+
+    Returns:
+        The figure and its interval, which is nan for fewer than two conversations.
 
     >>> values = np.array([1.0, 2.0, 4.0, 5.0, 6.0, 9.0])
-    >>> found = halved(lambda kept: float(values[kept].mean()), 6)
+    >>> found = half_sample_estimate(lambda kept: float(values[kept].mean()), 6)
     >>> round(found.value, 2), round(found.high - found.value, 1)  # t with 5 degrees of freedom gives 3.0
     (4.5, 3.0)
     """
@@ -136,10 +148,10 @@ def halved(statistic: Callable[[Indices], float], count: int, confidence: float 
 
 
 def interquartile_mean(values: ArrayLike) -> float:
-    """The mean without the lowest and the highest quarter, each rounded down: below four values the plain mean.
+    """Return the mean without the lowest and the highest quarter, each rounded down; below four values the plain mean.
 
-    Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice": as robust as the
-    median to a seed that went astray, and it wastes less.
+    Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice": as robust to an
+    outlying seed as the median, and statistically more efficient.
 
     >>> interquartile_mean([1.0, 2.0, 3.0, 100.0])
     2.5
@@ -150,7 +162,7 @@ def interquartile_mean(values: ArrayLike) -> float:
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
-    """`first - second`, seed by seed: entry i of both comes from the same seed.
+    """Return the mean of `first - second`, where entry i of both comes from the same seed.
 
     >>> found = paired_difference([1.0, 1.2, 1.1, 1.3], [0.8, 0.9, 0.9, 1.0])
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), found.excludes_zero
@@ -165,7 +177,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = C
 
 
 def unpaired_difference(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
-    """The mean of `first` less that of `second`, whose seeds have nothing to do with one another.
+    """Return the mean of `first` minus that of `second`, for samples of independent seeds.
 
     Welch, B. L. (1947), "The generalization of 'Student's' problem when several different population variances are
     involved".
@@ -180,7 +192,7 @@ def unpaired_difference(first: ArrayLike, second: ArrayLike, confidence: float =
 
 
 def student_cdf(t: float, degrees: float) -> float:
-    """The probability that Student's t with so many degrees of freedom stays below `t`.
+    """Return the probability that Student's t with `degrees` degrees of freedom lies below `t`.
 
     >>> round(student_cdf(2.0, 4), 4)
     0.9419
@@ -191,18 +203,18 @@ def student_cdf(t: float, degrees: float) -> float:
 
 @cache
 def student_quantile(probability: float, degrees: float) -> float:
-    """The value that Student's t stays below with this probability.
+    """Return the value below which Student's t lies with this probability.
 
     >>> round(student_quantile(0.975, 4), 3)
     2.776
     """
     if probability < 0.5:
         return -student_quantile(1 - probability, degrees)
-    return _first(lambda t: student_cdf(t, degrees) >= probability)
+    return _smallest(lambda t: student_cdf(t, degrees) >= probability)
 
 
 def power(effect: float, degrees: float, confidence: float = CONFIDENCE) -> float:
-    """How often a two-sided t test finds a true difference of `effect` standard errors.
+    """Return how often a two-sided t test finds a true difference of `effect` standard errors.
 
     >>> round(power(0.0, 4), 3), round(power(4.0, 4), 3)
     (0.05, 0.843)
@@ -213,12 +225,13 @@ def power(effect: float, degrees: float, confidence: float = CONFIDENCE) -> floa
 
 
 def _difference(samples: Sequence[Floats], mean: float, resampled: Floats, confidence: float) -> Difference:
-    """From one sample of paired differences, or from two that are not paired."""
+    """Return the difference from one sample of paired differences, or from two unpaired samples."""
     count, paired = min(map(len, samples)), len(samples) == 1
     variances = [float(np.var(sample, ddof=1)) for sample in samples]
     error = math.sqrt(sum(variance / len(sample) for variance, sample in zip(variances, samples, strict=True)))
     spread = math.sqrt(sum(variances))
-    if not error > 1e-12 * max(map(float, map(np.max, map(np.abs, samples)))):  # what rounding leaves of no spread
+    # Below this the spread is zero but for rounding.
+    if not error > 1e-12 * max(map(float, map(np.max, map(np.abs, samples)))):
         return Difference(mean, count, paired, confidence, 0.0, mean, mean, mean, mean, 0.0, None)
     degrees = _degrees(variances, [len(sample) for sample in samples])
     reach = student_quantile((1 + confidence) / 2, degrees)
@@ -239,14 +252,15 @@ def _difference(samples: Sequence[Floats], mean: float, resampled: Floats, confi
 
 
 def _degrees(variances: Sequence[float], counts: Sequence[int]) -> float:
-    """Welch and Satterthwaite's degrees of freedom; n - 1 for one sample."""
+    """Return the Welch-Satterthwaite degrees of freedom; n - 1 for one sample."""
     parts = [variance / count for variance, count in zip(variances, counts, strict=True)]
     return sum(parts) ** 2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
 
 
 def _resampled_means(sample: Floats, random: np.random.Generator) -> Floats:
-    """Means of samples drawn from the sample, each of its size; a part of them at a time, to spare memory."""
+    """Return the means of RESAMPLES samples drawn with replacement, each of the size of `sample`."""
     count = len(sample)
+    # Drawn in parts, to save memory.
     at_once = max(1, DRAWN_AT_ONCE // count)
     parts = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
     return np.concatenate([sample[random.integers(0, count, (part, count))].mean(axis=1) for part in parts])
@@ -255,7 +269,7 @@ def _resampled_means(sample: Floats, random: np.random.Generator) -> Floats:
 def _expanded_percentiles(
     samples: Sequence[Floats], variances: Sequence[float], resampled: Floats, reach: float
 ) -> tuple[float, float]:
-    """The percentiles of the resampled means that lie `reach` from their middle when these are normal."""
+    """Return the percentiles of the resampled means that, if these are normal, lie `reach` from their center."""
     counts = [len(sample) for sample in samples]
     error = math.sqrt(sum(v / n * (n - 1) / n for v, n in zip(variances, counts, strict=True)))
     tail = float(_normal_cdf(np.array([-reach / error]))[0])
@@ -265,12 +279,12 @@ def _expanded_percentiles(
 
 @cache
 def _detectable(degrees: float, confidence: float) -> float:
-    """The smallest effect, in standard errors, that is found with the wanted power."""
-    return _first(lambda effect: power(effect, degrees, confidence) >= POWER)
+    """Return the smallest effect, in standard errors, that is found with a power of POWER."""
+    return _smallest(lambda effect: power(effect, degrees, confidence) >= POWER)
 
 
 def _more_seeds(mean: float, variances: Sequence[float], count: int, confidence: float) -> int | None:
-    """How many seeds a side are missing until a true difference `mean` would be shown with the wanted power."""
+    """Return how many more seeds per side would show a true difference `mean` with a power of POWER, or None."""
 
     def is_enough(seeds: int) -> bool:
         degrees = _degrees(variances, [seeds] * len(variances))
@@ -282,10 +296,8 @@ def _more_seeds(mean: float, variances: Sequence[float], count: int, confidence:
 
 @cache
 def _chi(degrees: float) -> tuple[Floats, Floats]:
-    """Points and weights to average over the square root of chi-squared / degrees, the scale below Student's t.
-
-    The trapezoidal rule in the logarithm, which converges exponentially fast there.
-    """
+    """Return points and weights to average over sqrt(chi-squared / degrees), by which Student's t is scaled."""
+    # The trapezoidal rule in the logarithm, which converges exponentially fast here.
     logarithm = np.linspace(-40 / degrees - 5 / math.sqrt(degrees), min(3.0, 9 / math.sqrt(degrees)), 401)
     density = degrees * logarithm - degrees / 2 * np.exp(2 * logarithm)
     weights = np.exp(density - density.max())
@@ -300,8 +312,8 @@ def _normal_cdf(values: Floats) -> Floats:
     return result
 
 
-def _first(is_enough: Callable[[float], bool]) -> float:
-    """The smallest positive number that is enough, to twelve digits; all larger ones are too."""
+def _smallest(is_enough: Callable[[float], bool]) -> float:
+    """Return the smallest positive number that is enough, to twelve digits. All larger ones must be enough too."""
     high = 1.0
     while not is_enough(high):
         high *= 2

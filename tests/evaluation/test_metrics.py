@@ -19,7 +19,7 @@ from understudy.evaluation.metrics import (
     repeats_itself,
     words,
 )
-from understudy.statistics import ratio
+from understudy.statistics import ratio_estimate
 
 TEXTS = st.text("ab cAé.,!'", max_size=20) | st.sampled_from(["the cat sat on the mat", "i like the cat", ""])
 REPLIES = st.lists(TEXTS, max_size=6)
@@ -155,6 +155,6 @@ def test_a_random_scorer_hits_once_in_twenty_and_its_intervals_say_so():
     found = []
     for _ in range(40):
         hits = [[hit(scores) for scores in random.normal(size=(5, 20))] for _ in range(60)]
-        found.append(ratio(np.sum(hits, axis=1), np.full(60, 5)))
+        found.append(ratio_estimate(np.sum(hits, axis=1), np.full(60, 5)))
     assert np.mean([estimate.value for estimate in found]) == pytest.approx(1 / 20, abs=0.006)  # three standard errors
     assert sum(estimate.low <= 1 / 20 <= estimate.high for estimate in found) >= 34  # of 40, where 38 are expected

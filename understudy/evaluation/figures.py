@@ -11,7 +11,7 @@ from understudy.data.token_store import TokenStore
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
 from understudy.evaluation.replies import Turn
-from understudy.statistics import Estimate, Floats, Indices, halved, ratio
+from understudy.statistics import Estimate, Floats, Indices, half_sample_estimate, ratio_estimate
 from understudy.training.evaluation import Surprise
 
 Figures = dict[str, Estimate]
@@ -34,8 +34,8 @@ def loss_figures(surprise: Surprise, store: TokenStore, docs: Indices, tokenizer
     return {
         "loss": loss,
         "bpb": _ratio(nats / math.log(2), sizes[:, 0], of),
-        "perplexity": loss.through(_exp),
-        "word_perplexity": _ratio(nats - end_nats, sizes[:, 1], of).through(_exp),
+        "perplexity": loss.map(_exp),
+        "word_perplexity": _ratio(nats - end_nats, sizes[:, 1], of).map(_exp),
     }
 
 
@@ -69,7 +69,7 @@ class Spoken:
         texts_of = [[text for text, at in zip(self.texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
         earlier = [repeats_earlier(text, before) for text, before in zip(self.texts, self.earlier, strict=True)]
         return {
-            **{f"distinct_{n}": _share(halved(Distinct(texts_of, n).of, len(texts_of))) for n in (1, 2)},
+            **{f"distinct_{n}": _share(half_sample_estimate(Distinct(texts_of, n).of, len(texts_of))) for n in (1, 2)},
             "repetition": mean_over(self.turns, [repeats_itself(text) for text in self.texts]),
             "repetition_earlier": mean_over(self.turns, earlier),
         }
@@ -91,7 +91,7 @@ def _renumbered(turns: Sequence[Turn]) -> Indices:
 
 
 def _ratio(parts: Floats, sizes: Floats | Indices, of: Indices) -> Estimate:
-    return ratio(np.bincount(of, parts), np.bincount(of, sizes))
+    return ratio_estimate(np.bincount(of, parts), np.bincount(of, sizes))
 
 
 def _exp(nats: float) -> float:
