@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runs.mlflow.conftest import finished_run, new_run
@@ -88,7 +88,6 @@ def test_a_journal_that_became_shorter_is_read_anew(here: Path) -> None:
     assert points(path, 10_000) == points(path)
 
 
-@settings(deadline=None)  # the first example imports MLflow
 @given(st.text(max_size=300))
 def test_mlflow_takes_any_name_once_it_is_clean(name: str) -> None:
     validation = pytest.importorskip("mlflow.utils.validation", reason="the extra mlflow is not installed")
