@@ -24,7 +24,7 @@ _REPLACED = dict.fromkeys(CONTROL, "�")
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names.
+    """Return nested dictionaries as one, with dotted names.
 
     >>> flat({"model": {"core": "lstm", "width": 64}, "seed": 1})
     {'model.core': 'lstm', 'model.width': 64, 'seed': 1}
@@ -36,7 +36,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def number(value: Any) -> str:
-    """Floats with four significant digits, anything else as it is.
+    """Format a float with four significant digits, and anything else as it is.
 
     >>> number(0.123456), number(12), number("nan")
     ('0.1235', '12', 'nan')
@@ -45,7 +45,7 @@ def number(value: Any) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """How many of something there are.
+    """Return a count with its noun in singular or plural.
 
     >>> counted(1, "run"), counted(3, "smaller run")
     ('1 run', '3 smaller runs')
@@ -54,7 +54,7 @@ def counted(count: int, what: str) -> str:
 
 
 def size_of(count: int) -> str:
-    """Bytes for people.
+    """Format a number of bytes in its largest unit.
 
     >>> size_of(999), size_of(1_500), size_of(25_000_000)
     ('999 B', '1.5 kB', '25 MB')
@@ -68,7 +68,7 @@ def size_of(count: int) -> str:
 
 
 def age(created: datetime) -> str:
-    """How long ago that was, in its largest unit: 3d, 5h, 12m, 40s."""
+    """Return how long ago that was, in its largest unit: 3d, 5h, 12m, 40s."""
     seconds = max(0, int((datetime.now().astimezone() - created).total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= size:
@@ -115,7 +115,7 @@ def and_more(names: Iterable[str], most: int = 3, separator: str = ", ") -> str:
 
 
 def text(value: Any, style: str = "") -> Text:
-    """For the terminal, without markup."""
+    """Return the value for the terminal, without markup."""
     return Text(unicode(value), style=style)
 
 
@@ -173,7 +173,6 @@ def progress(console: "Console", what: str, total: float | None = None, percent:
     """
     from rich import progress as rich  # 100 ms that most commands can save
 
-    # Both tables of columns end in the figures and the time.
     done: list[rich.ProgressColumn] = [rich.SpinnerColumn(), rich.TextColumn("{task.description}")]
     clock: list[rich.ProgressColumn] = [rich.TimeElapsedColumn()]
     if total is not None:

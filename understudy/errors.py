@@ -6,7 +6,7 @@ Exception
 │   ├── CheckpointError    a checkpoint or a model's folder
 │   ├── ConfigError        options and configurations
 │   ├── DataError          training data
-│   ├── DiskFullError      no room on a disk
+│   ├── DiskFullError      a full disk
 │   ├── DivergedError      a loss or weights that are not numbers
 │   ├── FirstProcessError  in the other processes, when the first one met a UserError
 │   ├── HubError           the Hugging Face Hub
@@ -46,7 +46,7 @@ class DataError(UserError):
 
 
 class DiskFullError(UserError):
-    """Raised when there is no room left on a disk."""
+    """Raised when a disk is full."""
 
 
 class DivergedError(UserError):

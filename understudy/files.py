@@ -92,7 +92,7 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder of this name is one that was being written: only a killed process leaves it behind.
+    """Return whether a file or folder of this name was being written. Only a killed process leaves one behind.
 
     >>> is_temporary(".run.json.0a1b2c.tmp"), is_temporary(".step-000400"), is_temporary("run.json")
     (True, True, False)
@@ -101,7 +101,7 @@ def is_temporary(name: str) -> bool:
 
 
 def fingerprint(path: Path | str) -> dict[str, Any]:
-    """What identifies a file's content: `{"path": absolute path, "bytes": size, "sha256": hex digest}`.
+    """Return what identifies a file's content: `{"path": absolute path, "bytes": size, "sha256": hex digest}`.
 
     Reads the file in pieces, so a file of any size takes about a megabyte of memory. `bytes` counts what was hashed.
     """
@@ -114,9 +114,10 @@ def fingerprint(path: Path | str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types. Floats that JSON cannot hold become the strings "nan", "inf" and "-inf".
+    """Return the value in JSON's own types. Floats that JSON lacks become the strings "nan", "inf" and "-inf".
 
     Takes numbers, strings, mappings, lists, tuples, paths, dataclasses, and arrays or tensors (anything with `tolist`).
+    Raises TypeError for anything else.
 
     >>> plain({"loss": float("nan"), "betas": (0.9, 0.95), "data": Path("a/b.txt")})
     {'loss': 'nan', 'betas': [0.9, 0.95], 'data': 'a/b.txt'}
