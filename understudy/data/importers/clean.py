@@ -7,13 +7,15 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Literal
 
+from understudy.console import CONTROL
+
 Kind = Literal["email", "link", "phone"]
 KINDS: tuple[Kind, ...] = ("email", "link", "phone")
 
 # Direction marks, soft hyphens, byte order marks and the like; the joiners within emoji and Persian words stay.
 MARKS = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 JOINERS_IN_ASCII = re.compile("(?<=[!-~])[\u200c\u200d]+(?=[!-~])")  # where they can only hide what is written
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufdd0-\ufdef]")
+CONTROLS = re.compile(f"[{''.join(map(chr, CONTROL))}\ufdd0-\ufdef]")  # and noncharacters
 SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, or a byte that is of no encoding
 LONGEST_NAME = 200
 

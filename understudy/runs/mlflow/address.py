@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from understudy.errors import TrackingError, suggestion
+from understudy.runs.code import secrets
 
 Kind = Literal["sqlite", "postgresql", "http"]
 KINDS: dict[str, Kind] = {
@@ -18,9 +19,10 @@ KINDS: dict[str, Kind] = {
     "https": "http",
 }
 EXPECTED = "expected sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE or http://HOST:PORT"
-MASK = "***"
+MASK = secrets.MASK.decode()
 SQLITE_HEAD = b"SQLite format 3\0"
-# The password runs to the last @, as an unescaped one may be part of it. What follows a host's colon is a port.
+# A URI's password is masked whatever it looks like, where `secrets`, which searches any text, must guess. It runs to the
+# last @, as an unescaped one may be part of it. What follows a host's colon is a port.
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):(?!\d+(?:[/?]|$))(.*)@")
 _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)([^&\s]*)")
 
