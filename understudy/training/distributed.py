@@ -1,4 +1,4 @@
-"""Several processes, one model: what torchrun's environment says, and the sums they must agree on."""
+"""Several processes, one model: what torchrun's environment says, and the collectives of training."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch import Tensor
 
 from understudy.errors import FirstProcessError
@@ -18,8 +18,8 @@ PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class World:
-    """Which of how many processes this is; (0, 1) alone."""
+class DistInfo:
+    """The rank of this process, and how many there are; (0, 1) without torchrun."""
 
     rank: int = 0
     size: int = 1
@@ -31,57 +31,60 @@ class World:
         return self.rank == 0
 
 
-def world_from_environment() -> World:
-    """What torchrun said in RANK, WORLD_SIZE and LOCAL_RANK."""
-    return World(
-        *(int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    )
+def dist_from_environment() -> DistInfo:
+    """Read torchrun's RANK, WORLD_SIZE and LOCAL_RANK."""
+    defaults = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    return DistInfo(*(int(os.environ.get(name, default)) for name, default in defaults))
 
 
 @contextmanager
-def process_group(world: World) -> Iterator[None]:
-    """Join the other processes (NCCL for tensors on GPUs, one for each, Gloo for others); leave them at the end."""
-    if world.size == 1:
+def process_group(dist: DistInfo) -> Iterator[None]:
+    """Join the other processes, and leave them at the end: by NCCL for tensors on GPUs, one per process, else Gloo."""
+    if dist.size == 1:
         yield
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(world.local_rank % torch.cuda.device_count())
-    store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+        torch.cuda.set_device(dist.local_rank % torch.cuda.device_count())
+    store, rank, size = next(torch.distributed.rendezvous("env://", timeout=MEETING))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        torch.distributed.destroy_process_group()
 
 
-def total(value: float, world: World, device: torch.device) -> float:
-    """The sum of `value` over all processes."""
-    if world.size == 1:
+def all_reduce_sum(value: float, dist: DistInfo, device: torch.device) -> float:
+    """Return the sum of `value` over all processes."""
+    if dist.size == 1:
         return value
     tensor = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.all_reduce(tensor)
+    torch.distributed.all_reduce(tensor)
     return float(tensor)
 
 
-def everyones(tensor: Tensor, world: World) -> Tensor:
-    """The `tensor` (on the CPU) of every process, by rank: [processes, ...]."""
-    if world.size == 1:
+def all_gather(tensor: Tensor, dist: DistInfo) -> Tensor:
+    """Return the `tensor` (on the CPU) of every process, by rank: [processes, ...]."""
+    if dist.size == 1:
         return tensor[None]
-    tensors = [torch.empty_like(tensor) for _ in range(world.size)]
-    dist.all_gather(tensors, tensor)
+    tensors = [torch.empty_like(tensor) for _ in range(dist.size)]
+    torch.distributed.all_gather(tensors, tensor)
     return torch.stack(tensors)
 
 
 @contextmanager
-def main_first(world: World) -> Iterator[None]:
-    """The first process goes ahead (to build what is then found in a cache); the others follow, or fail as it did."""
+def rank_zero_first(dist: DistInfo) -> Iterator[None]:
+    """Let the first process go ahead, to build what the others then find in a cache.
+
+    Raises:
+        FirstProcessError: in the other processes, where the first one failed.
+    """
     done = False
-    if not world.is_main and not total(0.0, world, torch.device("cpu")):
+    if not dist.is_main and not all_reduce_sum(0.0, dist, torch.device("cpu")):
         raise FirstProcessError("the first process failed, and says why")
     try:
         yield
         done = True
     finally:
-        if world.is_main:
-            total(float(done), world, torch.device("cpu"))
+        if dist.is_main:
+            all_reduce_sum(float(done), dist, torch.device("cpu"))

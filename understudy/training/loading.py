@@ -1,0 +1,111 @@
+"""Trained models: which one a reference means, where it comes from, and how it is loaded."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from understudy.data.tokenizers import Tokenizer, load_tokenizer
+from understudy.errors import CheckpointError, RunNotFoundError, suggestion
+from understudy.models.spec import CoreSpec
+from understudy.models.device import ServingDtype, pick_serving_dtype
+from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.pretrained import folder as pretrained
+from understudy.models.pretrained.config import read_learned
+from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
+from understudy.runs.find import find_run
+from understudy.runs.record import list_checkpoints
+from understudy.training.checkpoint import read_state, read_weights
+
+TRAINING_VERBS = ("pretrain", "finetune")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to use, and where it came from."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    folder: Path
+    state: dict[str, Any]
+    """Its state.json (see `describe`)."""
+
+
+def resolve(reference: str) -> Path:
+    """Return the folder that a reference means: that of a checkpoint, of a training run, or of published weights.
+
+    A reference is a path, a run as `find_run` takes it, or the name of published weights, which are then fetched.
+    """
+    if weights := published(reference):
+        return fetch(weights)
+    if (Path(reference) / "state.json").exists() or pretrained.is_pretrained(Path(reference)):
+        return Path(reference).absolute()
+    try:
+        return find_run(reference, verbs=TRAINING_VERBS)
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}{suggestion(reference, PUBLISHED)}") from error
+
+
+def latest_checkpoint(path: Path) -> Path:
+    """Return `path` itself if it is a checkpoint or published weights, else the last checkpoint of the run there."""
+    if (path / "state.json").exists() or pretrained.is_pretrained(path):
+        return path
+    checkpoints = list_checkpoints(path)
+    if not checkpoints:
+        raise CheckpointError(f"{path} holds no checkpoint yet; train longer, or name another run (understudy runs)")
+    return checkpoints[-1]
+
+
+def pin(reference: str) -> str:
+    """Return a reference that will mean the same weights tomorrow, when "last" is another run."""
+    folder = latest_checkpoint(resolve(reference))
+    return reference if published(reference) else str(folder)
+
+
+def provenance(reference: str, loaded: Loaded) -> dict[str, Any]:
+    """Return fields for a run's record: the run that a model comes from, or the source of published weights."""
+    run = loaded.folder.parent.parent
+    found: dict[str, Any] = {"parents": [run.name] if (run / "run.json").exists() else []}
+    return found | ({"base": origin(reference, loaded.folder)} if pretrained.is_pretrained(loaded.folder) else {})
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Return the state.json of a checkpoint, or what it would say of published weights, which learned from text."""
+    if not pretrained.is_pretrained(folder):
+        return read_state(folder)
+    (spec, _), learned = pretrained.describe(folder), read_learned(folder)
+    progress = {"kind": learned.kind if learned else "text"}
+    return {"spec": asdict(spec), "steps_done": 0, "dtype": "float32", "progress": progress, "speakers": []}
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
+    """Load a checkpoint, a run's last one or published weights, in evaluation mode."""
+    folder = latest_checkpoint(path)
+    state = describe(folder)
+    if pretrained.is_pretrained(folder):
+        model, tokenizer = pretrained.read_pretrained(folder)
+        return Loaded(model.to(device), tokenizer, folder, state)
+    model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"], choice_head=state["choice_head"])
+    model.speakers = tuple(state["speakers"])
+    load_weights(model, folder, device)
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise CheckpointError(
+            f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens and a model of {model.vocab_size}"
+        )
+    return Loaded(model.eval(), tokenizer, folder, state)
+
+
+def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Loaded:
+    """Load a model as `load_model` does, with its weights in the number format to sample with."""
+    loaded = load_model(path, device)
+    loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
+    loaded.model.int8 = dtype == "int8"
+    return loaded
+
+
+def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:
+    """Fill a model from a checkpoint. Raises CheckpointError where names or shapes differ."""
+    model.load_state_dict(read_weights(model, folder, device), assign=True)
+    model.requires_grad_(True)
