@@ -21,8 +21,8 @@ from understudy.native.dispatch import native_step
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.tasks.smalltalk import generate
-from understudy.training.checkpoint import Loaded, load_model
 from understudy.training.evaluation import scored_bytes
+from understudy.training.loading import Loaded, load_model
 
 PROMPTS, PROMPT, NEW = 200, 32, 64
 SCORED = 20

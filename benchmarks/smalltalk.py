@@ -27,8 +27,8 @@ from understudy.models.spec import CoreConfig
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.tasks.smalltalk import SmallTalk, generate
-from understudy.training.checkpoint import load_model
 from understudy.training.evaluation import evaluate, scored_bytes
+from understudy.training.loading import load_model
 
 ORDER = 6
 TARGET = 0.95

@@ -116,7 +116,7 @@ BEFORE_A_RUN = [
     (["pretrain", "--dropout", "1"], ["--dropout 1.0", "below 1"]),
     (["pretrain", "--lr", "-1"], ["--lr -1.0 is out of range"]),
     (["pretrain", "--other-weight", "2"], ["--other-weight 2.0", "0 to 1"]),
-    (["pretrain", "--valid-share", "1"], ["--valid-share 1.0", "between 0 and 1"]),
+    (["pretrain", "--valid-share", "1"], ["--valid-share 1.0", "more than 0, and below 1"]),
     (["pretrain", "--vocab-size", "100"], ["--vocab-size 100", "262"]),
     (["pretrain", "--smalltalk-conversations", "0"], ["--smalltalk-conversations 0", "1 or more"]),
     (["pretrain", "--eval-every", "-1"], ["--eval-every -1", "0 or more"]),
@@ -374,8 +374,8 @@ def test_defaults_can_be_built() -> None:
     """What the help shows as defaults makes a model."""
     from understudy.models.language_model import LanguageModel
     from understudy.recipes import pretrain
-    from understudy.training.distributed import World
+    from understudy.training.distributed import DistInfo
 
-    config = pretrain.Config().checked(World())
+    config = pretrain.Config().validate(DistInfo())
     with torch.device("meta"):
         LanguageModel(config.model.resolved(), config.vocab_size)

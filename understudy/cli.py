@@ -1,12 +1,21 @@
-"""`understudy VERB`: finds the verb, fills its Config from the command line and calls it.
+"""`understudy VERB`: finds the verb, fills its options from the command line and calls it.
 
-Nothing heavy is imported before the verb is known, so that `understudy --help` answers at once.
+A verb is a function of one of three shapes, told apart by the names of its parameters:
+
+    main(config: Config, run: Run, dist: DistInfo)    recorded as a run, with --config FILE to read the options from
+    main(config: Config, console: Console)            returns the exit code, or None for 0
+    main(argv: Sequence[str], console: Console)       reads its command line by itself
+
+`Config` is a dataclass whose docstring is the verb's help. Nothing heavy is imported before the verb is known, so that
+`understudy --help` answers at once.
 """
 
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, get_type_hints
 
 from understudy import __version__
 from understudy.errors import UserError, suggestion
@@ -18,123 +27,55 @@ SPINS = "10000"
 the processors, which the decode step's threads want, for milliseconds after each of torch's operations."""
 
 
-def _recipe(name: str, verb: str) -> Callable[[list[str]], None]:
-    def run(argv: list[str]) -> None:
-        from importlib import import_module
-
-        from understudy.config import parse, read_config
-        from understudy.runs.code import opened_files
-
-        opened_files.begin()
-        recipe = import_module(f"understudy.recipes.{name}")
-        if argv[:1] == ["--config"]:
-            config = read_config(recipe.Config, argv[1:], f"understudy {verb}")
-        else:
-            default = recipe.defaults(argv) if hasattr(recipe, "defaults") else None
-            config = parse(recipe.Config, argv, f"understudy {verb}", default)
-        from understudy.recipes.launch import launch
-
-        launch(verb, recipe.main, config, argv)
-
-    return run
-
-
-def _chat(argv: list[str]) -> None:
-    from rich.console import Console
-
-    from understudy.config import parse
-    from understudy.recipes import builtin
-    from understudy.serving import terminal
-    from understudy.training.checkpoint import locate
-
-    config = parse(terminal.Config, argv, "understudy chat")
-    config.sampling.checked()
-    folder = builtin.ready() if config.run == builtin.NAME else locate(config.run)
-    terminal.main(config, folder, Console())
-
-
-def _sample(argv: list[str]) -> None:
-    from rich.console import Console
-
-    from understudy.config import parse
-    from understudy.serving import sample
-
-    sample.main(parse(sample.Config, argv, "understudy sample"), Console())
-
-
-def _export_model(argv: list[str]) -> None:
-    from rich.console import Console
-
-    from understudy.config import parse
-    from understudy.recipes import export_model
-
-    export_model.main(parse(export_model.Config, argv, "understudy export-model"), Console())
-
-
-def _doctor(argv: list[str]) -> int:
-    from rich.console import Console
-
-    from understudy.config import parse
-    from understudy.recipes import doctor
-
-    return doctor.main(parse(doctor.Config, argv, "understudy doctor"), Console())
-
-
-def _import_chats(argv: list[str]) -> None:
-    from rich.console import Console
-
-    from understudy.config import parse
-    from understudy.recipes import import_chats
-
-    import_chats.main(parse(import_chats.Config, argv, "understudy import-chats"), Console())
-
-
-def _runs(argv: list[str]) -> int:
-    from rich.console import Console
-
-    from understudy.runs import commands as dispatch
-
-    return dispatch.main(argv, Console())
-
-
 @dataclass(frozen=True)
 class Verb:
-    """A verb of the command line."""
+    """A verb: its function, named from `understudy` on, and a line of help."""
 
+    function: str
     meaning: str
-    run: Callable[[list[str]], int | None]
-    """Takes the command line after the verb; returns the exit code, None for 0."""
+    preset: str = ""
+    """A function that returns the defaults of the options, given the few options that they depend on."""
 
 
 VERBS = {
-    "pretrain": Verb(
-        "train a language model from scratch, on conversations or plain text", _recipe("pretrain", "pretrain")
+    "pretrain": Verb("recipes.pretrain.main", "train a language model from scratch, on conversations or plain text"),
+    "finetune": Verb(
+        "recipes.finetune.main", "go on training a model on conversations", preset="recipes.finetune.preset"
     ),
-    "finetune": Verb("go on training a model on conversations", _recipe("finetune", "finetune")),
-    "chat": Verb("talk with a trained model in the terminal", _chat),
-    "sample": Verb("print replies to one prompt", _sample),
-    "eval": Verb("measure a trained model: bits a byte, perplexity, what it remembers", _recipe("evaluate", "eval")),
-    "import-chats": Verb("make conversations to fine-tune on out of exported chats", _import_chats),
-    "export-model": Verb("save a model for Hugging Face transformers", _export_model),
-    "doctor": Verb("look for silent bugs in a training run or a configuration", _doctor),
-    "runs": Verb("list, show, compare, rerun, verify and keep what was run", _runs),
+    "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
+    "sample": Verb("serving.sample.main", "print replies to one prompt"),
+    "eval": Verb("recipes.evaluate.main", "measure a trained model: bits per byte, perplexity, what it remembers"),
+    "import-chats": Verb("recipes.import_chats.main", "make conversations to fine-tune on out of exported chats"),
+    "export-model": Verb("recipes.export_model.main", "save a model for Hugging Face transformers"),
+    "doctor": Verb("recipes.doctor.main", "look for silent bugs in a training run or a configuration"),
+    "runs": Verb("runs.commands.main", "list, show, compare, rerun, verify and keep what was run"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 a user's mistake, 130 interrupted, 141 nobody reads on."""
+    """Run the command line, and return the exit code: 0 done, 2 a user's mistake, 130 interrupted, 141 reader gone."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is loaded
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = _dispatch(arguments)
+        verb = arguments[0] if arguments else "--help"
+        code = 0
+        if verb in ("-h", "--help", "help"):
+            print(_help())
+        elif verb == "--version":
+            print(f"understudy {__version__}")
+        elif verb in VERBS:
+            code = _run(verb, arguments[1:])
+        else:
+            raise UserError(f"unknown verb {verb}{suggestion(verb, VERBS) or '; understudy --help lists them'}")
         sys.stdout.flush()
         return code
     except UserError as error:
         if debug:
             raise
-        _complain(str(error))
+        line = " ".join(str(error).split())
+        print(f"\x1b[31m{line}\x1b[0m" if sys.stderr.isatty() else line, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if debug:
@@ -145,31 +86,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNHEARD
 
 
-def _dispatch(arguments: list[str]) -> int:
-    verb = arguments[0] if arguments else "--help"
-    if verb in ("-h", "--help", "help"):
-        print(_help())
-    elif verb == "--version":
-        print(f"understudy {__version__}")
-    elif verb in VERBS:
-        return VERBS[verb].run(arguments[1:]) or 0
+def _run(name: str, arguments: list[str]) -> int:
+    """Call a verb with its options from the command line, and return the exit code."""
+    from rich.console import Console
+
+    from understudy.config import parse, read_config
+
+    verb, prog = VERBS[name], f"understudy {name}"
+    function = _load(verb.function)
+    takes = get_type_hints(function)
+    if "argv" in takes:
+        return function(arguments, Console()) or 0
+
+    # The options.
+    kind, is_recorded = takes["config"], "run" in takes
+    if is_recorded and arguments[:1] == ["--config"]:
+        config = read_config(kind, arguments[1:], prog)
+    elif verb.preset:
+        preset = _load(verb.preset)
+        (basis,) = (hint for parameter, hint in get_type_hints(preset).items() if parameter != "return")
+        config = parse(kind, arguments, prog, default=preset(parse(basis, arguments, prog, partial=True)))
     else:
-        raise UserError(f"unknown verb {verb}{suggestion(verb, VERBS) or '; understudy --help lists them'}")
-    return 0
+        config = parse(kind, arguments, prog)
+
+    if is_recorded:
+        from understudy.recipes.launch import launch
+
+        launch(name, function, config, arguments)
+        return 0
+
+    # Chat is a sibling of the recipes, so here is where it gets the built-in model, which is trained when first needed.
+    if name == "chat":
+        from understudy.recipes import builtin
+
+        config.sampling.checked()  # before minutes of training
+        if config.run == builtin.NAME:
+            config = replace(config, run=str(builtin.ready()))
+    return function(config, Console()) or 0
+
+
+def _load(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.rpartition(".")
+    function: Callable[..., Any] = getattr(import_module(f"understudy.{module}"), attribute)
+    return function
 
 
 def _help() -> str:
     lines = ["usage: understudy VERB [OPTIONS]", "", "Learns a part by watching people, then rehearses it.", ""]
     lines += [f"  {name:<14}{verb.meaning}" for name, verb in VERBS.items()]
     lines += ["", "  understudy VERB --help   lists a verb's options with their defaults"]
-    lines += [
-        "  --debug                  shows the traceback behind an error",
-        "  --version                prints the version",
-    ]
+    lines += ["  --debug                  shows the traceback behind an error"]
+    lines += ["  --version                prints the version"]
     return "\n".join(lines)
-
-
-def _complain(text: str) -> None:
-    """One red line on standard error."""
-    line = " ".join(text.split())
-    print(f"\x1b[31m{line}\x1b[0m" if sys.stderr.isatty() else line, file=sys.stderr)

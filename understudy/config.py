@@ -148,7 +148,9 @@ def child_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") >> 1
 
 
-def parse(kind: type[Config], arguments: Sequence[str], prog: str, default: Config | None = None) -> Config:
+def parse(
+    kind: type[Config], arguments: Sequence[str], prog: str, default: Config | None = None, partial: bool = False
+) -> Config:
     """Return the dataclass `kind` filled from a command line.
 
     Args:
@@ -156,11 +158,14 @@ def parse(kind: type[Config], arguments: Sequence[str], prog: str, default: Conf
         arguments: the command line after `prog`.
         prog: the command, for help and error messages.
         default: the values of options that are not given; None means the defaults of the dataclass.
+        partial: ignore the options that `kind` does not have, and --help.
 
     Raises:
         ConfigError: the command line cannot be understood, in one line.
         SystemExit: it asked for help, which has been printed.
     """
+    if partial:
+        arguments = [argument for argument in arguments if argument not in ("-h", "--help")]
     complaint = StringIO()
     try:
         with redirect_stderr(complaint):
@@ -187,7 +192,7 @@ def parse(kind: type[Config], arguments: Sequence[str], prog: str, default: Conf
             text = re.sub(f"^{pattern}$", ours, text)
         raise ConfigError(f"`{prog}`: {text}; see {prog} --help") from error
     options, unknown = parsed
-    if unknown:
+    if unknown and not partial:
         hint = suggestion(unknown[0].partition("=")[0], _option_names(kind)) or f"; see {prog} --help"
         raise ConfigError(f"`{prog}` does not know {unknown[0]!r}{hint}")
     return options

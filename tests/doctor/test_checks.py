@@ -43,7 +43,7 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)
     corpus = Dataset(stores[0], docs[0], stores[1], docs[1], "text", "")
-    return Experiment(learner, batches, held_out, corpus, BYTES, lambda rank: torch.manual_seed(rank) and None)
+    return Experiment(learner, batches, held_out, corpus, BYTES, dropout_seed=0)
 
 
 def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarray]:

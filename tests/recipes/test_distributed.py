@@ -24,7 +24,7 @@ from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.runs.find import list_runs
 from understudy.runs.journal import read_lines
-from understudy.training.checkpoint import load_model
+from understudy.training.loading import load_model
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COMMAND: list[Any] = ["pretrain", "--data", "uneven.jsonl", *TINY, "--dtype", "float32"]

@@ -12,9 +12,10 @@ import torch
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of
 from recipes.test_resume import pretend_killed
 from understudy.doctor import data, start
-from understudy.recipes import learning
+from understudy.recipes import pretrain
 from understudy.runs.record import change_marks
 from understudy.training import learner
+from understudy.training.experiment import Experiment
 
 CHATS = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 20, "--dropout", 0.2]
 
@@ -37,7 +38,7 @@ def test_a_run_with_checks_is_the_run_without_bit_for_bit(
 ) -> None:
     assert understudy(*CHATS, *options) == 0
     looked_at = last_run()
-    monkeypatch.setattr(learning, "check_start", lambda *_: None)
+    monkeypatch.setattr(pretrain, "check_start", lambda *_: None)
     assert understudy(*CHATS, *options) == 0
     plain = last_run()
     assert len(record_of(looked_at)["checks"]) == 29
@@ -56,7 +57,7 @@ def test_healthy_checks_take_one_line(understudy: Understudy, capsys: Any) -> No
 def test_a_failed_check_says_what_why_and_goes_on(
     understudy: Understudy, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(learning, "seed_process", lambda seed, rank: torch.manual_seed(seed))
+    monkeypatch.setattr(Experiment, "seed_process", lambda self, rank: torch.manual_seed(self.dropout_seed))
     assert understudy(*CHATS) == 0
     said = capsys.readouterr().out
     assert f"checks: {len(start.START_CHECKS) - 1} ok, 1 failed" in said
@@ -100,7 +101,7 @@ def test_a_resumed_run_is_not_looked_at_again_and_forgets_no_finding(
     understudy: Understudy, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(learning, "seed_process", lambda seed, rank: torch.manual_seed(seed))
+        patch.setattr(Experiment, "seed_process", lambda self, rank: torch.manual_seed(self.dropout_seed))
         assert understudy(*CHATS, "--save-every", 10) == 0
     run = last_run()
     before = record_of(run)
@@ -179,7 +180,7 @@ def test_the_doctor_examines_a_configuration(here: Path, understudy: Understudy,
 
 def test_the_doctor_says_what_is_wrong(understudy: Understudy, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     assert understudy(*CHATS) == 0
-    monkeypatch.setattr(learning, "seed_process", lambda seed, rank: torch.manual_seed(seed))
+    monkeypatch.setattr(Experiment, "seed_process", lambda self, rank: torch.manual_seed(self.dropout_seed))
     capsys.readouterr()
     assert understudy("doctor", "last") == 1
     said = capsys.readouterr().out

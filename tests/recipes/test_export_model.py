@@ -11,7 +11,7 @@ from published.checkpoints import random_model, write_checkpoint, write_release
 from recipes.conftest import TINY, Understudy, last_run, record_of
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.errors import CheckpointError
-from understudy.training.checkpoint import load_model
+from understudy.training.loading import load_model
 
 SHORT = ["--steps", 2, "--batch-size", 2, "--sample-every", 0, "--device", "cpu"]
 

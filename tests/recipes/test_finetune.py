@@ -14,8 +14,8 @@ from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, 
 from recipes.test_distributed import Done, forking, largest_difference, together  # noqa: F401 - fixtures
 from recipes.test_resume import pretend_killed
 from understudy.evaluation.ranking import candidate_scores
-from understudy.recipes.finetune import OWN, PUBLISHED, Config, defaults
-from understudy.training.checkpoint import load_model
+from understudy.recipes.finetune import OWN, PUBLISHED, Basis, Config, preset
+from understudy.training.loading import load_model
 
 BASE = ["pretrain", "--data", "talk.jsonl", *TINY, "--block", "gpt1", "--steps", 4, "--lr", 3e-3]
 TUNE = ["finetune", "--data", "talk.jsonl", "--steps", 6, "--save-every", 3, "--batch-size", 8, "--lr", 1e-3]
@@ -132,25 +132,25 @@ def test_epochs_stand_for_steps(base: Path, understudy: Understudy) -> None:
     assert rows[-1]["lr"] == pytest.approx(1e-3 / len(rows))  # the schedule is made for those steps
 
 
-def test_what_the_defaults_hang_on(base: Path, understudy: Understudy) -> None:
-    assert defaults([]) == defaults(["--base", base.name]) == Config()
-    lora = defaults(["--lora", "4", "--data", "talk.jsonl"])
+def test_what_the_defaults_depend_on(base: Path, understudy: Understudy) -> None:
+    assert preset(Basis()) == preset(Basis(base=base.name)) == Config()
+    lora = preset(Basis(lora=4))
     assert lora.learner.lr == 10 * OWN.lr
     assert lora.lora == 0  # which the command line says
-    published = defaults(["--base=gpt1"])
+    published = preset(Basis(base="gpt1"))
     assert (published.learner, published.dropout, published.token_types) == (PUBLISHED, 0.1, True)
     assert (published.epochs, published.candidates) == (1.0, 0)
-    assert defaults(["--base", "gpt1", "--steps", "9"]).epochs == 0
-    assert defaults(["--base", "gpt1", "--resume", "last"]) == Config()
-    assert defaults(["--base", "no-such-run"]) == Config()
+    assert preset(Basis(base="gpt1", steps=9)).epochs == 0
+    assert preset(Basis(base="gpt1", resume="last")) == Config()
+    assert preset(Basis(base="no-such-run")) == Config()
     typed = tuned(understudy, "--token-types")
-    assert defaults(["--base", typed.name]).learner == PUBLISHED  # its like was fine-tuned so before
+    assert preset(Basis(base=typed.name)).learner == PUBLISHED  # its like was fine-tuned so before
 
 
 def test_the_help_shows_the_defaults_of_the_base(understudy: Understudy, capsys: Any) -> None:
     for base, rate in (
         ([], "0.0003"),
-        (["--base", "gpt1"], "6.25e-05"),
+        (["--base=gpt1"], "6.25e-05"),
         (["--base", "gpt1", "--lora", "4"], "0.000625"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,7 @@ import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
 from understudy.runs.journal import read_lines, series
-from understudy.training.checkpoint import load_model
+from understudy.training.loading import load_model
 
 CHATS = ["--data", "talk.jsonl", *TINY]
 

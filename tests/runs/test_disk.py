@@ -51,7 +51,7 @@ import sys
 from understudy import cli
 from understudy.runs.run import Run
 
-def train(argv):
+def train(argv: list, console: object):
     with Run.create("pretrain", ["understudy"], {"width": 8}) as run:
         print(run.id, flush=True)
         run.finish(best=0.5)
@@ -59,7 +59,8 @@ def train(argv):
             run.log(step, loss=float(step), filler="x" * 500)
             print(step, flush=True)
 
-cli.VERBS["fill"] = cli.Verb("", train)
+sys.modules["understudy.fill"] = sys.modules["__main__"]
+cli.VERBS["fill"] = cli.Verb("fill.train", "")
 sys.exit(cli.main(["fill"]))
 """
 

@@ -19,17 +19,10 @@ from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
 from understudy.errors import CheckpointError, RunNotFoundError
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.training.checkpoint import (
-    KEPT,
-    find_checkpoint,
-    list_checkpoints,
-    load_model,
-    load_weights,
-    locate,
-    restore,
-    save_checkpoint,
-)
+from understudy.runs.record import list_checkpoints
+from understudy.training.checkpoint import KEPT, restore, save_checkpoint
 from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.loading import latest_checkpoint, load_model, load_weights, resolve
 from understudy.training.objectives import TokenLoss
 
 BYTES = ByteTokenizer()
@@ -111,7 +104,7 @@ def test_loading_initialises_nothing_first(saved: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from understudy.training.checkpoint import load_model
+from understudy.training.loading import load_model
 load_model(Path({str(saved)!r}))
 print("torch._dynamo" in sys.modules)
 """
@@ -135,7 +128,7 @@ def test_only_the_last_ones_are_kept_and_the_steps_are_in_order(tmp_path: Path) 
         save_checkpoint(tmp_path, learner, BYTES)
     assert KEPT == 2
     assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-999999", "step-1000000"]
-    assert find_checkpoint(tmp_path).name == "step-1000000"
+    assert latest_checkpoint(tmp_path).name == "step-1000000"
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-1000000", "step-999999"]
 
 
@@ -181,7 +174,7 @@ def test_a_kill_in_mid_write_leaves_the_older_one(tmp_path: Path) -> None:
     event = 0
     while killed_at(event, tmp_path, learner):
         assert [folder.name for folder in list_checkpoints(tmp_path)] == ["step-000000"]
-        restore(make_learner(), find_checkpoint(tmp_path))
+        restore(make_learner(), latest_checkpoint(tmp_path))
         for folder in (tmp_path / "checkpoints").glob(".*"):
             torn |= {path.name for path in folder.iterdir()}
         event += 1
@@ -189,7 +182,7 @@ def test_a_kill_in_mid_write_leaves_the_older_one(tmp_path: Path) -> None:
     assert torn >= {"model.safetensors", "training.safetensors", "tokenizer.json", "state.json"}
     # The write that was not killed had the pieces of the others in its way.
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-000000", "step-000001"]
-    restore(make_learner(), find_checkpoint(tmp_path))
+    restore(make_learner(), latest_checkpoint(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +257,7 @@ def test_a_damaged_file_is_named(name: str, damage: Any, words: str, saved: Path
     [
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
-        ("{}", "says nothing of 'spec'"),
+        ("{}", "does not have 'spec'"),
         ('{"spec": {"core": "lstm"}, "vocab_size": 3}', "missing field 'block'"),
         ('{"spec": 3, "vocab_size": 3}', "cannot be read"),
     ],
@@ -296,13 +289,13 @@ def test_where_a_checkpoint_may_be(saved: Path, monkeypatch: pytest.MonkeyPatch)
     (run / "run.json").write_text(json.dumps({"verb": "pretrain", "status": "finished"}))
     monkeypatch.chdir(run.parent)
     monkeypatch.setenv("UNDERSTUDY_RUNS", str(run.parent))
-    assert locate("run/checkpoints/step-000003") == saved
+    assert resolve("run/checkpoints/step-000003") == saved
     for reference in ("run", "ru", "last", "last:pretrain", "./run", str(run)):
-        assert locate(reference) == run
+        assert resolve(reference) == run
     with pytest.raises(RunNotFoundError, match=r"did you mean run\?"):
-        locate("rum")
+        resolve("rum")
     with pytest.raises(RunNotFoundError, match="expected one of finetune, pretrain"):
-        locate("last:eval")
+        resolve("last:eval")
 
 
 def test_files_hold_what_they_are_said_to(saved: Path) -> None:

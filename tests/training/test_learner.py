@@ -14,7 +14,7 @@ from understudy.errors import ConfigError
 from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.training.distributed import World
+from understudy.training.distributed import DistInfo
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss, token_part
 from understudy.training.schedules import rate_at
@@ -243,12 +243,12 @@ MISTAKES = [
 @pytest.mark.parametrize(("changes", "message"), MISTAKES)
 def test_numbers_that_cannot_work_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(CONFIG, **changes).checked(World())
+        replace(CONFIG, **changes).validate(DistInfo())
 
 
 def test_a_batch_must_divide_among_the_processes() -> None:
     with pytest.raises(ConfigError, match="--batch-size 8 does not divide among 3 processes; try 9"):
-        CONFIG.checked(World(rank=0, size=3))
+        CONFIG.validate(DistInfo(rank=0, size=3))
 
 
 def test_resets_are_left_out_where_each_row_is_one_document() -> None:

@@ -229,6 +229,8 @@ class DataFiles:
             ConfigError: some names stand for conversations and others for plain text.
             HubError: a data set of the Hub cannot be had.
         """
+        if not data:
+            raise DataError("no data files given; expected at least one path or glob")
         paths_of = {name: expand([name]) for name in (*data, *valid)}
         inspected = {path: DataFile.inspect(path) for path in dict.fromkeys(chain(*paths_of.values()))}
         kinds: dict[str, Kind] = {}

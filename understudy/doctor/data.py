@@ -199,7 +199,7 @@ def random_streams(experiment: Experiment, process_states: Tensor | None = None)
 
     Source: Pärnamaa, "Using PyTorch + NumPy? You're making a mistake" (2021), which found it in most public projects.
     """
-    ranks = max(FEWEST_RANKS, experiment.learner.world.size)
+    ranks = max(FEWEST_RANKS, experiment.learner.dist.size)
     draws = set()
     for rank in range(ranks):
         experiment.seed_process(rank)

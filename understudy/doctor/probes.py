@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from understudy.data.packing import Batch, PackedBatches, Question
 from understudy.models.device import autocast
-from understudy.training.distributed import World
+from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 from understudy.training.objectives import TokenLoss, TokenPart
@@ -29,7 +29,7 @@ MOST_BATCHES = 64
 def clone(learner: Learner, **changes: Any) -> Learner:
     """Return a copy of the learner to experiment with: one process, not compiled, with `changes` to its config."""
     made = object.__new__(type(learner))
-    made.__dict__.update(copy.deepcopy({**vars(learner), "wrapped": learner.objective, "world": World()}))
+    made.__dict__.update(copy.deepcopy({**vars(learner), "wrapped": learner.objective, "dist": DistInfo()}))
     made.config = replace(made.config, compile=False, **changes)
     return made
 

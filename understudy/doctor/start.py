@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from understudy.doctor.checks import preserve_rng, print_verdicts, record_verdicts, run_checks
 from understudy.doctor.data import data_complete, document_starts, label_alignment, random_streams, reply_mask
@@ -23,6 +23,7 @@ from understudy.doctor.step import (
     schedule,
 )
 from understudy.runs.run import Recorder
+from understudy.training.distributed import all_gather
 from understudy.training.experiment import Experiment
 
 SECONDS = 4.0
@@ -68,16 +69,22 @@ def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
     return {"experiment": experiment, **parts, **others}
 
 
-def check_start(experiment: Experiment, recorder: Recorder, process_states: Tensor | None = None) -> None:
+def check_start(experiment: Experiment, recorder: Recorder) -> None:
     """Run the checks of a training that is about to start, and record and print their verdicts.
 
-    A check that fails does not end the training: whether the finding matters is for people to decide.
+    A check that fails does not end the training: whether the finding matters is for people to decide. A resumed run
+    was checked when it began. All processes must call this; the first one checks.
 
     Args:
         experiment: what is about to be trained; it is left as it was.
         recorder: gets the verdicts and the seconds that the checks took.
-        process_states: the states of the random numbers of each process, [processes, bytes].
     """
+    learner = experiment.learner
+    if learner.steps_done:
+        return
+    process_states = all_gather(torch.get_rng_state(), learner.dist)
+    if not learner.dist.is_main:
+        return
     began = time.perf_counter()
     budget = max(SECONDS, SHARE * _seconds_of_training(experiment))
     verdicts = run_checks(START_CHECKS, program_of(experiment, process_states=process_states), budget)
@@ -96,4 +103,4 @@ def _seconds_of_training(experiment: Experiment) -> float:
         copied.step(batch)
         seconds = time.thread_time() - began
     positions = learner.config.steps * batches.batch_size * batches.context
-    return seconds * positions / batch.inputs_BT.size / learner.world.size
+    return seconds * positions / batch.inputs_BT.size / learner.dist.size

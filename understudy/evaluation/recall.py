@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from understudy.acting.engine import generate, reserve_for_reply
 from understudy.acting.sampling import SamplingConfig
+from understudy.config import child_seed
 from understudy.data.chat_template import fit_prompt, render_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, evaluating
-from understudy.tasks.smalltalk import Question, SmallTalk, is_right
+from understudy.tasks.smalltalk import Question, SmallTalk, Split, is_right
+from understudy.tasks.smalltalk import generate as make_talks
 
+CONVERSATIONS = 150
 ANSWERED_AT_ONCE = 64
 LONGEST_ANSWER = 48
 
@@ -51,3 +54,9 @@ def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:
     for question, reply in answered:
         right[question.kind].append(is_right(question, reply))
     return {kind: sum(values) / len(values) for kind, values in sorted(right.items())}
+
+
+def recall(model: LanguageModel, tokenizer: Tokenizer, seed: int, split: Split) -> dict[str, float]:
+    """Return the share of right answers per kind of question, over conversations drawn from the run's `seed`."""
+    talks = list(make_talks(CONVERSATIONS, child_seed(seed, "recall"), split))
+    return shares_right(answers(model, tokenizer, talks))

@@ -7,26 +7,19 @@ from understudy.config import to_dict
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.runs.find import list_runs
-from understudy.runs.record import Record
 
 NAME = "smalltalk"
 
 
 def ready() -> Path:
-    """The folder of the last finished run of the plain `understudy pretrain`; trained, or resumed, if there is none."""
+    """Return the last finished run of plain `understudy pretrain`; resume or start one if there is none."""
     config = pretrain.Config()
-    mine = [record for record in list_runs() if _is_built_in(record, config)]
-    finished = [record for record in mine if record.status == "finished"]
-    if finished:
-        return finished[-1].folder
-    unfinished = [
-        r.id for r in mine if r.status in ("dead", "interrupted") and any(r.folder.glob("checkpoints/step-*"))
-    ]
-    argv = ["--resume", unfinished[-1]] if unfinished else []
-    if unfinished:
+    recorded = to_dict(config)
+    mine = [record for record in list_runs() if record.verb == "pretrain" and record.data.get("config") == recorded]
+    if finished := [record.folder for record in mine if record.status == "finished"]:
+        return finished[-1]
+    stopped = [record for record in mine if record.status in ("dead", "interrupted")]
+    if unfinished := [record.id for record in stopped if any(record.folder.glob("checkpoints/step-*"))]:
         config = replace(config, options=replace(config.options, resume=unfinished[-1]))
-    return launch("pretrain", pretrain.main, config, argv)
-
-
-def _is_built_in(record: Record, config: pretrain.Config) -> bool:
-    return record.verb == "pretrain" and record.data.get("config") == to_dict(config)
+        return launch("pretrain", pretrain.main, config, ["--resume", unfinished[-1]])
+    return launch("pretrain", pretrain.main, config, [])

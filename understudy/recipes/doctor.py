@@ -23,12 +23,13 @@ from understudy.doctor.start import ALL_CHECKS, program_of
 from understudy.errors import ConfigError, DivergedError
 from understudy.files import write_json
 from understudy.models.device import prepare_process
-from understudy.recipes.learning import set_up
 from understudy.runs.find import find_run, runs_folder
+from understudy.runs.record import list_checkpoints
 from understudy.runs.run import NullRecorder, Recorder
-from understudy.training.checkpoint import TRAINING_VERBS, list_checkpoints, restore
-from understudy.training.distributed import World
+from understudy.training.checkpoint import restore
+from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment
+from understudy.training.loading import TRAINING_VERBS
 
 STYLES = {"ok": "green", "failed": "bold red", "noted": "yellow", "skipped": "dim"}
 
@@ -62,11 +63,10 @@ def examine(target: str, console: Console) -> list[Verdict]:
         recipe = import_module(f"understudy.recipes.{run.verb}")
         recorded = list(run.record["data"])
         with console.status("preparing the data and the model"):
-            lesson = recipe.prepare_lesson(from_dict(recipe.Config, run.config), run, World())
+            experiment = recipe.build(from_dict(recipe.Config, run.config), run, DistInfo())
         if recorded and run.record["data"] != recorded:
             changed = "The data files have changed since this run: it is examined with what they are now."
             console.print(changed, style="yellow", soft_wrap=True)
-        experiment = set_up(lesson, run, World())
         checkpoints = list_checkpoints(run.folder)
         # Fine-tuning that has begun no longer has its base: its first steps are not those of the earlier runs.
         earlier = read_baselines(run.folder.parent, run.record) if experiment.fresh or not checkpoints else []

@@ -11,21 +11,20 @@ from rich.table import Column, Table
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import Files, RunName, child_seed, from_dict, in_range
 from understudy.console import progress, table
-from understudy.data.dataset import DataConfig, Dataset, load_dataset
+from understudy.data.dataset import DataConfig, Dataset
 from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
 from understudy.evaluation.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
-from understudy.evaluation.recall import answers, shares_right
+from understudy.evaluation.recall import recall
 from understudy.evaluation.replies import CANDIDATES, Turn, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
-from understudy.recipes.learning import RECALL_CONVERSATIONS, cache_folder, parents, record_data, working
+from understudy.recipes.common import load_recorded, record_data
 from understudy.runs.record import Record, read_record
 from understudy.runs.run import Run
 from understudy.statistics import Estimate
-from understudy.tasks.smalltalk import Smalltalk, generate
-from understudy.training.checkpoint import Loaded, lasting, load_model, locate, provenance
-from understudy.training.distributed import World
+from understudy.training.distributed import DistInfo
 from understudy.training.evaluation import surprise
+from understudy.training.loading import Loaded, load_model, pin, provenance, resolve
 
 POOL = 2000
 """Conversations whose replies stand beside a true one as candidates, where there are so many."""
@@ -53,15 +52,15 @@ class Config:
     """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(max_tokens=128, sampling_seed=0))
 
-    def checked(self, world: World) -> "Config":
-        """Itself with a checkpoint for `run`, or a UserError that names what cannot work."""
+    def validate(self, dist: DistInfo) -> "Config":
+        """Return self with `run` pinned to a checkpoint. Raises UserError for what cannot work."""
         pick_device(self.device)
         self.sampling.checked()
         in_range("batch_size", self.batch_size, 1)
         in_range("conversations", self.conversations, 0)
-        if world.size > 1:
-            raise ConfigError(f"{world.size} processes are too many to measure; start eval without torchrun")
-        config = replace(self, run=lasting(self.run))
+        if dist.size > 1:
+            raise ConfigError(f"{dist.size} processes are too many to measure; start eval without torchrun")
+        config = replace(self, run=pin(self.run))
         if config.data:
             config.named.validate()
         return config
@@ -72,19 +71,18 @@ class Config:
         return DataConfig(data=self.data, strict=self.strict)
 
 
-def main(config: Config, run: Run, world: World) -> None:
+def main(config: Config, run: Run, dist: DistInfo) -> None:
     """See `Config`."""
     device = pick_device(config.device)
-    loaded = load_model(locate(config.run), device)
+    loaded = load_model(resolve(config.run), device)
     trained = read_record(loaded.folder.parent.parent)
-    run.update(parents=parents(loaded), **provenance(config.run, loaded))
+    run.update(**provenance(config.run, loaded))
     seed = trained.data.get("seed", 0)
     data = config.named if config.data else _data_of(trained)
     corpus = _corpus(config, run, data, loaded, seed)
     figures = _losses(config, loaded, corpus, device)
     if data.is_generated:
-        talks = list(generate(RECALL_CONVERSATIONS, child_seed(seed, "recall"), "test"))
-        shares = shares_right(answers(loaded.model, loaded.tokenizer, talks))
+        shares = recall(loaded.model, loaded.tokenizer, seed, "test")
         figures |= {f"right_{kind}": Estimate(share) for kind, share in shares.items()}
     talked: Figures = {}
     if config.conversations and corpus.kind == "chats" and loaded.state["progress"].get("kind") != "text":
@@ -99,9 +97,7 @@ def main(config: Config, run: Run, world: World) -> None:
 def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Dataset:
     """The documents to measure on, as the corpus's validation documents."""
     record_data(run, data)
-    with working(run, f"preparing {' '.join(data.data)}"):
-        context, cache = loaded.model.context, cache_folder(run)
-        corpus = load_dataset(data, loaded.tokenizer, context, seed, cache, Smalltalk(), hold_out=not config.data)
+    corpus = load_recorded(run, data, loaded.tokenizer, loaded.model.context, seed, hold_out=not config.data)
     run.say(corpus.summary)
     if config.data and not data.is_generated:  # whatever was named is there to be measured on
         return replace(corpus, valid=corpus.train, valid_docs=corpus.train_docs)

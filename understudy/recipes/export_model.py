@@ -11,7 +11,7 @@ from rich.text import Text
 from understudy.config import RunName
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.models.pretrained.export import export
-from understudy.training.checkpoint import load_model, locate
+from understudy.training.loading import load_model, resolve
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
 
 def main(config: Config, console: Console) -> None:
     """See `Config`."""
-    loaded = load_model(locate(config.run))
+    loaded = load_model(resolve(config.run))
     folder = Path(config.folder).expanduser()
     export(loaded.model, loaded.tokenizer, folder, loaded.state["progress"].get("kind", "chats"))
     console.print(Text(f"Saved {loaded.model.parameter_count():,} parameters to {folder}."), soft_wrap=True)

@@ -1,36 +1,33 @@
 """Go on training a model on conversations."""
 
-from argparse import ArgumentParser
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
+import tyro
 
-from understudy.config import RunName, in_range
-from understudy.data.dataset import DataConfig, load_dataset
+from understudy.config import RunName
+from understudy.data.dataset import DataConfig
+from understudy.data.next_reply import ChoiceBatches
+from understudy.data.packing import PackedBatches
+from understudy.doctor.baselines import read_baselines
+from understudy.doctor.monitors import TrainingMonitors
+from understudy.doctor.start import check_start
 from understudy.errors import ConfigError, UserError
 from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
 from understudy.models.spec import CoreSpec, check_dropout
-from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, parents, record_data, working
+from understudy.recipes.common import RunOptions, finish, load_recorded, record_data, talk_sampler
+from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Run
-from understudy.tasks.smalltalk import Smalltalk
-from understudy.training.checkpoint import (
-    Loaded,
-    find_checkpoint,
-    lasting,
-    list_checkpoints,
-    load_model,
-    locate,
-    provenance,
-    speakers_of,
-    spec_of,
-)
-from understudy.training.distributed import World, main_first
-from understudy.training.experiment import LoopConfig
-from understudy.training.learner import LearnerConfig
+from understudy.training.distributed import DistInfo, rank_zero_first
+from understudy.training.experiment import Experiment, LoopConfig
+from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.loading import describe, latest_checkpoint, load_model, pin, provenance, resolve
+from understudy.training.loop import begin, train
+from understudy.training.objectives import imitation
 
 SPEAKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 MOST_CANDIDATES = 100
@@ -77,104 +74,120 @@ class Config:
     """Passes over the data, instead of --steps (0: --steps)."""
     learner: LearnerConfig = OWN
     loop: LoopConfig = field(default_factory=LoopConfig)
-    options: RunOptions = field(default_factory=Options)
+    options: Annotated[RunOptions, tyro.conf.arg(name="run")] = field(default_factory=RunOptions)
 
-    def checked(self, world: World) -> "Config":
-        """Itself with the base's checkpoint for `base`, or a UserError that names what cannot work."""
+    def validate(self, dist: DistInfo) -> "Config":
+        """Return self with the base pinned to a checkpoint. Raises UserError for what cannot work."""
         pick_device(self.options.device)
         check_dropout(self.dropout)
-        self.learner.checked(world)
-        self.loop.checked()
+        self.learner.validate(dist)
+        self.loop.validate()
         self.data.validate()
         if self.data.files.kind != "chats":
             raise ConfigError(f"--data {' '.join(self.data.data)} is plain text; fine-tuning takes conversations")
-        # Found once and for all: when the run is resumed, "last" would be the run itself.
-        base = lasting(self.base)
-        self._check_model(spec_of(locate(base)))
-        return replace(self, base=base)
-
-    def _check_model(self, spec: CoreSpec) -> None:
+        # Resolved once and for all: when the run is resumed, "last" would be the run itself.
+        base = pin(self.base)
+        spec = CoreSpec(**describe(latest_checkpoint(resolve(base)))["spec"])
         check_lora(self.lora, spec)
         if self.token_types and spec.core != "transformer":
             raise ConfigError("--token-types takes a Transformer, and this base is an LSTM; leave it out")
         if self.candidates not in (0, *range(2, MOST_CANDIDATES + 1)):
             raise ConfigError(f"--candidates {self.candidates} is out of range; expected 0, or 2 to {MOST_CANDIDATES}")
-        in_range("epochs", self.epochs, 0)
+        if self.epochs < 0:
+            raise ConfigError(f"--epochs {self.epochs:g} is out of range; expected more than 0, or 0 for --steps")
+        return replace(self, base=base)
 
 
-def defaults(arguments: Sequence[str]) -> Config:
-    """What holds for all that a command line does not say: it hangs on the base, on LoRA, and on --steps.
+@dataclass(frozen=True)
+class Basis:
+    """The options that the defaults of all others depend on."""
 
-    >>> defaults(["--base", "gpt1"]).learner.lr, defaults(["--base", "gpt1", "--lora", "8"]).learner.lr
+    base: str = "last"
+    lora: int = 0
+    steps: int | None = None
+    resume: str | None = None
+
+
+def preset(basis: Basis) -> Config:
+    """Return the defaults for a base model, for LoRA or not, and for --steps given or not.
+
+    >>> preset(Basis(base="gpt1")).learner.lr, preset(Basis(base="gpt1", lora=8)).learner.lr
     (6.25e-05, 0.000625)
     """
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("base", "lora", "steps", "resume"):
-        parser.add_argument(f"--{name}", nargs="?")
-    given, _ = parser.parse_known_args(arguments)
-    if given.resume:  # it goes on with what was recorded
-        return Config()
     config = Config()
-    if _is_published(given.base or config.base):
-        epochs = 0.0 if given.steps else 1.0
+    # A resumed run takes its options from its record, and none from the command line.
+    if basis.resume:
+        return config
+    if _is_published(basis.base):
+        epochs = 1.0 if basis.steps is None else 0.0
         config = replace(config, dropout=0.1, token_types=True, epochs=epochs, learner=PUBLISHED)
-    if given.lora not in (None, "0"):
+    if basis.lora:
         config = replace(config, learner=replace(config.learner, lr=LORA_RATE * config.learner.lr))
     return config
 
 
 def _is_published(base: str) -> bool:
-    """Whether these are published weights, or were fine-tuned from such, as the types of their tokens tell."""
+    """Whether these are published weights or were fine-tuned from such, as their token types reveal."""
     if published(base):
         return True
     try:
-        folder = find_checkpoint(locate(base))
-        return is_pretrained(folder) or bool(speakers_of(folder))
-    except UserError:  # told when the configuration is checked
+        folder = latest_checkpoint(resolve(base))
+        return is_pretrained(folder) or bool(describe(folder)["speakers"])
+    except UserError:  # which is shown when the configuration is validated
         return False
 
 
-def main(config: Config, run: Run, world: World) -> None:
-    """See `Config`."""
-    learn(run, world, prepare_lesson(config, run, world))
+def main(config: Config, run: Run, dist: DistInfo) -> None:
+    """Fine-tune as `config` says, and record everything in `run`."""
+    experiment = build(config, run, dist)
+    begin(experiment, run)
+    check_start(experiment, run)
+    earlier = read_baselines(run.folder.parent, run.record)
+    figures = train(experiment, run, TrainingMonitors(experiment.learner, run, earlier))
+    finish(experiment, run, figures, asks=config.data.is_generated)
 
 
-def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
-    """The base model, or what became of it before the run was interrupted, and the data."""
-    device = pick_device(config.options.device)
-    done = list_checkpoints(run.folder)
-    base = load_model(done[-1] if done else locate(config.base))
-    if not done:
-        run.update(parents=parents(base), **provenance(config.base, base))
+def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
+    """Return the experiment: the base model with what it is to learn, the data and the learner."""
+    # The base model, or the last checkpoint of this run where it is resumed.
+    checkpoints = list_checkpoints(run.folder)
+    base = load_model(checkpoints[-1] if checkpoints else resolve(config.base))
+    model, tokenizer = base.model, base.tokenizer
+    if not checkpoints:
+        run.update(**provenance(config.base, base))
+
+    # The data.
     record_data(run, config.data)
-    with main_first(world), working(run, f"preparing {' '.join(config.data.data)}"):
-        corpus = load_dataset(
-            config.data, base.tokenizer, base.model.context, config.options.seed, cache_folder(run), Smalltalk()
-        )
-    frozen = _fit_out(base, config, run)
-    return Lesson(
-        base.model,
-        base.tokenizer,
-        corpus,
-        config.data,
-        config.learner,
-        config.loop,
-        other_weight=0.0,
-        device=device,
-        fresh=False,
-        frozen=frozen,
-        candidates=config.candidates,
-        epochs=config.epochs,
-    )
+    with rank_zero_first(dist):
+        dataset = load_recorded(run, config.data, tokenizer, model.context, config.options.seed)
+    rows = config.learner.batch_size, model.context
+    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
 
-
-def _fit_out(base: Loaded, config: Config, run: Run) -> frozenset[str]:
-    """Give the model what it is to learn with; the names of the parameters that rest."""
-    model = base.model
+    # What the model is to learn with: dropout, token types, a next-reply head, LoRA.
     model.set_dropout(config.dropout)
-    model.speakers = tuple(base.tokenizer.special[name] for name in SPEAKERS) if config.token_types else ()
+    model.speakers = tuple(tokenizer.special[name] for name in SPEAKERS) if config.token_types else ()
     if config.candidates or config.lora:
         torch.manual_seed(run.seed("new weights"))
     if (model.choice is not None) != (config.candidates > 0):
         model.set_choice_head(config.candidates > 0)
-    return adapt(model, config.lora) if config.lora else frozenset()
+    frozen = adapt(model, config.lora) if config.lora else frozenset[str]()
+
+    # The batches, and the learner's steps where they are given as passes over the data.
+    source = dataset.train, dataset.train_docs, *rows, run.seed("batches")
+    batches = ChoiceBatches(*source, candidates=config.candidates) if config.candidates else PackedBatches(*source)
+    learner_config = config.learner
+    if config.epochs:
+        learner_config = replace(learner_config, steps=max(1, round(config.epochs * batches.batches_per_epoch)))
+    learner = Learner(imitation(model), learner_config, pick_device(config.options.device), dist)
+    return Experiment(
+        learner,
+        batches,
+        validation,
+        dataset,
+        tokenizer,
+        dropout_seed=run.seed("dropout"),
+        loop=config.loop,
+        fresh=False,
+        frozen=frozen,
+        sample=talk_sampler(model, tokenizer, dataset),
+    )

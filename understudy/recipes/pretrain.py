@@ -1,25 +1,32 @@
 """Train a language model from scratch, on conversations or plain text."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+import tyro
 
 from understudy.config import in_range
-from understudy.data.dataset import DataConfig, load_dataset, train_tokenizer
+from understudy.data.dataset import DataConfig, train_tokenizer
+from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
+from understudy.doctor.baselines import read_baselines
+from understudy.doctor.monitors import TrainingMonitors
+from understudy.doctor.start import check_start
 from understudy.errors import ConfigError
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.recipes.learning import Lesson, Options, RunOptions, cache_folder, learn, record_data, working
+from understudy.recipes.common import RunOptions, finish, load_recorded, record_data, talk_sampler, waiting
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
-from understudy.training.distributed import World, main_first
-from understudy.training.experiment import LoopConfig
-from understudy.training.learner import LearnerConfig
+from understudy.training.distributed import DistInfo, rank_zero_first
+from understudy.training.experiment import Experiment, LoopConfig
+from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.loop import begin, train
+from understudy.training.objectives import TokenLoss
 
-LEAST = 256 + len(SPECIALS)
+SMALLEST_VOCABULARY = 256 + len(SPECIALS)
 
 
 @dataclass(frozen=True)
@@ -39,50 +46,67 @@ class Config:
     model: CoreConfig = field(default_factory=CoreConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    options: RunOptions = field(default_factory=Options)
+    options: Annotated[RunOptions, tyro.conf.arg(name="run")] = field(default_factory=RunOptions)
 
-    def checked(self, world: World) -> "Config":
-        """Itself, or a UserError that names what cannot work."""
+    def validate(self, dist: DistInfo) -> "Config":
+        """Return self. Raises UserError for what cannot work."""
         pick_device(self.options.device)
         self.model.resolved()
-        self.learner.checked(world)
-        self.loop.checked()
-        if self.tokenizer == "bpe" and self.vocab_size < LEAST:
-            raise ConfigError(f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {LEAST}")
+        self.learner.validate(dist)
+        self.loop.validate()
+        if self.tokenizer == "bpe" and self.vocab_size < SMALLEST_VOCABULARY:
+            raise ConfigError(
+                f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {SMALLEST_VOCABULARY}"
+            )
         in_range("other_weight", self.other_weight, 0, 1)
         self.data.validate()
         return self
 
 
-def main(config: Config, run: Run, world: World) -> None:
-    """See `Config`."""
-    learn(run, world, prepare_lesson(config, run, world))
+def main(config: Config, run: Run, dist: DistInfo) -> None:
+    """Pretrain as `config` says, and record everything in `run`."""
+    experiment = build(config, run, dist)
+    begin(experiment, run)
+    check_start(experiment, run)
+    earlier = read_baselines(run.folder.parent, run.record)
+    figures = train(experiment, run, TrainingMonitors(experiment.learner, run, earlier))
+    finish(experiment, run, figures, asks=config.data.is_generated)
 
 
-def prepare_lesson(config: Config, run: Run, world: World) -> Lesson:
-    """The tokenizer, the data and a fresh model."""
-    device = pick_device(config.options.device)
+def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
+    """Return the experiment: the tokenizer, the data, a fresh model and its learner."""
     spec = config.model.resolved()
+
+    # The tokenizer and the data, which are read once for both.
     record_data(run, config.data)
-    with main_first(world), config.data.files.kept_open():  # for the tokenizer and the dataset
+    with rank_zero_first(dist), config.data.files.kept_open():
         tokenizer = _tokenizer(config, run)
-        with working(run, f"preparing {' '.join(config.data.data)}"):
-            corpus = load_dataset(
-                config.data, tokenizer, spec.context, config.options.seed, cache_folder(run), Smalltalk()
-            )
+        dataset = load_recorded(run, config.data, tokenizer, spec.context, config.options.seed)
+    rows = config.learner.batch_size, spec.context
+    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
+
+    # A fresh model.
     torch.manual_seed(run.seed("init"))
     model = LanguageModel(spec, tokenizer.vocab_size)
-    return Lesson(
-        model, tokenizer, corpus, config.data, config.learner, config.loop, config.other_weight, device, fresh=True
+    batches = PackedBatches(dataset.train, dataset.train_docs, *rows, run.seed("batches"), config.other_weight)
+    learner = Learner(TokenLoss(model), config.learner, pick_device(config.options.device), dist)
+    return Experiment(
+        learner,
+        batches,
+        validation,
+        dataset,
+        tokenizer,
+        dropout_seed=run.seed("dropout"),
+        loop=config.loop,
+        sample=talk_sampler(model, tokenizer, dataset),
     )
 
 
 def _tokenizer(config: Config, run: Run) -> Tokenizer:
-    """The run's tokenizer: trained when it begins, read again when it goes on."""
+    """Return the run's tokenizer, which is trained once: a resumed run and the other processes read it."""
     if not (run.folder / "tokenizer.json").exists():
-        with working(run, f"making the tokenizer: {config.tokenizer}"):
-            tokenizer = train_tokenizer(
-                config.tokenizer, config.vocab_size, config.data, config.options.seed, Smalltalk()
-            )
+        with waiting(run, f"making the tokenizer: {config.tokenizer}"):
+            seed = config.options.seed
+            tokenizer = train_tokenizer(config.tokenizer, config.vocab_size, config.data, seed, Smalltalk())
         tokenizer.save(run.folder)
     return load_tokenizer(run.folder)

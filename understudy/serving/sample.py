@@ -12,8 +12,11 @@ from understudy.console import printable
 from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
 from understudy.models.device import ServingDtype, pick_device
+from understudy.models.pretrained.config import read_learned
+from understudy.models.pretrained.folder import is_pretrained
+from understudy.models.pretrained.vocabulary import opening
 from understudy.serving.terminal import announce
-from understudy.training.checkpoint import load_to_serve, locate, text_prompt
+from understudy.training.loading import load_to_serve, resolve
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,15 @@ def main(config: Config, console: Console) -> None:
     """See `Config`. TooLongError for a prompt that leaves no room in the model's context."""
     sampling = config.sampling.checked()
     in_range("count", config.count, 1)
-    loaded = load_to_serve(locate(config.run), pick_device(config.device), config.dtype)
+    loaded = load_to_serve(resolve(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
-        prompt = text_prompt(loaded, config.prompt)
+        # A text starts at <|bos|>, which published weights have never met.
+        tokenizer = loaded.tokenizer
+        prompt = tokenizer.encode(config.prompt)
+        if is_pretrained(loaded.folder) and not read_learned(loaded.folder):
+            prompt = prompt or opening(tokenizer)
+        else:
+            prompt = [tokenizer.special["<|bos|>"], *prompt]
     else:
         said = [Message("user", config.prompt)] if config.prompt else []
         prompt = render_prompt(said, loaded.tokenizer)

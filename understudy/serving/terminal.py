@@ -23,7 +23,7 @@ from understudy.models.device import ServingDtype, pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.native.dispatch import announcement
 from understudy.tasks.smalltalk import DEMO_LINES
-from understudy.training.checkpoint import load_to_serve
+from understudy.training.loading import load_to_serve, resolve
 
 HELP = {
     "/reset": "forget the conversation and begin anew",
@@ -53,9 +53,9 @@ class Config:
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.5))
 
 
-def main(config: Config, folder: Path, console: Console) -> None:
-    """Chat with the model in `folder`, a run's or a checkpoint's."""
-    loaded = load_to_serve(folder, pick_device(config.device), config.dtype)
+def main(config: Config, console: Console) -> None:
+    """Chat with the model that `config.run` names."""
+    loaded = load_to_serve(resolve(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
         raise ConfigError(
             f"{config.run} was trained on plain text and has not learned to take turns; fine-tune it on conversations, "

@@ -24,11 +24,11 @@ from understudy.config import from_dict
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError, ConfigError
 from understudy.files import whole
-from understudy.models.spec import CoreSpec
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import plain_state, unmerged_state
+from understudy.models.spec import CoreSpec
 from understudy.runs.record import list_checkpoints
-from understudy.training.distributed import everyones
+from understudy.training.distributed import all_gather
 from understudy.training.learner import Learner
 
 KEPT = 2
@@ -49,13 +49,13 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
 
     # What resuming needs beside the weights. Every process contributes the state of its random numbers.
     names: dict[Tensor, str] = {parameter: name for name, parameter in learner.model.named_parameters()}
-    training = {"rng": everyones(torch.get_rng_state(), learner.world)}
+    training = {"rng": all_gather(torch.get_rng_state(), learner.dist)}
     if learner.device.type == "cuda":
-        training["rng_cuda"] = everyones(torch.cuda.get_rng_state(learner.device), learner.world)
+        training["rng_cuda"] = all_gather(torch.cuda.get_rng_state(learner.device), learner.dist)
     for parameter, slots in learner.optimizer.state.items():
         training |= {f"{slot}:{names[parameter]}": value.contiguous() for slot, value in slots.items()}
     training |= {f"{WEIGHT}:{name}": tensor.contiguous() for name, tensor in unmerged_state(learner.model).items()}
-    if not learner.world.is_main or (folder / "state.json").exists():
+    if not learner.dist.is_main or (folder / "state.json").exists():
         return folder
 
     # A killed process may have left a folder half written or half deleted.
@@ -101,7 +101,7 @@ def restore(learner: Learner, folder: Path) -> dict[str, Any]:
     for kind, set_state in (("rng", torch.set_rng_state), ("rng_cuda", torch.cuda.set_rng_state)):
         if kind in tensors:
             states = tensors.pop(kind)  # one per process; with more processes than before, some draw alike
-            set_state(states[learner.world.rank % len(states)].clone())  # torch ignores where a view begins
+            set_state(states[learner.dist.rank % len(states)].clone())  # torch ignores where a view begins
 
     parameters = dict(learner.model.named_parameters())
     for key, tensor in tensors.items():

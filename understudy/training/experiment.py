@@ -1,12 +1,14 @@
 """What a training run is made of, in one object: recipes build it, the loop trains it, the doctor examines it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
+import torch
+
+from understudy.config import in_range
 from understudy.data.dataset import Dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
-from understudy.errors import ConfigError
 from understudy.training.learner import Learner
 
 
@@ -21,12 +23,10 @@ class LoopConfig:
     sample_every: int = 500
     """Steps between samples of the model's talk (0: none)."""
 
-    def checked(self) -> "LoopConfig":
-        """Itself, or a ConfigError that names the number that cannot work."""
-        for name, value in asdict(self).items():
-            if value < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; expected 0 or more")
-        return self
+    def validate(self) -> None:
+        """Raise ConfigError for a number that is out of range."""
+        for name, value in vars(self).items():
+            in_range(name, value, 0)
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Experiment:
     validation: PackedBatches
     dataset: Dataset
     tokenizer: Tokenizer
-    seed_process: Callable[[int], None]
-    """Seeds torch's random numbers as the process of that rank does before its first step."""
+    dropout_seed: int
+    """Seed of the random numbers of the steps."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     fresh: bool = True
     """Whether the weights are as they were initialised."""
@@ -47,3 +47,7 @@ class Experiment:
     """Names of the parameters that do not learn."""
     sample: Callable[[], list[dict[str, str]]] = list
     """Returns some of what the model says, to show while it trains. Must leave random numbers alone."""
+
+    def seed_process(self, rank: int) -> None:
+        """Seed torch's random numbers as the process of that rank does before its first step."""
+        torch.manual_seed(self.dropout_seed + rank)  # so that each process drops other activations

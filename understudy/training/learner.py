@@ -12,7 +12,7 @@ from understudy.config import in_range
 from understudy.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.transformer import Transformer
-from understudy.training.distributed import World, total
+from understudy.training.distributed import DistInfo, all_reduce_sum
 from understudy.training.objectives import Objective
 from understudy.training.schedules import Schedule, rate_at
 
@@ -50,8 +50,8 @@ class LearnerConfig:
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps on small models and on GPUs."""
 
-    def checked(self, world: World) -> "LearnerConfig":
-        """Return self. Raises ConfigError for a number that is out of range or does not fit the processes."""
+    def validate(self, dist: DistInfo) -> None:
+        """Raise ConfigError for a number that is out of range or does not fit the processes."""
         in_range("steps", self.steps, 1)
         in_range("batch_size", self.batch_size, 1)
         in_range("micro_batch_size", self.micro_batch_size, 0)
@@ -62,20 +62,20 @@ class LearnerConfig:
         in_range("beta1", self.beta1, 0, 1, below=True)
         in_range("beta2", self.beta2, 0, 1, below=True)
         in_range("clip", self.clip, 0)
-        if self.batch_size % world.size:
+        if self.batch_size % dist.size:
             raise ConfigError(
-                f"--batch-size {self.batch_size} does not divide among {world.size} processes; "
-                f"try {-(-self.batch_size // world.size) * world.size}"
+                f"--batch-size {self.batch_size} does not divide among {dist.size} processes; "
+                f"try {-(-self.batch_size // dist.size) * dist.size}"
             )
-        return self
 
 
 class Learner:
     """AdamW (Loshchilov & Hutter 2019) on an objective, over micro-batches and processes."""
 
-    def __init__(self, objective: Objective, config: LearnerConfig, device: torch.device, world: World | None = None):
-        self.world = world or World()
-        self.config = config.checked(self.world)
+    def __init__(self, objective: Objective, config: LearnerConfig, device: torch.device, dist: DistInfo | None = None):
+        self.dist = dist or DistInfo()
+        config.validate(self.dist)
+        self.config = config
         self.objective, self.device = objective.to(device), device
         self.model = objective.model
         if isinstance(self.model.core, Transformer):
@@ -86,7 +86,7 @@ class Learner:
         self.optimizer = make_optimizer(self.model, config)
         self.wrapped: nn.Module = torch.compile(objective) if config.compile else objective  # type: ignore[assignment]
         """The objective as it is computed: compiled, and synchronised between processes, where that is asked for."""
-        if self.world.size > 1:
+        if self.dist.size > 1:
             ids = [device.index] if device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(self.wrapped, device_ids=ids)
         self.steps_done = 0
@@ -115,20 +115,20 @@ class Learner:
                 with autocast(self.device, self.dtype):
                     mean = self.wrapped(*part) / term.weight
                 # DistributedDataParallel averages over processes, where the sum is meant.
-                (mean * (self.world.size * term.scale)).backward()
+                (mean * (self.dist.size * term.scale)).backward()
             means[term.name] += mean.detach()
 
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        metrics = {name: total(float(mean), self.world, self.device) for name, mean in means.items()}
+        metrics = {name: all_reduce_sum(float(mean), self.dist, self.device) for name, mean in means.items()}
         return {**metrics, "lr": rate, "grad_norm": float(norm)}
 
     def micro_batches(self, batch: Sized) -> list[range]:
         """Return this process's rows of the batch, cut into those that are computed at once."""
-        share = len(batch) // self.world.size
-        first = self.world.rank * share
+        share = len(batch) // self.dist.size
+        first = self.dist.rank * share
         size = self.config.micro_batch_size or share
         return [range(row, min(row + size, first + share)) for row in range(first, first + share, size)]
 

@@ -8,12 +8,12 @@ import torch
 
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
 from understudy.errors import CheckpointError, RunNotFoundError, suggestion
-from understudy.models.spec import CoreSpec
 from understudy.models.device import ServingDtype, pick_serving_dtype
-from understudy.models.language_model import LanguageModel, without_weights
+from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
+from understudy.models.spec import CoreSpec
 from understudy.runs.find import find_run
 from understudy.runs.record import list_checkpoints
 from understudy.training.checkpoint import read_state, read_weights
@@ -86,7 +86,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     if pretrained.is_pretrained(folder):
         model, tokenizer = pretrained.read_pretrained(folder)
         return Loaded(model.to(device), tokenizer, folder, state)
-    model = without_weights(CoreSpec(**state["spec"]), state["vocab_size"], choice_head=state["choice_head"])
+    model = empty_model(CoreSpec(**state["spec"]), state["vocab_size"], choice_head=state["choice_head"])
     model.speakers = tuple(state["speakers"])
     load_weights(model, folder, device)
     tokenizer = load_tokenizer(folder)

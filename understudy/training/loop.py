@@ -1,15 +1,19 @@
-"""The training loop: step, record, look for silent bugs, evaluate, show samples, save."""
+"""The training loop: begin or resume, then step, record, look for silent bugs, evaluate, show samples, save."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from signal import SIGINT, SIGTERM
 from typing import Protocol
 
+import torch
+
 from understudy.console import on_signals, progress
+from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Recorder
-from understudy.training.checkpoint import save_checkpoint
-from understudy.training.distributed import total
+from understudy.training.checkpoint import restore, save_checkpoint
+from understudy.training.distributed import all_reduce_sum
 from understudy.training.evaluation import evaluate
 from understudy.training.experiment import Experiment
 
@@ -24,6 +28,43 @@ class Monitors(Protocol):
         """Look at the learner and at the metrics of the step it took. Raises DivergedError to end the training."""
 
 
+def begin(experiment: Experiment, recorder: Recorder) -> None:
+    """Record what is about to be trained, seed this process, and resume from the run's last checkpoint, if any."""
+    learner, batches = experiment.learner, experiment.batches
+    model, steps = learner.model, learner.config.steps
+    count, learned = model.parameter_count(), model.parameter_count(learned=True)
+    recorder.update(
+        model={
+            "spec": asdict(model.spec),
+            "vocab_size": model.vocab_size,
+            "parameters": count,
+            "learned_parameters": learned,
+        },
+        compute={"device": str(learner.device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
+        processes=learner.dist.size,
+    )
+    recorder.say(experiment.dataset.summary)
+    tokens = steps * batches.tokens_per_epoch // batches.batches_per_epoch
+    recorder.say(
+        f"{model.spec.core} of {count:,} parameters{f', of which {learned:,} learn' if learned < count else ''}, "
+        f"vocabulary {model.vocab_size:,}, "
+        f"{str(learner.dtype).removeprefix('torch.')} on {learner.device}; {steps:,} steps, {tokens:,} tokens, "
+        f"{steps / batches.batches_per_epoch:.1f} epochs"
+    )
+
+    experiment.seed_process(learner.dist.rank)
+    if checkpoints := list_checkpoints(recorder.folder):
+        threads = restore(learner, checkpoints[-1])["threads"]
+        recorder.say(f"resuming after step {learner.steps_done}")
+        if threads != torch.get_num_threads():
+            recorder.say(
+                f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
+                "last digits from those of a run that was not interrupted; "
+                f"OMP_NUM_THREADS={threads} keeps them equal",
+                style="yellow",
+            )
+
+
 def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dict[str, float]:
     """Train until all steps are done, and return the figures of the last evaluation.
 
@@ -33,7 +74,7 @@ def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dic
     Raises:
         DivergedError: a loss or gradient is not finite; there is no checkpoint of that step.
     """
-    learner, loop, is_main = experiment.learner, experiment.loop, experiment.learner.world.is_main
+    learner, loop, is_main = experiment.learner, experiment.loop, experiment.learner.dist.is_main
     steps, figures = learner.config.steps, dict[str, float]()
     with progress(recorder.console, "learning", steps) as bar, _stop_requested() as stop:
         bar.update(completed=learner.steps_done)
@@ -60,7 +101,7 @@ def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dic
 
             # Once in a while, after the last step and when a signal asks to stop: save a checkpoint.
             # A signal reaches the processes at different moments, and all must stop after the same step.
-            stopping = total(float(stop()), learner.world, learner.device) > 0
+            stopping = all_reduce_sum(float(stop()), learner.dist, learner.device) > 0
             if last or stopping or _is_due(step, loop.save_every):
                 kind = experiment.dataset.kind
                 checkpoint = save_checkpoint(recorder.folder, learner, experiment.tokenizer, kind=kind)

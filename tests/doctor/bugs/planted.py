@@ -15,8 +15,8 @@ from understudy.acting import sampling
 from understudy.data import dataset
 from understudy.data import packing as batches
 from understudy.models import attention, language_model, lstm, norm, transformer
-from understudy.recipes import learning
 from understudy.training import evaluation, learner, objectives
+from understudy.training.experiment import Experiment
 
 Patch = Any  # pytest.MonkeyPatch
 
@@ -139,7 +139,7 @@ def validation_data_leaked_slightly_changed(patch: Patch) -> None:
 
 @bug("random_streams")
 def duplicated_worker_seeds(patch: Patch) -> None:
-    patch.setattr(learning, "seed_process", lambda seed, rank: torch.manual_seed(seed))
+    patch.setattr(Experiment, "seed_process", lambda self, rank: torch.manual_seed(self.dropout_seed))
 
 
 # The model.

@@ -1,0 +1,82 @@
+"""What recipes have in common: the options of a recorded run, its data, and its outcome."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from understudy.acting.samples import sample_talk
+from understudy.console import progress
+from understudy.data.dataset import DataConfig, Dataset, load_dataset
+from understudy.data.tokenizers import Tokenizer
+from understudy.evaluation.recall import recall
+from understudy.models.language_model import LanguageModel
+from understudy.runs.run import Run
+from understudy.tasks.smalltalk import Smalltalk
+from understudy.training.experiment import Experiment
+
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of every training run."""
+
+    seed: int = 0
+    """Seed of everything random: each generator gets its own from it."""
+    device: str = "auto"
+    """Where to compute: auto (a CUDA GPU if there is one), cpu, cuda or cuda:0."""
+    resume: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """Go on with this run (its id, or last) from its last checkpoint, with the options it was started with."""
+    tracking: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """Stream the record to an MLflow store too: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, http://HOST."""
+
+
+@contextmanager
+def waiting(run: Run, what: str) -> Iterator[None]:
+    """Say what may take a while, and show a spinner meanwhile."""
+    run.say(what, style="dim")
+    with progress(run.console, ""):
+        yield
+
+
+def record_data(run: Run, data: DataConfig) -> None:
+    """Record the fingerprints of the data files. Says so where a resumed run finds one changed."""
+    before = {entry["path"]: entry["sha256"] for entry in run.record["data"]}
+    for file in dict.fromkeys((*data.files.train, *data.files.valid)):
+        now = run.add_data(file.path, file.fingerprint)
+        if before.get(now["path"], now["sha256"]) != now["sha256"]:
+            run.say(f"{file.path} has changed since this run began: it goes on with other data", style="yellow")
+
+
+def load_recorded(
+    run: Run, data: DataConfig, tokenizer: Tokenizer, context: int, seed: int, hold_out: bool = True
+) -> Dataset:
+    """Load the dataset of a run; its token stores are cached beside the runs."""
+    cache = run.folder.parent / "cache"
+    with waiting(run, f"preparing {' '.join(data.data)}"):
+        return load_dataset(data, tokenizer, context, seed, cache, Smalltalk(), hold_out)
+
+
+def talk_sampler(model: LanguageModel, tokenizer: Tokenizer, dataset: Dataset) -> Callable[[], list[dict[str, str]]]:
+    """Return a function that has the model go on from the first validation documents, to show while it trains."""
+    documents = [dataset.valid.document(int(index)) for index in dataset.valid_docs[:SAMPLES]]
+    return lambda: sample_talk(model, tokenizer, documents, dataset.kind)
+
+
+def finish(experiment: Experiment, run: Run, figures: Mapping[str, float], asks: bool) -> None:
+    """Record the outcome of a training; `asks` says whether to measure recall on the built-in conversations first."""
+    learner = experiment.learner
+    if not learner.dist.is_main:
+        return
+    headline = ["val_bpb", figures["val_bpb"]]
+    if asks:
+        shares = recall(learner.model, experiment.tokenizer, run.record["seed"], "valid")
+        run.say("right answers: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
+        right = {f"right_{kind}": share for kind, share in shares.items()}
+        run.log(learner.steps_done, **right)
+        figures = {**figures, **right}
+        headline = ["recall", right["right_recall"]]
+    run.finish(**figures, headline=headline, steps=learner.steps_done, kind=experiment.dataset.kind)
