@@ -7,6 +7,7 @@ times over, and the median of the ratios counts.
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 from gpt1_peers import GREEDY
 from torch import Tensor
 
-from understudy.acting.engine import decode, prefill
+from understudy.acting.engine import Engine, prefill
+from understudy.acting.rows import RowState
+from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.language_model import LanguageModel
 
 FORMATS = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -53,10 +56,11 @@ def bytes_a_step(model: LanguageModel, format: str, held: float, batch: int = 1)
 def share_of_bound(model: LanguageModel, format: str, prompt: list[int], new: int) -> float:
     """The part that reading what must be read is of a token's time, read in one go beside it."""
     memory, shares = Memory(), []
-    logits_BV, state = prefill(model, [prompt], model.context)
+    engine = _engine(model, prompt, prefill(model, [prompt], model.context))
     since = before = 0.0
-    for number, (ids_B, _, _) in enumerate(decode(model, logits_BV, state, GREEDY)):
-        int(ids_B[0])
+    for number in count():
+        engine.step()
+        int(engine.ids_B[0])
         seconds = time.perf_counter() - since
         if number % STRETCH > 2:
             held = len(prompt) + number
@@ -72,30 +76,29 @@ def share_of_bound(model: LanguageModel, format: str, prompt: list[int], new: in
 def flatness(model: LanguageModel, prompt: list[int], rounds: int) -> float:
     """By how much a token costs more after 480 tokens than after the prompt's."""
     early = prefill(model, [prompt], model.context)
-    late = _further(model, early, 480 - len(prompt))
+    engine = _engine(model, prompt, early)
+    for _ in range(481 - len(prompt)):
+        engine.step()
+    late = engine.logits_BV.clone(), deepcopy(engine.state)
     ratios = []
     for number in range(rounds + 1):
-        seconds = [median(_burst(model, *start)) for start in (early, late)]
+        seconds = [median(_burst(_engine(model, prompt, start))) for start in (early, late)]
         if number:
             ratios.append(seconds[1] / seconds[0])
     return median(ratios) - 1
 
 
-def _further(model: LanguageModel, start: tuple[Tensor, Any], tokens: int) -> tuple[Tensor, Any]:
-    for number, (_, logits_BV, state) in enumerate(decode(model, *start, GREEDY)):
-        if number == tokens:
-            return logits_BV.clone(), deepcopy(state)
-    raise AssertionError
+def _engine(model: LanguageModel, prompt: list[int], start: tuple[Tensor, Any]) -> Engine:
+    return Engine(model, [RowState(model, ByteTokenizer(), prompt, GREEDY)], *start)
 
 
-def _burst(model: LanguageModel, logits_BV: Tensor, state: Any) -> Iterator[float]:
-    """Seconds that each of some tokens takes."""
+def _burst(engine: Engine) -> Iterator[float]:
+    """Yield the seconds that each of some tokens takes."""
     since = 0.0
-    for number, (ids_B, _, _) in enumerate(decode(model, logits_BV, state, GREEDY)):
-        int(ids_B[0])
+    for number in range(BURST + 1):
+        engine.step()
+        int(engine.ids_B[0])
         now = time.perf_counter()
         if number > 3:
             yield now - since
         since = now
-        if number == BURST:
-            return

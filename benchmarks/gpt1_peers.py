@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from understudy.acting.engine import decode, prefill
+from understudy.acting.engine import Engine, prefill
+from understudy.acting.rows import RowState
 from understudy.acting.sampling import SamplingConfig
+from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained.names import to_theirs
 
@@ -29,13 +31,13 @@ def ours(model: LanguageModel, prompts: Prompts, config: SamplingConfig = GREEDY
 
     def run(new: int) -> tuple[list[float], list[int]]:
         moments, said = [time.perf_counter()], []
-        logits_BV, state = prefill(model, prompts, model.context)
-        for ids_B, _, _ in decode(model, logits_BV, state, config):
-            said.append(int(ids_B[0]))
+        rows = [RowState(model, ByteTokenizer(), prompt, config) for prompt in prompts]
+        engine = Engine(model, rows, *prefill(model, prompts, model.context))
+        while len(said) < new:
+            engine.step()
+            said.append(int(engine.ids_B[0]))
             moments.append(time.perf_counter())
-            if len(said) == new:
-                return moments, said
-        raise AssertionError
+        return moments, said
 
     return run
 

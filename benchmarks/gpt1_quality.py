@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from understudy.acting.engine import decode, prefill
+from understudy.acting.engine import Engine, prefill
+from understudy.acting.rows import RowState
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import render
+from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.native.dispatch import native_step
+from understudy.native.dispatch import native_session
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.tasks.smalltalk import generate
@@ -53,20 +55,24 @@ def bits_a_byte(model: LanguageModel, documents: Sequence[list[int]], loaded: Lo
     nats, size, bytes_of = 0.0, 0, scored_bytes(loaded.tokenizer)
     for ids in documents:
         logits_BV, state = prefill(model, [ids[:1]])
-        step = native_step(model, state)
-        assert step, "the native step is not compiled"
+        session = native_session(model, state)
+        assert session, "the native step is not compiled"
         for token in ids[1:]:
             nats -= float(logits_BV[0].log_softmax(dim=-1)[token])
             size += int(bytes_of[token])
-            logits_BV, state = step(torch.tensor([token]), state, None)
+            logits_BV, state = session.step(torch.tensor([token]), state, None)
     return nats / math.log(2) / size
 
 
-def continued(model: LanguageModel, prompt: list[int]) -> list[int]:
+def continued(model: LanguageModel, tokenizer: Tokenizer, prompt: list[int]) -> list[int]:
     """The next tokens, the likeliest each time, whatever they are."""
-    logits_BV, state = prefill(model, [prompt])
-    steps = decode(model, logits_BV, state, SamplingConfig(temperature=0.0))
-    return [int(ids_B) for (ids_B, _, _), _ in zip(steps, range(NEW), strict=False)]
+    row = RowState(model, tokenizer, prompt, SamplingConfig(temperature=0.0))
+    engine = Engine(model, [row], *prefill(model, [prompt]))
+    said = []
+    for _ in range(NEW):
+        engine.step()
+        said.append(int(engine.ids_B))
+    return said
 
 
 def quality(quick: bool) -> dict[str, Quality]:
@@ -78,10 +84,13 @@ def quality(quick: bool) -> dict[str, Quality]:
     models = {name: copy.deepcopy(loaded.model) for name in ("float32", "bfloat16", "int8")}
     models["bfloat16"].bfloat16()
     models["int8"].int8 = True
-    exact = [continued(models["float32"], ids[:PROMPT]) for ids in documents]
+    exact = [continued(models["float32"], loaded.tokenizer, ids[:PROMPT]) for ids in documents]
     found = {}
     with torch.inference_mode():
         for name, model in models.items():
-            same = sum(continued(model, ids[:PROMPT]) == said for ids, said in zip(documents, exact, strict=True))
+            same = sum(
+                continued(model, loaded.tokenizer, ids[:PROMPT]) == said
+                for ids, said in zip(documents, exact, strict=True)
+            )
             found[name] = Quality(bits_a_byte(model, documents[: 2 if quick else SCORED], loaded), same)
     return found

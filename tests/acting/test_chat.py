@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.acting.chat import Chat
-from understudy.acting.engine import Reply, cut_at, generate_plain, safe_length
+from understudy.acting.engine import generate_plain
+from understudy.acting.rows import Completion, cut_at, safe_length
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import render_message, render_prompt
 from understudy.data.conversations import Message
@@ -30,7 +31,7 @@ def say(chat: Chat, text: str) -> str:
     return "".join(chat.say(text))
 
 
-def anew(chat: Chat, messages: list[Message]) -> Reply:
+def anew(chat: Chat, messages: list[Message]) -> Completion:
     """The reply to these messages, read from the first on without a cache."""
     return generate_plain(chat.model, BYTES, [render_prompt(messages, BYTES)], chat.config)[0]
 
@@ -40,7 +41,7 @@ def assert_as_anew(chat: Chat) -> None:
     expected = anew(chat, chat.messages[:-1])
     assert chat.messages[-1] == Message("assistant", expected.text)
     assert chat.last
-    assert (chat.last.ids, chat.last.finish) == (expected.ids, expected.finish)
+    assert (chat.last.ids, chat.last.finish_reason) == (expected.ids, expected.finish_reason)
 
 
 @pytest.mark.parametrize("system", [None, "be brief"])
@@ -71,10 +72,10 @@ def test_a_turn_costs_only_its_new_tokens(model):
         del fed[:]
         say(chat, line)
         new = len(render_message(Message("user", line), BYTES)) + 1  # and <|assistant|>
-        assert chat.last.prefilled == fed[0] == unfed + new
+        assert chat.last.num_prefilled == fed[0] == unfed + new
         assert set(fed[1:]) <= {1}
-        assert sum(fed[1:]) == len(chat.last.ids) - (chat.last.finish == "length")
-        unfed = 1 + (chat.last.finish == "length")  # <|end|>, after a token that nothing was asked of
+        assert sum(fed[1:]) == len(chat.last.ids) - (chat.last.finish_reason == "length")
+        unfed = 1 + (chat.last.finish_reason == "length")  # <|end|>, after a token that nothing was asked of
     hook.remove()
 
 
@@ -86,7 +87,7 @@ def test_another_reply_to_the_same_message(model):
     hook = model.core.register_forward_pre_hook(lambda core, inputs: fed.append(inputs[0].shape[1]))
     for _ in range(2):
         assert "".join(chat.regenerate()) == first
-        assert chat.last.prefilled == 0
+        assert chat.last.num_prefilled == 0
     hook.remove()
     assert set(fed) <= {1}, "what came before was computed again"
     assert_as_anew(chat)
@@ -208,7 +209,7 @@ def test_a_message_too_long_changes_nothing(model):
         assert chat.why() == undisturbed.why()
     for line in LINES[2:]:
         assert say(chat, line) == say(undisturbed, line)
-        assert chat.last.prefilled == undisturbed.last.prefilled
+        assert chat.last.num_prefilled == undisturbed.last.num_prefilled
 
 
 def test_replies_fill_the_context_to_its_end_at_most(sharp_model):
@@ -237,7 +238,7 @@ def test_a_conversation_that_is_shorter_written_down_than_it_was_said(sharp_mode
         assert len(chat.last.ids) == GREEDY.max_tokens
         assert chat.last.dropped == 0
     # The third prompt would be of 50 tokens with those that were said, too many beside 10 for the reply.
-    assert chat.last.prefilled == len(render_prompt(chat.messages[:-1], BYTES))
+    assert chat.last.num_prefilled == len(render_prompt(chat.messages[:-1], BYTES))
     assert chat.last.ids == anew(chat, chat.messages[:-1]).ids
 
 
@@ -247,7 +248,7 @@ def test_after_a_drop_a_turn_that_fits_costs_only_its_new_tokens(sharp_model):
         for text in ("x" * 28, "x" * 28, "y"):
             say(chat, text)
         assert chat.last.dropped == 2
-        assert chat.last.prefilled <= len("y") + 5
+        assert chat.last.num_prefilled <= len("y") + 5
         assert chat.last.ids == anew(chat, chat.messages[2:-1]).ids
 
 
@@ -264,7 +265,7 @@ def test_stop_texts_are_never_shown_not_even_in_part(model):
         shown += piece
         assert whole.partition(stop)[0].startswith(shown)
     assert shown == whole.partition(stop)[0]
-    assert chat.last.finish == "stop"
+    assert chat.last.finish_reason == "stop"
     assert chat.messages[-1].content == shown
     chat.config = config
     for line in LINES[2:]:  # what was cut off leaves no trace
@@ -280,7 +281,7 @@ def test_an_end_that_looked_like_a_stop_text_is_shown_after_all(model):
     whole = say(Chat(model, BYTES, GREEDY), "hi there")
     chat = Chat(model, BYTES, replace(GREEDY, stop=(whole[-3:] + "zzz",)))
     assert say(chat, "hi there") == whole
-    assert chat.last.finish != "stop"
+    assert chat.last.finish_reason != "stop"
 
 
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=5), max_size=3))
@@ -332,7 +333,7 @@ def test_the_text_of_a_special_token_is_plain_text(model):
     reply = say(chat, text)
     special = BYTES.special
     prompt = [special["<|bos|>"], special["<|user|>"], *text.encode(), special["<|end|>"], special["<|assistant|>"]]
-    assert chat.last.prefilled == len(prompt)
+    assert chat.last.num_prefilled == len(prompt)
     assert reply == generate_plain(model, BYTES, [prompt], GREEDY)[0].text
     assert chat.messages[0].content == text
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from understudy.acting.chat import Chat
 from understudy.acting.engine import generate
-from understudy.acting.repetition import Said
+from understudy.acting.repetition import NoRepeatNGram
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
@@ -16,7 +16,6 @@ from understudy.models.spec import CoreConfig
 
 BYTES = ByteTokenizer()
 TOKENS = st.sampled_from([97, 98, 99, BYTES.special["<|user|>"]])
-REPLIES = st.lists(st.lists(TOKENS, max_size=12), min_size=1, max_size=3)
 
 
 def banned(reply: list[int], n: int) -> set[int]:
@@ -28,16 +27,12 @@ def banned(reply: list[int], n: int) -> set[int]:
     return {token for token in range(256) if (*tail, token) in runs}
 
 
-@given(REPLIES, st.integers(1, 4))
-def test_what_would_be_said_again_is_banned_and_nothing_else(replies, n):
-    logits_BV = torch.zeros(len(replies), BYTES.vocab_size)
-    masks_BV = Said(replies, n, BYTES).banned(logits_BV)
-    found = [set(mask_V.nonzero().flatten().tolist()) for mask_V in masks_BV]
-    assert found == [banned(reply, n) for reply in replies]
-    told = Said([[]], n, BYTES)
-    for token in replies[0]:
-        told.add([token])
-    assert torch.equal(told.banned(logits_BV[:1]), masks_BV[:1]), "a reply told token by token"
+@given(st.lists(TOKENS, max_size=12), st.integers(1, 4))
+def test_tokens_that_would_repeat_an_ngram_are_banned_and_no_others(reply, n):
+    ngrams = NoRepeatNGram(n, ordinary=256)
+    for length in range(len(reply) + 1):
+        assert ngrams.banned() == banned(reply[:length], n)
+        ngrams.add(reply[length] if length < len(reply) else 0)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gpt1"])

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from understudy.acting import graphs
 from understudy.acting.engine import generate, prefill
-from understudy.acting.graphs import GraphSession, graph_step
+from understudy.acting.graphs import GraphSession, graph_session
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import TooLongError
@@ -71,13 +71,13 @@ def test_every_step_is_the_same_kernels_with_the_same_numbers(model):
     with torch.inference_mode():
         _, state = prefill(model, [[97, 98, 99], [100, 104]])
         session = GraphSession(model, state, unrecorded)
-        places, steps = [part.data_ptr() for part in graphs._parts(session._held)], []
+        places, steps = [part.data_ptr() for part in graphs._changing(session._held)], []
         for token in (97, 105, 98, 99):
             session._ids_B.fill_(token)
             with Kernels() as kernels:
                 session._advance()
             steps.append(kernels.calls)
-            assert [part.data_ptr() for part in graphs._parts(session._held)] == places
+            assert [part.data_ptr() for part in graphs._changing(session._held)] == places
     assert steps[0] == steps[1] == steps[2] == steps[3]
     assert len(steps[0]) > 10
     assert not [name for name, *_ in steps[0] if any(asking in name for asking in ASKS_THE_DEVICE)]
@@ -120,7 +120,7 @@ def test_the_state_given_stays_good_and_the_cache_is_not_outgrown(model):
             session.step(torch.tensor([98]), None)
         torch.testing.assert_close(model(torch.tensor([[97]]), state)[0], expected_BTV, rtol=0, atol=1e-9)
         if model.spec.core == "transformer":
-            with pytest.raises(TooLongError, match=f"an episode of {context + 1} tokens does not fit"):
+            with pytest.raises(TooLongError, match=f"a segment of {context + 1} tokens does not fit"):
                 session.step(torch.tensor([98]), None)
 
 
@@ -131,14 +131,14 @@ def test_a_graph_is_recorded_once_after_one_step_and_replayed(model, monkeypatch
         recorded.append(work)
         return lambda: (replays.append(1), work())
 
-    monkeypatch.setattr("understudy.acting.engine.graph_step", lambda m, s: GraphSession(m, s, record).step)
-    monkeypatch.setattr("understudy.acting.engine.native_step", lambda *_: None)
+    monkeypatch.setattr("understudy.acting.engine.graph_session", lambda m, s: GraphSession(m, s, record))
+    monkeypatch.setattr("understudy.acting.engine.native_session", lambda *_: None)
     config = SamplingConfig(temperature=0.0, max_tokens=12)
     found = generate(model, BYTES, [[97, 98]], config)
-    monkeypatch.setattr("understudy.acting.engine.graph_step", lambda *_: None)
+    monkeypatch.setattr("understudy.acting.engine.graph_session", lambda *_: None)
     assert found == generate(model, BYTES, [[97, 98]], config)
     assert len(recorded) == 1
-    assert len(replays) == len(found[0].ids) - (2 if found[0].finish == "length" else 1)
+    assert len(replays) == len(found[0].ids) - (2 if found[0].finish_reason == "length" else 1)
 
 
 def test_where_nothing_can_be_recorded_the_steps_go_on_and_it_is_said(model):
@@ -156,7 +156,7 @@ def test_where_nothing_can_be_recorded_the_steps_go_on_and_it_is_said(model):
 
 
 def test_no_graph_without_a_gpu(model):
-    assert graph_step(model, prefill(model, [[97]])[1]) is None
+    assert graph_session(model, prefill(model, [[97]])[1]) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -165,10 +165,10 @@ def test_a_recorded_graph_says_what_the_plain_path_says(model):
     with torch.inference_mode():
         logits_BV, plain = prefill(model, [[97, 98, 99], [100, 101]])
         _, state = prefill(model, [[97, 98, 99], [100, 101]])
-        step = graph_step(model, state)
+        session = graph_session(model, state)
         for _ in range(20):
             ids_B = logits_BV.argmax(dim=-1)
             hidden_B1D, plain = model.hidden(ids_B[:, None], plain)
             logits_BV = model.logits(hidden_B1D[:, 0], float32=True)
-            found_BV, state = step(ids_B, state, None)
+            found_BV, state = session.step(ids_B, state, None)
             torch.testing.assert_close(found_BV, logits_BV, rtol=1e-3, atol=1e-3)

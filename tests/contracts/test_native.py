@@ -230,7 +230,7 @@ def test_the_cache_is_filled_to_its_end_and_no_further(kind):
     with torch.inference_mode():
         _, state = prefill(model, lengths(16), 16)
         native = Session(model, Weights(model, "float32"), state, team(1))
-        with pytest.raises(TooLongError, match="an episode of 17 tokens does not fit the cache of 16"):
+        with pytest.raises(TooLongError, match="a segment of 17 tokens does not fit the cache of 16"):
             native.step(torch.tensor([1]), state)
 
 
@@ -305,7 +305,7 @@ def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
 
 def plainly(monkeypatch) -> None:
     """From now on no native step."""
-    monkeypatch.setattr("understudy.acting.engine.native_step", lambda model, state, greedy: None)
+    monkeypatch.setattr("understudy.acting.engine.native_session", lambda model, state, greedy: None)
 
 
 def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):

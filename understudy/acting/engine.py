@@ -1,45 +1,46 @@
-"""Generation: prefill the prompts at once, then decode a token a row a step, over a cache or an LSTM's state.
+"""The decode engine: prompts are prefilled, then all rows of a batch decode together, one token per row and step.
+
+Each row has its own sampling options, random numbers, stop texts and limit. Rows join and leave between steps:
+
+    engine = Engine.empty(model, slots=8)
+    engine.add(row)                                 # prefilled alone, then in the batch
+    while True:
+        engine.step()
+        for row in engine.rows: ...                 # row.new_text(), row.finish_reason
+        engine.remove(row)                          # its slot is free again
 
 Shape suffixes: B rows, T prompt tokens, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from understudy.acting.graphs import graph_step
-from understudy.acting.repetition import Said
+from understudy.acting.graphs import graph_session
+from understudy.acting.rows import Completion, FinishReason, RowState
 from understudy.acting.sampling import SamplingConfig, make_generator, sample
 from understudy.data.tokenizers import SPECIALS, Tokenizer
-from understudy.errors import TooLongError
 from understudy.models.language_model import LanguageModel
-from understudy.native.dispatch import native_step
-
-Finish = Literal["end", "stop", "length"]
-Step = Callable[[Tensor, Any, Tensor | None], tuple[Tensor, Any]]
-"""From ids_B, the state and which rows are full (or None) to logits_BV and the next state."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What was generated for one prompt."""
-
-    ids: list[int]
-    text: str
-    finish: Finish
-    """Why it ended: the model's end token, a stop text, or the limit of tokens (or of the context)."""
+from understudy.native.dispatch import native_session
 
 
 @torch.inference_mode()
-def prefill(model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int | None = None) -> tuple[Tensor, Any]:
-    """Scores_BV after each prompt, and the state there.
+def prefill(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int | None = None, state: Any = None
+) -> tuple[Tensor, Any]:
+    """Compute the prompts; return logits_BV after each, in float32 or better, and the state there.
 
-    Prompts of unequal length are padded on the left and reset at their first token: a reset equals a fresh start, so
+    Prompts of unequal length are padded on the left and reset at their first token. A reset equals a fresh start, so
     the padding leaves no trace.
+
+    Args:
+        model: in evaluation mode.
+        prompts: ids of each row, at least one.
+        max_len: tokens per row that the state has room for; by default the context.
+        state: what the prompts follow, for prompts of equal length; None for a fresh start.
     """
     longest = max(len(prompt) for prompt in prompts)
     device = model.embedding.weight.device
@@ -48,177 +49,237 @@ def prefill(model: LanguageModel, prompts: Sequence[Sequence[int]], max_len: int
     if any(len(prompt) < longest for prompt in prompts):
         first_B1 = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
         reset_BT = torch.arange(longest, device=device) == first_B1
-    hidden_BTD, state = model.hidden(ids_BT, model.initial_state(len(prompts), max_len), reset_BT)
+    if state is None:
+        state = model.initial_state(len(prompts), max_len)
+    hidden_BTD, state = model.hidden(ids_BT, state, reset_BT)
     return model.logits(hidden_BTD[:, -1], float32=True), state
 
 
-@torch.inference_mode()
-def decode(
-    model: LanguageModel,
-    logits_BV: Tensor,
-    state: Any,
-    config: SamplingConfig,
-    generator: torch.Generator | None = None,
-    seen_BV: Tensor | None = None,
-    room: Sequence[int] = (),
-    said: Said | None = None,
-) -> Iterator[tuple[Tensor, Tensor, Any]]:
-    """Without end: the next ids_B, the logits_BV that they were drawn from, and the state before they are fed.
+class DecodeSession(Protocol):
+    """What takes the steps of one batch: native code on a CPU, a recorded graph on a GPU, or the model itself."""
 
-    `seen_BV` marks the tokens that a repetition penalty falls on; new ones are marked here, and `said` is told of them
-    too. `room` says how many more tokens each row's state can hold; a full row is emptied, and what comes from it then
-    means nothing. The state given stays good; each one yielded does until the next.
+    def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None) -> tuple[Tensor, Any]:
+        """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it."""
+
+    def load_row(self, row: int, one: Any, state: Any) -> Any:
+        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
+
+
+class PlainSession:
+    """Steps by the model itself."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None) -> tuple[Tensor, Any]:
+        """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it."""
+        hidden_B1D, state = self._model.hidden(ids_B[:, None], state, emptied_B1)
+        return self._model.logits(hidden_B1D[:, 0], float32=True), state
+
+    def load_row(self, row: int, one: Any, state: Any) -> Any:
+        """Return the state with a row replaced by that of the batch of `one`."""
+        return state.load_row(row, one)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows that are sampled together, since they share their options and their generator."""
+
+    rows: list[RowState]
+    slots: Tensor | None
+    """Their places in the batch; None for all of them."""
+    config: SamplingConfig
+    generator: torch.Generator | None
+    bans: bool
+
+    def sampled(self, logits_BV: Tensor, seen_BV: Tensor | None) -> Tensor:
+        """Sample ids_B from the logits of these rows."""
+        banned_BV = None
+        if self.bans and (found := [(i, token) for i, row in enumerate(self.rows) for token in row.banned()]):
+            rows, tokens = torch.tensor(found, device=logits_BV.device).unbind(1)
+            banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
+            banned_BV[rows, tokens] = True
+        return sample(logits_BV, self.config, self.generator, seen_BV, banned_BV)
+
+
+class Engine:
+    """A batch of rows that decode together.
+
+    Attributes:
+        rows: the row in each slot, None where the slot is free.
+        logits_BV: what the newest tokens were sampled from.
+        ids_B: the newest tokens, which the state does not hold yet; None before the first step.
+        state: the model's state before `ids_B`.
+        num_fed: tokens fed per row since the engine was made.
+
+    The state given stays good as it was: another engine can go on from it. That of the engine is overwritten by the
+    next step.
     """
-    ordinary = model.vocab_size - len(SPECIALS)
-    greedy = config.temperature == 0
-    step: Step = native_step(model, state, greedy) or graph_step(model, state) or _plain_step(model)
-    for fed in count():
-        ids_B = sample(logits_BV, config, generator, seen_BV, said.banned(logits_BV) if said else None)
-        yield ids_B, logits_BV, state
-        if said:
-            said.add(ids_B.tolist())
-        if seen_BV is not None:
-            seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < ordinary)
-        full_B1 = torch.tensor([[slots == fed] for slots in room], device=ids_B.device) if fed in room else None
-        logits_BV, state = step(ids_B, state, full_B1)
+
+    def __init__(self, model: LanguageModel, rows: Sequence[RowState | None], logits_BV: Tensor, state: Any) -> None:
+        """Take over rows that were prefilled together (see `prefill`)."""
+        self.rows = list(rows)
+        self.logits_BV, self.state = logits_BV, state
+        self.ids_B: Tensor | None = None
+        self.num_fed = 0
+        self._model = model
+        self._ordinary = model.vocab_size - len(SPECIALS)
+        self._session: DecodeSession | None = None
+        self._seen_BV: Tensor | None = None
+        # For each slot the number of fed tokens at which it is full. A free or finished row is then emptied.
+        max_len = state.max_len or -1
+        self._full_at = [max_len - len(row.prompt) if row else max_len for row in self.rows]
+        for slot, row in enumerate(self.rows):
+            if row:
+                self._note_prompt(slot, row)
+        self._groups = self._grouped()
+
+    @classmethod
+    def empty(cls, model: LanguageModel, slots: int) -> "Engine":
+        """Make an engine of free slots, each with room for the model's whole context."""
+        weight = model.embedding.weight
+        logits_BV = weight.new_zeros(slots, model.vocab_size, dtype=torch.promote_types(weight.dtype, torch.float32))
+        return cls(model, [None] * slots, logits_BV, model.initial_state(slots))
+
+    @torch.inference_mode()
+    def add(self, row: RowState) -> None:
+        """Prefill a row and put it into a free slot, of which there must be one."""
+        slot = self.rows.index(None)
+        logits_1V, one = prefill(self._model, [row.prompt], len(row.prompt))
+        self._feed()  # so that nothing is pending in any row
+        # A plain step gives way to the native one once that is compiled; and a single row's session depends on
+        # whether its tokens are sampled.
+        if len(self.rows) == 1 or isinstance(self._session, PlainSession):
+            self._session = None
+        session = self._session or PlainSession(self._model)
+        self.state = session.load_row(slot, one, self.state)
+        self.logits_BV[slot] = logits_1V[0]
+        self.rows[slot] = row
+        self._full_at[slot] = self.num_fed + (self.state.max_len or -1) - len(row.prompt)
+        self._note_prompt(slot, row)
+        self._groups = self._grouped()
+
+    def remove(self, row: RowState) -> None:
+        """Take a row out of the batch, finished or not."""
+        self.rows[self.rows.index(row)] = None
+        self._groups = self._grouped()
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Sample the next token of each row.
+
+        Finished rows step along until they are removed; their tokens are ignored.
+        """
+        self._feed()
+        self.ids_B = self._sampled()
+        for row, token in zip(self.rows, self.ids_B.tolist(), strict=True):
+            if row:
+                row.add(token)
+        if self._seen_BV is not None:
+            self._seen_BV.scatter_(1, self.ids_B[:, None], self.ids_B[:, None] < self._ordinary)
+
+    def stream(self, row: RowState) -> Iterator[tuple[str, FinishReason | None]]:
+        """Step until a row has finished. After each step yield its new text and, at the end, its finish reason."""
+        while not row.finish_reason:
+            self.step()
+            yield row.new_text(), row.finish_reason
+
+    def _feed(self) -> None:
+        """Feed the newest tokens. It waits until others are wanted, so the last token of a reply costs no step."""
+        if self.ids_B is None:
+            return
+        if self._session is None:
+            greedy = all(row.config.temperature == 0 for row in self.rows if row)
+            self._session = (
+                native_session(self._model, self.state, greedy)
+                or graph_session(self._model, self.state)
+                or PlainSession(self._model)
+            )
+        emptied_B1 = None
+        if self.num_fed in self._full_at:
+            full = [at == self.num_fed for at in self._full_at]
+            emptied_B1 = torch.tensor(full, device=self.ids_B.device)[:, None]
+            self._full_at = [at + self.state.max_len * is_full for at, is_full in zip(self._full_at, full, strict=True)]
+        self.logits_BV, self.state = self._session.step(self.ids_B, self.state, emptied_B1)
+        self.num_fed += 1
+        self.ids_B = None
+
+    def _sampled(self) -> Tensor:
+        """Sample ids_B, group by group; 0 in free slots."""
+        if len(self._groups) == 1 and self._groups[0].slots is None:
+            return self._groups[0].sampled(self.logits_BV, self._seen_BV)
+        ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
+        for group in self._groups:
+            seen_BV = None if self._seen_BV is None else self._seen_BV[group.slots]
+            ids_B[group.slots] = group.sampled(self.logits_BV[group.slots], seen_BV)
+        return ids_B
+
+    def _grouped(self) -> list[_Group]:
+        """Sort the rows into groups."""
+        members: dict[Any, list[int]] = {}
+        for slot, row in enumerate(self.rows):
+            if row:
+                config = replace(row.config, max_tokens=1, stop=(), no_repeat_ngram=0, sampling_seed=None)
+                generator = row.generator if config.temperature else None
+                members.setdefault((config, generator), []).append(slot)
+        groups = []
+        for (config, generator), slots in members.items():
+            rows = [row for slot in slots if (row := self.rows[slot])]
+            at = None if len(slots) == len(self.rows) else torch.tensor(slots, device=self.logits_BV.device)
+            groups.append(_Group(rows, at, config, generator, any(row.bans for row in rows)))
+        return groups
+
+    def _note_prompt(self, slot: int, row: RowState) -> None:
+        """Mark the tokens of a row's prompt, on which its repetition penalty falls too."""
+        if row.config.repetition_penalty != 1:
+            if self._seen_BV is None:
+                self._seen_BV = torch.zeros_like(self.logits_BV, dtype=torch.bool)
+            self._seen_BV[slot] = seen_tokens(row.prompt, self._model)
 
 
-def _plain_step(model: LanguageModel) -> Step:
-    """One more token a row by the model itself."""
-
-    def step(ids_B: Tensor, state: Any, full_B1: Tensor | None) -> tuple[Tensor, Any]:
-        hidden_B1D, state = model.hidden(ids_B[:, None], state, full_B1)
-        return model.logits(hidden_B1D[:, 0], float32=True), state
-
-    return step
-
-
-def seen_tokens(
-    prompts: Sequence[Sequence[int]], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
-) -> Tensor | None:
-    """seen_BV: which tokens stand in each prompt; None where no repetition penalty asks for it.
+def seen_tokens(prompt: Sequence[int], model: LanguageModel) -> Tensor:
+    """Return seen_V: which tokens stand in a prompt.
 
     Special tokens do not count: the end token stands after every message, and a penalty on it would make replies run
     on.
     """
-    if config.repetition_penalty == 1:
-        return None
-    seen_BV = torch.zeros(len(prompts), model.vocab_size, dtype=torch.bool, device=model.embedding.weight.device)
-    for row_V, prompt in zip(seen_BV, prompts, strict=True):
-        row_V[list(prompt)] = True
-    seen_BV[:, list(tokenizer.special.values())] = False
-    return seen_BV
-
-
-def said_so_far(
-    replies: Sequence[Sequence[int]], tokenizer: Tokenizer, config: SamplingConfig, never: int | None = None
-) -> Said | None:
-    """What must not come again in each reply, and the token that must `never` come; None where anything may."""
-    needed = config.no_repeat_ngram or never is not None
-    return Said(replies, config.no_repeat_ngram, tokenizer, never) if needed else None
-
-
-def room_for_reply(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:
-    """How many tokens a reply can have; TooLongError where the prompt leaves no room at all."""
-    if len(prompt) >= model.context:
-        raise TooLongError(
-            f"a prompt of {len(prompt)} tokens leaves no room in the model's context of {model.context}; shorten it"
-        )
-    return min(config.max_tokens, model.context - len(prompt))
-
-
-def reserve_for_reply(model: LanguageModel, config: SamplingConfig) -> int:
-    """How many tokens of the context a conversation leaves to the reply: what it may need, but at most a quarter."""
-    return min(config.max_tokens, max(1, model.context // 4))
+    seen_V = torch.zeros(model.vocab_size, dtype=torch.bool, device=model.embedding.weight.device)
+    seen_V[list(prompt)] = True
+    seen_V[model.vocab_size - len(SPECIALS) :] = False
+    return seen_V
 
 
 def generate(
     model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
-) -> list[Reply]:
-    """A reply for each prompt (ids, such as `render_prompt` gives), all in one batch; the rows do not touch."""
+) -> list[Completion]:
+    """Return a reply to each prompt (ids, such as `render_prompt` gives), all in one batch."""
     if not prompts:
         return []
-    drafts = [_Draft(tokenizer, config.stop, room_for_reply(model, prompt, config)) for prompt in prompts]
-    slots = max(len(prompt) + draft.room for prompt, draft in zip(prompts, drafts, strict=True))
-    logits_BV, state = prefill(model, prompts, slots)
-    generator, seen_BV = make_generator(config, logits_BV.device), seen_tokens(prompts, model, tokenizer, config)
-    room = [slots - len(prompt) for prompt in prompts]
-    said = said_so_far([[]] * len(prompts), tokenizer, config)
-    for ids_B, _, _ in decode(model, logits_BV, state, config, generator, seen_BV, room, said):
-        for draft, token in zip(drafts, ids_B.tolist(), strict=True):
-            draft.add(token)
-        if all(draft.finish for draft in drafts):
-            break
-    return [draft.reply() for draft in drafts]
+    # One generator for the batch: each step takes one number per row from it, also for rows that have finished.
+    generator = make_generator(config, model.embedding.weight.device)
+    rows = [RowState(model, tokenizer, prompt, config, generator) for prompt in prompts]
+    engine = Engine(model, rows, *prefill(model, prompts, max(len(row.prompt) + row.max_new_tokens for row in rows)))
+    while not all(row.finish_reason for row in rows):
+        engine.step()
+    return [row.completion() for row in rows]
 
 
 @torch.inference_mode()
 def generate_plain(
     model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
-) -> list[Reply]:
-    """The same by the plain path: no cache, no batch, the whole sequence again for each token. The tests' oracle."""
-    return [_plain_reply(model, tokenizer, list(prompt), config) for prompt in prompts]
-
-
-def _plain_reply(model: LanguageModel, tokenizer: Tokenizer, ids: list[int], config: SamplingConfig) -> Reply:
-    draft = _Draft(tokenizer, config.stop, room_for_reply(model, ids, config))
+) -> list[Completion]:
+    """Do what `generate` does for each prompt alone, the whole sequence again for each token: the tests' oracle."""
+    completions = []
     device = model.embedding.weight.device
-    generator = make_generator(config, device)
-    while not draft.finish:
-        hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
-        logits_BV = model.logits(hidden_BTD[:, -1], float32=True)
-        seen_BV, said = seen_tokens([ids], model, tokenizer, config), said_so_far([draft.ids], tokenizer, config)
-        token = int(sample(logits_BV, config, generator, seen_BV, said.banned(logits_BV) if said else None))
-        ids = [*ids, token]
-        draft.add(token)
-    return draft.reply()
-
-
-class _Draft:
-    """One row's reply while it grows."""
-
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], room: int):
-        self.tokenizer, self.stops, self.room = tokenizer, stops, room
-        self.ids: list[int] = []
-        self.finish: Finish | None = None
-
-    def add(self, token: int) -> None:
-        """One more token; after the end they are ignored."""
-        if self.finish:
-            return
-        if token == self.tokenizer.special["<|end|>"]:
-            self.finish = "end"
-            return
-        self.ids.append(token)
-        if self.stops and cut_at(self.tokenizer.decode(self.ids), self.stops)[1]:
-            self.finish = "stop"
-        elif len(self.ids) == self.room:
-            self.finish = "length"
-
-    def reply(self) -> Reply:
-        """What there is, once it is finished."""
-        assert self.finish
-        return Reply(self.ids, cut_at(self.tokenizer.decode(self.ids), self.stops)[0], self.finish)
-
-
-def cut_at(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first stop text in it, and whether there was one.
-
-    >>> cut_at("one two three", ["three", "two"])
-    ('one ', True)
-    """
-    found = [position for stop in stops if (position := text.find(stop)) >= 0]
-    return (text[: min(found)], True) if found else (text, False)
-
-
-def safe_length(text: str, stops: Sequence[str]) -> int:
-    """How much of a growing text can be shown: all but an end that may yet become a stop text.
-
-    >>> safe_length("well, EN", ["END"])
-    6
-    """
-    longest = max(map(len, stops), default=0)
-    for length in range(max(0, len(text) - longest + 1), len(text)):
-        if any(stop.startswith(text[length:]) for stop in stops):
-            return length
-    return len(text)
+    for prompt in prompts:
+        generator = make_generator(config, device)
+        row, ids = RowState(model, tokenizer, prompt, config), list(prompt)
+        while not row.finish_reason:
+            hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
+            logits_BV = model.logits(hidden_BTD[:, -1], float32=True)
+            banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
+            banned_BV[:, list(row.banned())] = True
+            ids.append(int(sample(logits_BV, config, generator, seen_tokens(ids, model)[None], banned_BV)))
+            row.add(ids[-1])
+        completions.append(row.completion())
+    return completions

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from understudy.acting.engine import generate, reserve_for_reply
+from understudy.acting.engine import generate
+from understudy.acting.rows import reserved_for_reply
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import child_seed
 from understudy.data.chat_template import fit_prompt, render_prompt
@@ -44,7 +45,7 @@ def answers(
 def _prompt(
     messages: Sequence[Message], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
 ) -> list[int]:
-    kept, _ = fit_prompt(messages, tokenizer, model.context, reserve_for_reply(model, config))
+    kept, _ = fit_prompt(messages, tokenizer, model.context, reserved_for_reply(model, config))
     return render_prompt(kept, tokenizer)
 
 

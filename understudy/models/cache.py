@@ -31,6 +31,37 @@ class Cache:
     ragged: bool = False
     """False only where every row holds exactly `longest` tokens, which needs no mask."""
 
+    @property
+    def max_len(self) -> int:
+        """Tokens that each row has room for."""
+        return self.keys_LBHSK.shape[3]
+
+    def empty_rows(self, rows_B: Tensor) -> "Cache":
+        """Return the cache with these rows at a fresh start. Its tensors are changed in place."""
+        self.length_B[rows_B] = 0
+        for recent_BRD in self.recent:
+            recent_BRD[rows_B] = 0
+        if self.type_B is not None:
+            self.type_B[rows_B] = -1
+        return replace(self, longest=int(self.length_B.max()), ragged=True)
+
+    def load_row(self, row: int, one: "Cache") -> "Cache":
+        """Return the cache with a row replaced by the only one of `one`. Its tensors are changed in place.
+
+        Raises TooLongError where that row does not fit.
+        """
+        check_room(self, one.longest)
+        for mine, theirs in ((self.keys_LBHSK, one.keys_LBHSK), (self.values_LBHSK, one.values_LBHSK)):
+            mine[:, row, :, : one.longest] = theirs[:, 0, :, : one.longest]
+        self.length_B[row] = one.length_B[0]
+        for mine, theirs in zip(self.recent, one.recent, strict=True):
+            mine[row] = theirs[0]
+        type_B = self.type_B
+        if one.type_B is not None:
+            type_B = torch.full_like(self.length_B, -1) if type_B is None else type_B
+            type_B[row] = one.type_B[0]
+        return replace(self, type_B=type_B, longest=int(self.length_B.max()), ragged=True)
+
 
 @dataclass
 class AttentionInputs:
@@ -116,21 +147,10 @@ def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Attentio
     return grown, AttentionInputs(position_BT, mask_B1TS, causal=False), write
 
 
-def empty_rows(cache: Cache, rows_B: Tensor) -> Cache:
-    """The cache with these rows at a fresh start; its tensors are changed in place."""
-    cache.length_B[rows_B] = 0
-    for recent_BRD in cache.recent:
-        recent_BRD[rows_B] = 0
-    if cache.type_B is not None:
-        cache.type_B[rows_B] = -1
-    return replace(cache, longest=int(cache.length_B.max()), ragged=True)
-
-
 def check_room(cache: Cache, needed: int) -> None:
-    """TooLongError where so many tokens do not fit the cache."""
-    slots = cache.keys_LBHSK.shape[3]
-    if needed > slots:
-        raise TooLongError(f"an segment of {needed} tokens does not fit the cache of {slots}")
+    """Raise TooLongError where a row of `needed` tokens does not fit the cache."""
+    if needed > cache.max_len:
+        raise TooLongError(f"a segment of {needed} tokens does not fit the cache of {cache.max_len}")
 
 
 def segment_mask(reset_BT: Tensor) -> Tensor:

@@ -19,6 +19,22 @@ class LSTMState(NamedTuple):
     h_LBD: Tensor
     c_LBD: Tensor
 
+    @property
+    def max_len(self) -> None:
+        """None: a row has room for any number of tokens."""
+
+    def empty_rows(self, rows_B: Tensor) -> "LSTMState":
+        """Return the state with these rows at a fresh start. Its tensors are changed in place."""
+        self.h_LBD[:, rows_B] = 0
+        self.c_LBD[:, rows_B] = 0
+        return self
+
+    def load_row(self, row: int, one: "LSTMState") -> "LSTMState":
+        """Return the state with a row replaced by the only one of `one`. Its tensors are changed in place."""
+        self.h_LBD[:, row] = one.h_LBD[:, 0]
+        self.c_LBD[:, row] = one.c_LBD[:, 0]
+        return self
+
 
 class LSTM(Core):
     """Stacked LSTM whose rows can be reset at any step.

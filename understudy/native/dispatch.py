@@ -17,8 +17,8 @@ _failure: str | None = None
 _weights: "WeakKeyDictionary[LanguageModel, dict[str, tuple[Any, Any]]]" = WeakKeyDictionary()
 
 
-def native_step(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
-    """`Session.step` for rows in this state, or None where the plain path must do.
+def native_session(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
+    """Return a `Session` for rows in this state, or None where the plain path must do.
 
     Where the likeliest token is taken (`greedy`), int8 leaves near ties to float32; not for a batch, in which some row
     is nearly level most of the time.
@@ -34,7 +34,7 @@ def native_step(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
 
     ties = greedy and format == "int8" and _rows(state) == 1
     exact = _weights_of(model, "float32") if ties else None
-    return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact).step
+    return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact)
 
 
 def _weights_of(model: LanguageModel, format: str) -> Any:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from understudy.models.cache import Cache, check_room, empty_rows
+from understudy.models.cache import Cache, check_room
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 from understudy.native.layout import BLOCK, FORMATS, ROWS
@@ -103,12 +103,20 @@ class Session:
         """What a step changes in place; keys and values only come to be written twice."""
         return list(self._lstm_state if self._cache is None else self._cache.recent)
 
+    def load_row(self, row: int, one: Any, state: Any) -> Any:
+        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
+        if self._cache is None:
+            return self._lstm_state.load_row(row, one)
+        self._cache = self._cache.load_row(row, one)
+        for name, part in self._rounded(one).items():
+            self._near[name][:, row] = part[:, 0]
+        return self._cache
+
     def _empty(self, rows_B: Tensor) -> None:
         if self._cache is None:
-            for part_LBD in self._lstm_state:
-                part_LBD[:, rows_B] = 0
-            return
-        self._cache = empty_rows(self._cache, rows_B)
+            self._lstm_state.empty_rows(rows_B)
+        else:
+            self._cache = self._cache.empty_rows(rows_B)
 
     def _note_speakers(self, ids_B: Tensor) -> None:
         """Each row's type: the token that said last who speaks."""
@@ -131,15 +139,20 @@ class Session:
         for row, keys_BHSK, values_BHSK in zip(self._layers, cache.keys_LBHSK, cache.values_LBHSK, strict=True):
             row["keys"], row["values"] = keys_BHSK.data_ptr(), values_BHSK.data_ptr()
         fill(self._plan, near_format=FORMATS.index(self._weights.format))
-        if self._weights.format != "float32":
-            self._keep_near(cache)
+        self._near = {name: self._hold(part) for name, part in self._rounded(cache).items()}
+        for name, part in self._near.items():
+            for row, layer in zip(self._layers, part, strict=True):
+                row[name] = layer.data_ptr()
         if recent:
             fill(self._plan, recent=recent[0].data_ptr())
             for row, qkv_BRD, mlp_BRD in zip(self._layers, recent[1::2], recent[2::2], strict=True):
                 row["qkv_recent"], row["mlp_recent"] = qkv_BRD.data_ptr(), mlp_BRD.data_ptr()
 
-    def _keep_near(self, cache: Cache) -> None:
-        """A copy of the cache in the weights' format."""
+    def _rounded(self, cache: Cache) -> dict[str, Tensor]:
+        """Copy what the cache holds in the weights' format, by the names that the table of layers has for the parts."""
+        parts: dict[str, Tensor] = {}
+        if self._weights.format == "float32":
+            return parts
         more = -(-self._slots // ROWS) * ROWS - cache.longest
         for name, part_LBHSK in (("key", cache.keys_LBHSK), ("value", cache.values_LBHSK)):
             near = part_LBHSK[:, :, :, : cache.longest]
@@ -147,17 +160,13 @@ class Session:
                 near = pair_halves(near)
             else:
                 near, scales, offsets = to_int8(F.pad(near, (0, -near.shape[-1] % BLOCK)))
-                self._lay(f"{name}_scales", F.pad(scales, (0, more)))
+                parts[f"{name}_scales"] = F.pad(scales, (0, more))
                 if name == "key":
-                    self._lay("key_offsets", F.pad(offsets, (0, more)))
+                    parts["key_offsets"] = F.pad(offsets, (0, more))
             near = F.pad(near, (0, 0, 0, more))
             fill(self._plan, near_stride=near.shape[-1] * near.element_size())
-            self._lay(f"near_{name}s", by_fours(near) if name == "key" else near.contiguous())
-
-    def _lay(self, name: str, part: Tensor) -> None:
-        """Note in the table of layers where each has its share of what is held for all."""
-        for row, layer in zip(self._layers, self._hold(part), strict=True):
-            row[name] = layer.data_ptr()
+            parts[f"near_{name}s"] = by_fours(near) if name == "key" else near.contiguous()
+        return parts
 
     def _take_lstm(self, state: LSTMState) -> None:
         self._lstm_state = LSTMState(*(self._hold(part.float().clone().contiguous()) for part in state))
