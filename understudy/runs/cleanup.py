@@ -84,6 +84,7 @@ def gc(options: GcOptions, console: Console) -> None:
     found = plan(folder, records, _chosen(options, records), options.checkpoints)
     size = size_of(freed(found.paths()))
 
+    # What would be deleted, and why other runs stay.
     if found.runs:
         say(console, f"To delete: {counted(len(found.runs), 'run')}\n", "bold")
         print_runs(found.runs[-MOST_SHOWN:], console)
@@ -102,6 +103,7 @@ def gc(options: GcOptions, console: Console) -> None:
                 say(console, f"  {line}")
             _print_rest(len(lines), console)
 
+    # Do it, or say how to.
     if not found.paths():
         say(console, "Nothing to delete.")
     elif options.delete:
@@ -118,11 +120,13 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     A run stays while it is running, pinned, or one that a staying run builds on, directly or not. With `checkpoints`,
     the checkpoints before the last of staying runs go too, except of pinned runs and those that others build on.
     """
+    # Of the chosen runs, those stay that have a reason of their own, or that a staying run builds on.
     known = {record.id: record for record in records}
     reasons = {record.id: reason for record in chosen if (reason := _reason_to_stay(record))}
     going = {record.id for record in chosen} - reasons.keys()
     needed = ancestors(known.keys() - going, known)
     reasons |= {parent: f"{child} builds on it" for parent, child in needed.items() if parent in going}
+    # Of the runs that stay, old checkpoints may go.
     runs = [record for record in chosen if record.id not in reasons]
     going = {record.id for record in runs}
     staying = [record for record in records if record.id not in going]
@@ -205,6 +209,7 @@ def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record
 
 def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[Leftover]:
     """Yield the files of the pool that no run links to once the runs `going` are deleted."""
+    # How many names of each file are deleted with the runs.
     links: dict[int, int] = {}
     for record in going:
         for _, status in walk(record.folder / "code"):

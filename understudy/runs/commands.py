@@ -72,6 +72,7 @@ def main(argv: Sequence[str], console: Console) -> int:
                 print(f"  {name:<12}{command.meaning}")
         print(HELP)
         return 0
+    # Without the name of a command, the options are those of the list.
     name, rest = (argv[0], list(argv[1:])) if argv and not argv[0].startswith("-") else ("list", list(argv))
     if name not in COMMANDS:
         close = suggestion(name, COMMANDS) or "; `understudy runs --help` lists the commands"
@@ -82,6 +83,7 @@ def main(argv: Sequence[str], console: Console) -> int:
     function = getattr(import_module(f"understudy.runs.{module}"), attribute)
     kind = function.__annotations__["options"]
 
+    # tyro would call the missing run an argument that is required; this says what to write.
     first, *others = fields(kind)
     if not rest and first.name in ("run", "runs") and first.default is MISSING:
         raise UserError(f"`understudy runs {name}` needs the id of a run, such as brave-otter or last")

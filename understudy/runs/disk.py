@@ -59,6 +59,7 @@ def disk(options: DiskOptions, console: "Console") -> None:
         raise UserError(f"there is no folder {folder} to look at")
     found = usage(folder)
     runs = sorted(found.runs.items(), key=lambda item: -item[1].total())
+    # The largest runs, the others together, and what lies beside the runs.
     shown = runs if options.all else runs[:LARGEST]
     figures = [Column(name, justify="right", no_wrap=True) for name in (*KINDS, "all")]
     sizes = table(Column("run", no_wrap=True), *figures)

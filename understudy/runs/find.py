@@ -121,11 +121,9 @@ def list_runs(folder: Path | None = None, console: "Console | None" = None) -> l
 
 
 def latest_runs(count: int, folder: Path | None = None) -> tuple[list[Record], int]:
-    """Return the latest runs, oldest first, and how many older ones there are. Reads only the runs that it returns.
-
-    Ids tell which are the latest. Only where clocks go back do ids sort otherwise than time.
-    """
+    """Return the latest runs, oldest first, and how many older ones there are. Reads only the runs that it returns."""
     folder = folder or runs_folder()
+    # Ids tell which are the latest. They sort by time, except for an hour in autumn when clocks go back.
     ids = list_ids(folder)
     older = max(0, len(ids) - count)
     return _records(folder, ids[older:]), older
@@ -143,13 +141,16 @@ def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] 
     Raises:
         RunNotFoundError: the reference fits no run, or several.
     """
+    # A path.
     if os.sep in reference or Path(reference, "run.json").is_file():
         path = Path(reference).expanduser().absolute()
         if not (path / "run.json").is_file():
             raise RunNotFoundError(f"no run at {path}: a run's folder holds a run.json")
         return path
+    # The latest run.
     if reference == "last" or reference.startswith("last:"):
         return _last(reference.partition(":")[2], folder, verbs)
+    # An id, or a part of one.
     return _by_name(reference, folder or runs_folder())
 
 
@@ -178,11 +179,13 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
     if verb and verbs is not None and verb not in verbs:
         raise RunNotFoundError(f"a run of {verb!r} does not fit here: expected one of {', '.join(sorted(verbs))}")
     wanted = {verb} if verb else verbs
-    for found in (latest_runs(LATEST, folder)[0], None):  # it is seldom farther back
+    # It is nearly always among the latest, so read only these at first.
+    for found in (latest_runs(LATEST, folder)[0], None):
         records = [record for record in found or list_runs(folder) if record.status != "broken"]
         for record in reversed(records):
             if wanted is None or record.verb in wanted:
                 return record.folder
+    # There is none: say what there is instead.
     present = {record.verb for record in records}
     made = f"; there are runs of {', '.join(sorted(present))}" if present else ""
     kind = f" of {' or '.join(sorted(wanted))}" if wanted else ""
@@ -191,6 +194,7 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
 
 def _by_name(reference: str, folder: Path) -> Path:
     ids = list_ids(folder)
+    # Whole words win over the beginning of longer ones.
     exact = [run for run in ids if reference in (run, words_of(run))]
     found = exact or [run for run in ids if matches(reference, run)]
     if len(found) == 1:

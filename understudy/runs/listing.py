@@ -45,6 +45,7 @@ def print_list(options: ListOptions, console: Console) -> None:
     """List the latest runs, or those that a query finds."""
     in_range("limit", options.limit, 1)
     query = " ".join(options.query)
+    # A query or an order concerns all runs, so all are read.
     if query or options.sort or options.all or options.reverse:
         everything = list_runs(console=console)
         found = matching(query, everything) if query else everything

@@ -189,6 +189,7 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
     query = query.rstrip()
     at = 0
     while True:
+        # A condition: how often it is negated, a name, and an operator and a value or neither.
         found = _CONDITION.match(query, at)
         if not found:
             fail(at, "expected a condition such as status=failed")
@@ -210,6 +211,7 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
         else:
             fail(found.end(), f"expected an operator after {name!r}{suggestion(name, FLAGS)}")
 
+        # What joins it to the next one.
         at = found.end()
         if at == len(query):
             return conditions
@@ -229,6 +231,7 @@ def _field(name: str, records: Sequence[Record]) -> Field:
     source, _, short = name.partition(".")
     if not short or source not in ("outcome", "config", "metric"):
         source, short = "", name
+    # The options that the name may stand for, and the one that it does stand for.
     options = {option for record in records for option in flat(record.config) if f".{option}".endswith(f".{short}")}
     option = short if short in options else min(options, default="") if len(options) == 1 else ""
 
@@ -248,6 +251,7 @@ def _field(name: str, records: Sequence[Record]) -> Field:
 
     if any(map(found, records)):
         return Field(name, "any", read)
+    # No run has it, or only under several names: say which names there are.
     if len(options) > 1:
         raise QueryError(f"{name!r} may be any of {', '.join(sorted(options))}: write more of it")
     known = {key for record in records for key in flat(record.config)}

@@ -96,6 +96,7 @@ class Record:
 
 def read_record(folder: Path) -> Record:
     """Return the record of the run in `folder` as it is now. Never fails: what cannot be read is empty."""
+    # What the run wrote. Any field may be missing or odd: the file may come from elsewhere, or be edited by hand.
     try:
         data = json.loads((folder / "run.json").read_bytes())
     except (OSError, ValueError):
@@ -113,6 +114,7 @@ def read_record(folder: Path) -> Record:
             changed = 0.0
         created = datetime.fromtimestamp(changed).astimezone()
 
+    # What people wrote.
     try:
         note = (folder / "note.txt").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
