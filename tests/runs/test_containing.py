@@ -5,7 +5,7 @@ import pytest
 
 from understudy.errors import UserError
 from understudy.runs.code.kept import open_code
-from understudy.runs.containing import Block, find_piece
+from understudy.runs.containing import Lines, resolve
 from understudy.runs.run import Run
 
 Git = Callable[..., str]
@@ -38,7 +38,7 @@ def run_here() -> Path:
 
 def place(reference: str, run: Path) -> str:
     with open_code(run) as code:
-        return find_piece(reference, Path.cwd()).place_in(code)
+        return resolve(reference, Path.cwd()).place_in(code)
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_a_line_is_found_where_it_moved_to(project: Path) -> None:
 
 
 def test_lines_that_stand_twice_are_told_apart_by_their_neighbours() -> None:
-    block = Block("a.py", ("return 0",), "if x:", None)
+    block = Lines("a.py", ("return 0",), "if x:", None)
     assert block.line_in(["if y:", "return 0", "if x:", "return 0"]) == 4
     assert block.line_in(["if y:", "return 0"]) == 0
-    assert Block("a.py", ("long = compute(1, 2, 3)",), "x", "y").line_in(["", "long = compute(1, 2, 3)"]) == 2
+    assert Lines("a.py", ("long = compute(1, 2, 3)",), "x", "y").line_in(["", "long = compute(1, 2, 3)"]) == 2
 
 
 def test_a_definition_is_the_same_where_it_computes_the_same(project: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_commit_counts_by_what_it_left_behind(project: Path, git: Git) -> None
     assert place(commit, before) == ""
     assert place(commit[:8], uncommitted) == "all 3 changes"
     assert place(commit, mended) == "2 of 3 changes"
-    assert find_piece("HEAD~1", project).name.endswith("two changes")
+    assert resolve("HEAD~1", project).name.endswith("two changes")
 
 
 def test_a_commit_that_deletes(project: Path, git: Git) -> None:
@@ -119,5 +119,5 @@ MISTAKES = [
 def test_mistakes_are_named(reference: str, message: str, project: Path) -> None:
     run_here()
     with pytest.raises(UserError) as caught:
-        find_piece(reference, Path.cwd())
+        resolve(reference, Path.cwd())
     assert message in str(caught.value)

@@ -29,7 +29,9 @@ GROUPS = {
         "show": Command("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
         "compare": Command("compare.command.main", "show what differs between runs, and which setting is better"),
         "report": Command("pages.report.main", "write report.html into a run's folder: all about it on one page"),
-        "containing": Command("verbs.containing.main", "list runs whose code holds a commit, a line or a definition"),
+        "containing": Command(
+            "containing.list_containing", "list runs whose code holds a commit, a line or a definition"
+        ),
     },
     "to run again": {
         "rerun": Command("rerun.child.main", "run a run again, on its exact code"),

@@ -1,1 +1,0 @@
-"""The commands of `understudy runs`, a module each: see `dispatch`."""
