@@ -43,7 +43,7 @@ def resolve(reference: str, folder: Path) -> CodeReference:
     """Return what FILE:LINE, FILE:FIRST-LAST, COMMIT or SYMBOL names, seen from `folder`.
 
     Lines and definitions are those of the files as they are now; with `@RUN` behind them, as they were in that run.
-    Raises UserError where there is no such thing, or several.
+    Raises UserError where nothing has that name, or several things.
     """
     wanted, _, run = reference.partition("@")
     top = None if run else repository_of(folder)
@@ -163,8 +163,14 @@ def _commit(top: Path, commit: str) -> CommitChanges:
     binary: list[str] = []
     for part in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
         if path := re.search(r"^\+\+\+ b/(.*)$", part, re.MULTILINE):
-            hunks = re.split(r"^@@ .*?@@.*$", part, flags=re.MULTILINE)[1:]
-            changes += [_left_behind(path[1].rstrip("\t"), hunk) for hunk in hunks]
+            for hunk in re.split(r"^@@ .*?@@.*$", part, flags=re.MULTILINE)[1:]:
+                lines = [line for line in hunk.split("\n")[1:] if line and not line.startswith("\\")]
+                added = [index for index, line in enumerate(lines) if line[0] == "+"]
+                wanted = tuple(line[1:] for line in lines if line[0] == ("+" if added else " "))
+                # What is only deleted left its neighbours; what is added is told from its like by its neighbours.
+                before = next((line[1:] for line in lines[: added[0]] if line[0] == " "), None) if added else None
+                after = next((line[1:] for line in lines[added[-1] + 1 :] if line[0] == " "), None) if added else None
+                changes.append(Lines(path[1].rstrip("\t"), wanted, before, after))
         elif path := re.search(r"^Binary files .* and b/(.*) differ$", part, re.MULTILINE):
             binary.append(path[1])
     if not changes and not binary:
@@ -173,17 +179,6 @@ def _commit(top: Path, commit: str) -> CommitChanges:
         )
     held = files_of(partial(git, top), commit) if binary else {}
     return CommitChanges(f"commit {title}", tuple(changes), {path: held[path] for path in binary})
-
-
-def _left_behind(path: str, hunk: str) -> Lines:
-    """Return what a hunk left behind: the lines that it added, or the two between which it deleted."""
-    lines = [line for line in hunk.split("\n")[1:] if line and not line.startswith("\\")]
-    added = [index for index, line in enumerate(lines) if line[0] == "+"]
-    if not added:
-        return Lines(path, tuple(line[1:] for line in lines if line[0] == " "), None, None)
-    before = next((line[1:] for line in lines[: added[0]] if line[0] == " "), None)
-    after = next((line[1:] for line in lines[added[-1] + 1 :] if line[0] == " "), None)
-    return Lines(path, tuple(lines[index][1:] for index in added), before, after)
 
 
 def _definition(wanted: str, files: dict[str, list[str]]) -> Definition:

@@ -1,7 +1,7 @@
-"""An append-only file of JSON lines that survives `kill -9`: metrics.jsonl and samples.jsonl.
+"""An append-only file of JSON lines that survives `kill -9`: metrics.jsonl, samples.jsonl and others.
 
-A line is written by one `os.write` on an O_APPEND descriptor, so it is in the kernel's hands when the call returns and
-a killed process loses nothing. Only a full disk or the machine's own crash can tear a line, and readers skip those.
+A line is written by one `os.write` on an O_APPEND descriptor: the kernel has it when the call returns, and a killed
+process loses nothing. Only a full disk or a crash of the machine can tear a line, and readers skip those.
 """
 
 import json
@@ -37,18 +37,21 @@ class Journal:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o666)
         self._close = weakref.finalize(self, os.close, self._descriptor)
+        # A line torn by a crash must not swallow the next one.
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
         self._torn = False  # whether the last line lacks its end, because the disk was full
-        self._end_torn_line()
 
     def log(self, step: int, **values: Any) -> None:
-        """Writes {"step", "time" (seconds since 1970), name: value...}. Floats come back bit for bit."""
+        """Write {"step", "time" (seconds since 1970), name: value...}. Floats come back bit for bit."""
         assert "time" not in values, "the journal writes the time itself"
         fields = [f'{{"step": {int(step)}, "time": {time.time()!r}']
         fields += [f"{_key(name)}: {_json(value)}" for name, value in values.items()]
         self._write((", ".join(fields) + "}\n").encode())
 
     def append(self, obj: dict[str, Any]) -> None:
-        """Writes any dictionary as one line. Raises OSError when the disk is full."""
+        """Write any dictionary as one line. Raises OSError when the disk is full."""
         self._write(json.dumps(plain(obj), allow_nan=False).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
@@ -60,28 +63,23 @@ class Journal:
             self._torn = bool(line)
 
     def close(self) -> None:
-        """Closes the file, as letting go of the journal does too. Not needed for safety."""
+        """Close the file, as happens anyway when the journal is garbage-collected. Not needed for safety."""
         self._close()
-
-    def _end_torn_line(self) -> None:
-        """Keeps a line torn by a crash from swallowing the next one."""
-        size = os.fstat(self._descriptor).st_size
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")
 
 
 _key = lru_cache(maxsize=1024)(json.dumps)
 
 
 def _json(value: Any) -> str:
-    """A value as JSON; the common numbers without a detour, which makes logging three times as fast."""
+    """Return a value as JSON."""
+    # The common numbers without a detour: logging is three times as fast.
     if type(value) is float and math.isfinite(value):
         return float.__repr__(value)
     return int.__repr__(value) if type(value) is int else json.dumps(plain(value), allow_nan=False)
 
 
 def read_lines(path: Path | str) -> list[dict[str, Any]]:
-    """Every whole line of a journal as it was written; torn lines are skipped, a missing file has none."""
+    """Return every whole line of a journal as it was written. Torn lines are skipped; a missing file has none."""
     try:
         with open(path, "rb") as file:
             rows = [_parse(line) for line in file]
@@ -91,10 +89,10 @@ def read_lines(path: Path | str) -> list[dict[str, Any]]:
 
 
 def read_metrics(path: Path | str, raw: bool = False) -> list[dict[str, Any]]:
-    """The metrics of a run, sorted by step.
+    """Return the metrics of a run, sorted by step.
 
     A run that was killed and resumed from an earlier checkpoint logs some steps twice: of the lines with the same step
-    and the same names the last one counts. `raw` gives all lines in the order of writing.
+    and the same names the last one counts. `raw`: return all lines in the order of writing.
     """
     rows = [_with_floats(row) for row in read_lines(path) if isinstance(row.get("step"), int)]
     if raw:
@@ -104,7 +102,7 @@ def read_metrics(path: Path | str, raw: bool = False) -> list[dict[str, Any]]:
 
 
 def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[Any]]:
-    """The steps and values of one name, over the rows that have it."""
+    """Return the steps and values of one name, over the rows that have it."""
     points = [(row["step"], row[name]) for row in rows if name in row]
     return [step for step, _ in points], [value for _, value in points]
 

@@ -88,6 +88,7 @@ class Run:
         self._lock = threading.RLock()  # re-entrant: SIGTERM may come while this thread holds it
         self._cleanup = contextlib.ExitStack()
         self._reserve = Reserve(folder)
+        self._metrics: Journal | None = None
         self._snapshot = snapshot.Snapshot()
         self._opened_files: opened_files.OpenedFiles | None = None
         self._sweeping = threading.Lock()
@@ -167,7 +168,7 @@ class Run:
         opened_files.begin()
         folder = Path(folder).absolute()
         if not folder.is_dir():
-            raise UserError(f"no run to resume at {folder}: there is no such folder")
+            raise UserError(f"no run to resume at {folder}: it is not a folder")
         # Of two processes that resume the same run at once, one waits here and then finds it running.
         with locked(folder):
             found = read_record(folder)
@@ -220,6 +221,8 @@ class Run:
 
     def log(self, step: int, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
+        if self._metrics is None:
+            self._metrics = Journal(self.folder / "metrics.jsonl")
         self._metrics.log(step, **values)
 
     def checkpoint(self, step: int, weights: Path) -> None:
@@ -291,10 +294,6 @@ class Run:
                 self.update(status=status, ended=_now())
             if full:
                 raise DiskFullError(full) from error
-
-    @cached_property
-    def _metrics(self) -> Journal:
-        return Journal(self.folder / "metrics.jsonl")
 
     def _save(self) -> None:
         hidden = {name: masked(self.record[name]) for name in MAY_HOLD_SECRETS if name in self.record}

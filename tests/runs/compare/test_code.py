@@ -89,6 +89,15 @@ def test_a_file_of_which_only_the_hash_was_kept() -> None:
     assert (found.how, found.remark) == ("added", "only its hash was kept")
 
 
+def test_secrets_are_not_shown() -> None:
+    key, other = (f"AK{rest}".encode() for rest in ("IAIOSFODNN7EXAMPLE", "IAIOSFODNN8EXAMPLE"))
+    found = only(b"key = '" + key + b"'\na = 1\n", b"key = '" + key + b"'\na = 2\n")
+    assert found.lines[1:] == (" key = '***'", "-a = 1", "+a = 2")
+    assert only(key, other).remark == "the difference is in its secrets"
+    (found,) = diff({"server.pem": b"a"}, {"server.pem": b"b"})
+    assert found.remark == "its name says that it holds secrets"
+
+
 def test_bytes_that_are_not_utf8_and_control_characters_are_spelt_out() -> None:
     found = only(b"latin \xe9\n", b"latin \xe8 \x1b[31mred\r\n")
     assert found.lines[1:] == ("-latin \\xe9", "+latin \\xe8 \\x1b[31mred\\x0d")

@@ -29,14 +29,13 @@ class Change:
     """One path where the working tree differs from the commit below it.
 
     `tracked`: git knows the path. `deleted`: the working tree no longer has it. `submodule`: it is a repository of its
-    own; `inner_changes`: one with changes that it has not committed.
+    own.
     """
 
     path: str
     tracked: bool
     deleted: bool = False
     submodule: bool = False
-    inner_changes: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,28 +103,22 @@ def read_status(top: Path) -> Status:
     arguments = ("--branch", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
     entries = os.fsdecode(git(top, "status", "--porcelain=v2", "-z", *arguments)).split("\0")
     headers = dict(entry.removeprefix("# ").split(" ", 1) for entry in entries if entry.startswith("# "))
+    changes = []
+    for entry in entries:
+        # Lines of porcelain v2: `? path`, `1 XY sub ...6 fields path` or `u XY sub ...8 fields path`.
+        kind, rest = entry[:2], entry[2:]
+        if kind == "? ":
+            changes.append(Change(rest, tracked=False))
+        elif kind in ("1 ", "u "):
+            both, submodule, *_, path = rest.split(" ", 7 if kind == "1 " else 9)
+            # "D." was taken out of the index only: should the file still stand there, it has an untracked entry, too.
+            deleted = both == "D." or both[1] == "D"
+            changes.append(Change(path, tracked=True, deleted=deleted, submodule=submodule[0] == "S"))
     commit, branch = headers["branch.oid"], headers["branch.head"]
     return Status(
         commit=None if commit == "(initial)" else commit,
         branch=None if branch == "(detached)" else branch,
-        changes=[_change(entry) for entry in entries if entry[:2] in ("1 ", "u ", "? ")],
-    )
-
-
-def _change(entry: str) -> Change:
-    """Read one line of porcelain v2: `? path`, `1 XY sub ...6 fields path` or `u XY sub ...8 fields path`."""
-    kind, rest = entry[0], entry[2:]
-    if kind == "?":
-        return Change(rest, tracked=False)
-    fields = rest.split(" ", 7 if kind == "1" else 9)
-    both, submodule, path = fields[0], fields[1], fields[-1]
-    return Change(
-        path,
-        tracked=True,
-        # "D." was taken out of the index only: should the file still stand there, it has an untracked entry of its own.
-        deleted=both == "D." or both[1] == "D",
-        submodule=submodule[0] == "S",
-        inner_changes="M" in submodule or "U" in submodule,
+        changes=changes,
     )
 
 

@@ -14,6 +14,7 @@ import sysconfig
 import time
 from collections.abc import Mapping, Set
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,21 +133,17 @@ class OpenedFiles:
             content = Path(path).read_bytes()
             if held == blob_id(content, held):
                 return
-            entry |= self._copy(name, content, held)
+            redacted, reason = secrets.redact(name, content)
+            entry |= {"left_out": reason} if reason else {}
+            if redacted is None:
+                # Not even the hash of a file of secrets: a short password can be guessed from it.
+                entry["id"] = "not recorded"
+            else:
+                entry |= {"id": blob_id(content, held), "kept": f"{COPIES}/{blob_id(redacted)}"}
+                (self._folder / COPIES).mkdir(exist_ok=True)
+                write = partial(write_atomically, data=redacted)
+                keep_in_pool(self._pool, f"{blob_id(redacted)}.read", self._folder / entry["kept"], write)
+                self._copied += len(content)
         self._noted += 1
         with closing(Journal(self._folder / READ_FILES)) as journal:
             journal.append(entry)
-
-    def _copy(self, name: str, content: bytes, held: str | None) -> dict[str, Any]:
-        """Copy a file without its secrets, and return the fields of its entry that say so."""
-        redacted, reason = secrets.redact(name, content)
-        if redacted is None:
-            # Not even the hash of a file of secrets: a short password can be guessed from it.
-            return {"id": "not recorded", "left_out": reason}
-        identity = blob_id(redacted)
-        kept = os.path.join(COPIES, identity)
-        (self._folder / COPIES).mkdir(exist_ok=True)
-        keep_in_pool(self._pool, f"{identity}.read", self._folder / kept, lambda path: write_atomically(path, redacted))
-        self._copied += len(content)
-        entry = {"id": blob_id(content, held), "kept": kept}
-        return entry | ({"left_out": reason} if reason else {})

@@ -4,7 +4,7 @@ In a run's folder `code/`, each a hard link to a file that all runs of the same 
 
     base.bundle    the tree of the commit at hand, for `git clone`
     edits.bundle   what the working tree had on top, for `git pull` in that clone; absent where it had nothing
-    sources.zip    where there is no git: the source files
+    sources.zip    without git: the source files
     understudy-*   the same for this package, unless it is part of that repository; submodule-0-* for submodules
 """
 
@@ -249,8 +249,18 @@ def edits(top: Path, changes: Iterable[Change], left_out: LeftOut) -> Iterator[E
     A file that cannot be read, or holds a secret, is added to `left_out`.
     """
     for change in changes:
+        path, mode, content = top / change.path, DELETED, b""
         try:
-            path, mode, content = (change.path, DELETED, b"") if change.deleted else _read(top / change.path, change)
+            if change.submodule and not change.deleted:
+                mode, content = SUBMODULE, git(path, "rev-parse", "HEAD").strip()
+            elif not change.deleted:
+                info = path.lstat()
+                if stat.S_ISLNK(info.st_mode):
+                    mode, content = SYMLINK, os.fsencode(os.readlink(path))
+                elif stat.S_ISREG(info.st_mode):
+                    mode, content = EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE, path.read_bytes()
+                else:  # opening a named pipe would wait for ever
+                    raise FileNotFoundError(path)
         except (FileNotFoundError, NotADirectoryError):
             if change.tracked:
                 yield change.path, DELETED, b""
@@ -259,25 +269,14 @@ def edits(top: Path, changes: Iterable[Change], left_out: LeftOut) -> Iterator[E
             left_out.append({"path": change.path, "bytes": None, "reason": f"not readable: {_one_line(error)}"})
             continue
         if mode in (FILE, EXECUTABLE):
-            redacted, reason = secrets.redact(path, content)
+            redacted, reason = secrets.redact(change.path, content)
             if reason:
-                left_out.append({"path": path, "bytes": len(content), "reason": reason})
+                left_out.append({"path": change.path, "bytes": len(content), "reason": reason})
             if redacted is None:
                 mode, content = DELETED, b""
             else:
                 content = redacted
-        yield path, mode, content
-
-
-def _read(path: Path, change: Change) -> Edit:
-    if change.submodule:
-        return change.path, SUBMODULE, git(path, "rev-parse", "HEAD").strip()
-    info = path.lstat()
-    if stat.S_ISLNK(info.st_mode):
-        return change.path, SYMLINK, os.fsencode(os.readlink(path))
-    if not stat.S_ISREG(info.st_mode):  # opening a named pipe would wait for ever
-        raise FileNotFoundError(f"{path} is no longer a file")
-    return change.path, EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE, path.read_bytes()
+        yield change.path, mode, content
 
 
 def _huge_files(top: Path, commit: str | None, pool: Path) -> LeftOut:

@@ -1,4 +1,4 @@
-"""A folder's source files as one archive: the record of the code where there is no git to ask."""
+"""A folder's source files as one archive: the record of the code without git."""
 
 import hashlib
 import os

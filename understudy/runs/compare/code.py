@@ -9,6 +9,7 @@ from typing import Protocol
 
 from understudy.console import visible
 from understudy.errors import UserError
+from understudy.runs.code import secrets
 from understudy.runs.code.kept import PACKAGE_PREFIX, open_code
 from understudy.runs.compare.runs import ComparedRun
 from understudy.runs.record import Record
@@ -139,7 +140,14 @@ def _diff(path: str, before: Code, after: Code) -> FileDiff:
         return FileDiff(path, how, remark=f"not text: {sizes(len(old), len(new), 'bytes')}")
     if max(len(old), len(new)) > LARGEST_TEXT:
         return FileDiff(path, how, remark=f"too large to show: {sizes(len(old), len(new), 'bytes')}")
-    split = [content.decode("utf-8", "surrogateescape").split("\n") for content in (old, new)]
+
+    # What is committed is kept with its secrets, and a page that people show around must not have them.
+    redacted = [secrets.redact(path, content)[0] for content in (old, new)]
+    if None in redacted:
+        return FileDiff(path, how, remark="its name says that it holds secrets")
+    if redacted[0] == redacted[1] and old != new:
+        return FileDiff(path, how, remark="the difference is in its secrets")
+    split = [(content or b"").decode("utf-8", "surrogateescape").split("\n") for content in redacted]
     if max(map(len, split)) > MOST_LINES:
         return FileDiff(path, how, remark=f"too large to show: {sizes(len(split[0]), len(split[1]), 'lines')}")
 
