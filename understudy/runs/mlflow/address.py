@@ -21,8 +21,8 @@ KINDS: dict[str, Kind] = {
 EXPECTED = "expected sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE or http://HOST:PORT"
 MASK = secrets.MASK.decode()
 SQLITE_HEAD = b"SQLite format 3\0"
-# A URI's password is masked whatever it looks like, where `secrets`, which searches any text, must guess. It runs to the
-# last @, as an unescaped one may be part of it. What follows a host's colon is a port.
+# A URI's password is masked whatever it looks like, while `secrets`, which searches any text, has to guess. It runs to
+# the last @, as an unescaped one may be part of it. What follows a host's colon is a port.
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):(?!\d+(?:[/?]|$))(.*)@")
 _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)([^&\s]*)")
 
