@@ -18,12 +18,14 @@ from understudy.errors import ConfigError, suggestion
 from understudy.files import plain
 
 Config = TypeVar("Config")
+# How tyro makes a command line of a dataclass.
 STYLE = (
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.OmitArgPrefixes,
     tyro.conf.PositionalRequiredArgs,
     tyro.conf.DisallowNone,  # an option is left out rather than given as None
 )
+# Types of options that several verbs have, with what their help says in place of a value.
 Files = Annotated[
     tuple[str, ...],
     tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint=lambda names: f"(default: {names or 'none'})"),

@@ -63,6 +63,7 @@ def locked(path: Path | str, blocking: bool = True) -> Iterator[bool]:
     if fcntl is None:
         yield True
         return
+    # A folder can only be opened for reading, which is enough for a lock.
     kind = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, kind | os.O_CLOEXEC, 0o666)
     try:
@@ -87,6 +88,7 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
     """
     with whole(path) as temporary, open(temporary, "xb") as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        # Before the rename, or a power cut could leave an empty file in the place of the old one.
         file.flush()
         os.fsync(file.fileno())
 

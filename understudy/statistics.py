@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-POWER = 0.8
-RESAMPLES = 10_000
+POWER = 0.8  # at which a difference counts as detectable
+RESAMPLES = 10_000  # of the bootstrap
 HALVES = 1000
 MOST_SEEDS = 1000
+# Random indices in memory at a time. Another number draws the same ones.
 DRAWN_AT_ONCE = 1 << 22
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -111,6 +112,7 @@ def ratio_estimate(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFI
     value = float(sample_NK[:, 0].sum() / sample_NK[:, 1].sum())
     if count < 2:
         return Estimate(value)
+    # Resampling pairs of (part, size) keeps each conversation whole.
     resampled = _resampled_means(sample_NK, np.random.default_rng(0))
     reach = student_quantile((1 + confidence) / 2, count - 1) / math.sqrt(count)
     return Estimate(value, *_expanded_percentiles([sample_NK], [1.0], resampled[:, 0] / resampled[:, 1], reach))
@@ -142,6 +144,7 @@ def half_sample_estimate(statistic: Callable[[Indices], float], count: int, conf
         return Estimate(value)
     random = np.random.default_rng(0)
     halves = [statistic(random.permutation(count)[:kept]) for _ in range(HALVES)]
+    # The delete-d jackknife scales the variance over its samples by kept / deleted.
     error = math.sqrt(kept / (count - kept)) * float(np.std(halves))
     reach = student_quantile((1 + confidence) / 2, count - 1) * error
     return Estimate(value, value - reach, value + reach)
@@ -290,6 +293,7 @@ def _more_seeds(mean: float, variances: Sequence[float], count: int, confidence:
         degrees = _degrees(variances, [seeds] * len(variances))
         return power(mean / math.sqrt(sum(variances) / seeds), degrees, confidence) >= POWER
 
+    # Power rises with the number of seeds, so bisect.
     enough = bisect_left(range(MOST_SEEDS + 1), True, lo=2, key=is_enough)
     return max(1, enough - count) if enough <= MOST_SEEDS else None
 
@@ -298,6 +302,7 @@ def _more_seeds(mean: float, variances: Sequence[float], count: int, confidence:
 def _chi(degrees: float) -> tuple[Floats, Floats]:
     """Return points and weights to average over sqrt(chi-squared / degrees), by which Student's t is scaled."""
     # The trapezoidal rule in the logarithm, which converges exponentially fast here.
+    # Beyond these ends the density is negligible.
     logarithm = np.linspace(-40 / degrees - 5 / math.sqrt(degrees), min(3.0, 9 / math.sqrt(degrees)), 401)
     density = degrees * logarithm - degrees / 2 * np.exp(2 * logarithm)
     weights = np.exp(density - density.max())
@@ -314,6 +319,7 @@ def _normal_cdf(values: Floats) -> Floats:
 
 def _smallest(is_enough: Callable[[float], bool]) -> float:
     """Return the smallest positive number that is enough, to twelve digits. All larger ones must be enough too."""
+    # Bracket it, then bisect.
     high = 1.0
     while not is_enough(high):
         high *= 2
