@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.code.kept import blob_id
+from understudy.runs.code.kept import KeptCode, blob_id
 from understudy.runs.compare.code import FileDiff, code_differences, code_ids, diff_files
 from understudy.runs.compare.runs import compared
 from understudy.runs.run import Run
@@ -17,25 +16,17 @@ from understudy.runs.run import Run
 Git = Callable[..., str]
 
 
-@dataclass(frozen=True)
-class Files:
+def kept(contents: Mapping[str, bytes | None]) -> KeptCode:
     """Contents by path; None for one of which only the hash was kept."""
-
-    contents: Mapping[str, bytes | None]
-
-    @property
-    def files(self) -> dict[str, str]:
-        return {path: blob_id(content) if content is not None else path for path, content in self.contents.items()}
-
-    def read(self, path: str) -> bytes:
-        content = self.contents[path]
-        if content is None:
-            raise KeyError(path)
-        return content
+    code = KeptCode()
+    known = {path: content for path, content in contents.items() if content is not None}
+    code.add("", {path: blob_id(content) for path, content in known.items()}, known.__getitem__)
+    code.add("", {path: path for path in contents.keys() - known.keys()}, known.__getitem__)
+    return code
 
 
 def diff(before: Mapping[str, bytes | None], after: Mapping[str, bytes | None]) -> list[FileDiff]:
-    return list(diff_files(Files(before), Files(after)))
+    return list(diff_files(kept(before), kept(after)))
 
 
 def only(before: bytes, after: bytes) -> FileDiff:

@@ -100,7 +100,7 @@ def test_of_three_settings_the_best_must_beat_both(runs_of: RunsOf) -> None:
 def test_equal_differences_give_no_measure_of_chance(runs_of: RunsOf) -> None:
     found = judged(runs_of({"lstm": SEEDS, "transformer": {seed: value - 0.5 for seed, value in SEEDS.items()}}))
     assert found.winner == ""
-    assert "a difference of exactly -0.5, so there is no measure of chance" in found.sentence
+    assert "a difference of exactly -0.5, so chance cannot be measured" in found.sentence
 
 
 def test_the_means_and_what_stands_behind_them(runs_of: RunsOf) -> None:

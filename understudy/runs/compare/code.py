@@ -1,16 +1,15 @@
 """What differs between the code of two runs, file by file and line by line."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from understudy.console import visible
 from understudy.errors import UserError
 from understudy.runs.code import secrets
-from understudy.runs.code.kept import PACKAGE_PREFIX, open_code
+from understudy.runs.code.kept import PACKAGE_PREFIX, KeptCode, open_code
 from understudy.runs.compare.runs import ComparedRun
 from understudy.runs.record import Record
 
@@ -18,17 +17,6 @@ LARGEST_TEXT = 1_000_000
 # difflib's time may grow with the square of the lines that differ.
 MOST_LINES = 20_000
 NO_LINE_END = "\\ No newline at end of file"
-
-
-class Code(Protocol):
-    """Files by path, with their content ids and their contents."""
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """The content id of each path; equal ids mean equal bytes."""
-
-    def read(self, path: str) -> bytes:
-        """Return the content of a file. Raises KeyError where only its id is known."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def since_commit(record: Record) -> CodeDifference:
 
 
 def _difference(
-    before: str, old: AbstractContextManager[Code], after: str, new: AbstractContextManager[Code]
+    before: str, old: AbstractContextManager[KeptCode], after: str, new: AbstractContextManager[KeptCode]
 ) -> CodeDifference:
     try:
         with old as old_code, new as new_code:
@@ -105,7 +93,7 @@ def code_ids(folder: Path) -> dict[str, str] | None:
         return None
 
 
-def diff_files(before: Code, after: Code) -> Iterator[FileDiff]:
+def diff_files(before: KeptCode, after: KeptCode) -> Iterator[FileDiff]:
     """Yield the files that differ: those of the repository first, then those from elsewhere, then this package's."""
     old, new = before.files, after.files
     changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
@@ -124,7 +112,7 @@ def diff_files(before: Code, after: Code) -> Iterator[FileDiff]:
             yield _diff(path, before, after)
 
 
-def _diff(path: str, before: Code, after: Code) -> FileDiff:
+def _diff(path: str, before: KeptCode, after: KeptCode) -> FileDiff:
     how = "added" if path not in before.files else "removed" if path not in after.files else "changed"
     try:
         old = before.read(path) if how != "added" else b""

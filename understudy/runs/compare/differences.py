@@ -100,6 +100,11 @@ def environment(data: RunData) -> dict[str, Any]:
     return {**flat(named), **packages}
 
 
+def data_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the size and the beginning of the hash of each data file by path, given the entries of a run.json."""
+    return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
+
+
 def command_line(data: RunData) -> str:
     """Return what was typed, quoted for a shell."""
     return shlex.join(map(str, data.get("argv") or []))
@@ -119,9 +124,7 @@ def differences(runs: Sequence[ComparedRun]) -> list[DiffTable]:
     contents = [sorted(entry["sha256"] for entry in each) for each in entries]
     files: list[dict[str, Any]] = []
     if any(content != contents[0] for content in contents):
-        for each in entries:
-            about = {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in each}
-            files.append(about)
+        files = [data_files(each) for each in entries]
 
     # The seeds made from a run's own seed are news only where that is the same.
     seeds: list[dict[str, Any]] = [{"all from": run.seed} for run in runs]

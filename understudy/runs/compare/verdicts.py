@@ -205,7 +205,7 @@ def _no_winner(metric: str, test: PairwiseTest) -> str:
         return f"{test.best} has a higher {metric} than {test.other}; its name does not tell which is better."
     if found.spread == 0:
         gap = "the same figure" if found.mean == 0 else f"a difference of exactly {found.mean:.4g}"
-        return f"No winner between {pair}: every seed gives {gap}, so there is no measure of chance."
+        return f"No winner between {pair}: every seed gives {gap}, so chance cannot be measured."
     if found.more_seeds is None:
         needed = "it would take over 1,000 seeds of each to show a difference as small as this"
     else:

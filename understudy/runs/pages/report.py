@@ -18,6 +18,7 @@ from understudy.runs.journal import read_lines
 from understudy.runs.pages.comparison import code_view
 from understudy.runs.pages.plots import Key, Plot, Series, legend, line_plot
 from understudy.runs.pages.render import render, write_page
+from understudy.runs.pages.show import code_facts
 from understudy.runs.record import Record, read_record
 
 FILE = "report.html"
@@ -81,7 +82,8 @@ def report_page(folder: Path) -> str:
         not_finite=[remark for name in run.figures if (remark := run.not_finite(name))],
         samples=list(reversed(samples.items())),
         **_since_previous(record),
-        **_code(record),
+        code=code_facts(record),
+        since_commit=code_view(since_commit(record)) if (data.get("code") or {}).get("kind") == "git" else None,
         data=[(entry["path"], f"{entry['bytes']:,}", entry["sha256"]) for entry in data.get("data") or []],
         environment=found,
         packages=packages,
@@ -122,19 +124,4 @@ def _since_previous(record: Record) -> dict[str, Any]:
         "labels": [run.label for run in runs],
         "tables": [final_metrics(runs), *(table for table in differences(runs) if table.title != "command lines")],
         "since_previous": code_view(code_differences(runs)[0]),
-    }
-
-
-def _code(record: Record) -> dict[str, Any]:
-    """Return where the code came from, which files were left out, and every line that differs from its commit."""
-    code = record.data.get("code") or {}
-    names = ("kind", "top", "commit", "branch", "snapshot", "ref", "error")
-    about = {name: code[name] for name in names if code.get(name)}
-    if package := code.get("understudy"):
-        facts = (f"version {package.get('version')}", package.get("commit"), "edited" if package.get("dirty") else "")
-        about["understudy"] = ", ".join(filter(None, facts))
-    return {
-        "code": about,
-        "left_out": [(entry["path"], entry["reason"]) for entry in code.get("left_out") or []],
-        "since_commit": code_view(since_commit(record)) if code.get("kind") == "git" else None,
     }

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from understudy.console import age, flat, number, text
 from understudy.runs.arguments import RunReference
 from understudy.runs.code.kept import ReadFiles
+from understudy.runs.compare.differences import data_files
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics, series
 from understudy.runs.pages.curves import THICK, THIN, Curve, draw, finite
@@ -64,7 +65,7 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
     # The published weights that a run began with: all their files are in one folder.
     published = data.get("base") or {}
     base = {name: published[name] for name in ("source", "revision") if published.get(name)}
-    base |= _files([entry | {"path": Path(entry["path"]).name} for entry in published.get("files", [])])
+    base |= data_files([entry | {"path": Path(entry["path"]).name} for entry in published.get("files", [])])
 
     checks = data.get("checks") or []
     counts = Counter(check["verdict"] for check in checks)
@@ -76,8 +77,8 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
     return {
         "run": _beginning_and_end(record),
         "configuration": flat(data.get("config") or {}),
-        "code": _code(record),
-        "data": _files(data.get("data", [])),
+        "code": code_facts(record),
+        "data": data_files(data.get("data", [])),
         "parents": {str(parent): "" for parent in data.get("parents", [])},
         "base": base,
         "seeds": {"all from": data["seed"], **data.get("seeds", {})} if "seed" in data else {},
@@ -90,10 +91,6 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
             if name not in ("step", "time")
         },
     }
-
-
-def _files(entries: list[dict[str, Any]]) -> dict[str, str]:
-    return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
 
 
 def _beginning_and_end(record: Record) -> dict[str, Any]:
@@ -115,7 +112,7 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
     return {name: line for name, line in lines.items() if line}
 
 
-def _code(record: Record) -> dict[str, Any]:
+def code_facts(record: Record) -> dict[str, Any]:
     """Return how the working folder's code was kept and, where this package is installed elsewhere, the package's."""
     code = record.data.get("code") or {}
     lines = _kept(code, record.folder / "code", "")

@@ -28,7 +28,7 @@ class RerunOptions:
     """Runs a run again: its exact code, its configuration and its seed, as a new run.
 
     The code is restored in a folder of its own, and your working tree stays as it is. Before it starts it says which
-    packages differ from those of the first time, and which files are no longer the same.
+    packages differ from those of the first time, and which files have changed.
     """
 
     run: RunReference

@@ -54,7 +54,7 @@ def prepare_environment(record: Record, build: bool, console: Console) -> Path |
         say(console, "environment: the same versions as then")
     else:
         say(console, f"environment: {and_more(lines, MOST_NAMED, '; ')}", "yellow")
-        say(console, "--build-environment makes one with the versions of then", "dim")
+        say(console, "--build-environment builds one with the versions of the run", "dim")
     return None
 
 
