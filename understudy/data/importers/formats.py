@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from understudy.console import counted, visible
 from understudy.data.importers import discord, slack, telegram, whatsapp
 from understudy.data.importers.clean import Cleaner
-from understudy.data.importers.members import Member, Progress, members_of
+from understudy.data.importers.export_files import Member, Progress, members_of
 from understudy.data.importers.messages import LeftOut, Said
 from understudy.data.json_stream import JsonReader
 from understudy.errors import BrokenJsonError, DataError

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from understudy.data.importers.clean import Cleaner, clean_name
-from understudy.data.importers.members import Member
+from understudy.data.importers.export_files import Member
 from understudy.data.importers.messages import (
     BOTS,
     DELETED,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from itertools import product
 
-from understudy.data.tokenizers import TextStream
+from understudy.data.tokenizers.base import TextStream
 
 END_OF_WORD = "</w>"
 UNKNOWN = "<unk>"

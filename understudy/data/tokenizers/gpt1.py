@@ -13,7 +13,7 @@ from tokenizers.models import BPE
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from understudy.data.tokenizers import TextStream, Tokenizer
+from understudy.data.tokenizers.base import TextStream, Tokenizer
 from understudy.data.tokenizers.detokenizer import WordStream
 from understudy.errors import MissingPackageError
 
