@@ -16,10 +16,10 @@ from understudy.data.tokenizers import (
     SPECIALS,
     BPETokenizer,
     ByteTokenizer,
-    StreamDecoder,
     Tokenizer,
     load_tokenizer,
 )
+from understudy.data.tokenizers.base import StreamDecoder
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.errors import CheckpointError, ConfigError
 
@@ -188,8 +188,8 @@ def test_bpe_training_is_the_same_in_every_process() -> None:
     ("content", "problem"),
     [
         (None, "no tokenizer at"),
-        ("{", "is no tokenizer of this package"),
-        ('{"kind": "bytes"}', "is no tokenizer of this package: KeyError"),
+        ("{", "was not saved by this package's tokenizers"),
+        ('{"kind": "bytes"}', "was not saved by this package's tokenizers: KeyError"),
         ('{"kind": "bytes", "specials": ["<s>"]}', "has the special tokens"),
     ],
 )

@@ -1,11 +1,13 @@
 """Readable text from the words that GPT-1's tokenizer cuts: "do", "n't", "!" become "don't!".
 
-Which spaces stood in the text is not recorded in its words. Each rule here restores what is usual.
+The words do not record which spaces stood in the text. Each rule here restores what is usual.
 """
 
 import re
 from collections.abc import Sequence
 from itertools import product
+
+from typing_extensions import override
 
 from understudy.data.tokenizers.base import TextStream
 
@@ -40,7 +42,7 @@ CUT_WORDS = frozenset(
         *product(("d", "ll", "nt"), ("ve",)),
     ]
 )
-# What stands in several words and is one: faces, and what BERT's rules make of contractions.
+# Single words that the tokenizer cut: faces, and what BERT's rules make of contractions.
 COMPOUNDS = frozenset(
     [
         *product((":", ";", "="), (")", "(", "/")),
@@ -54,7 +56,9 @@ _THOUSANDS = re.compile(r"\d{3}(?!\d)")
 
 
 class WordStream(TextStream):
-    """Turns GPT-1's ids, as they come one by one, into text: a word appears when it is whole.
+    """Decodes GPT-1's ids as they come: a word appears when it is whole.
+
+    A character that the vocabulary lacks shows as U+FFFD.
 
     Args:
         vocabulary: the ordinary tokens by id, with `</w>` at the end of those that end a word.
@@ -68,17 +72,17 @@ class WordStream(TextStream):
         self._vocabulary = vocabulary
         self._begin()
 
+    @override
     def feed(self, token: int) -> str:
-        """The text that this token completes. A character that the vocabulary lacks shows as U+FFFD."""
-        if token >= len(self._vocabulary):  # a special token, which is no text, but ends one
+        if token >= len(self._vocabulary):  # a special token stands for no text, but ends one
             return self._end_word() + self._release()
         piece = self._vocabulary[token]
         self._word += REPLACEMENT if piece == UNKNOWN else piece.removesuffix(END_OF_WORD)
-        # An unknown character does not tell whether its word goes on: mostly it is a sign by itself.
+        # Whether the word goes on after an unknown character is not known. Mostly such a character stands alone.
         return self._end_word() if piece == UNKNOWN or piece.endswith(END_OF_WORD) else ""
 
+    @override
     def finish(self) -> str:
-        """The word that was begun, if any; the stream starts anew."""
         rest = self._end_word() + self._release()
         self._begin()
         return rest
@@ -105,13 +109,13 @@ class WordStream(TextStream):
         return released + self._end_word()
 
     def _release(self) -> str:
-        """What was held back since it might have become a compound."""
+        # These words were held back because they might have become a compound.
         held, self._held = self._held, ()
         return "".join(map(self._spacing.put, held))
 
 
 class _Spacing:
-    """Puts spaces between words, each by what stood before it."""
+    """Decides from the words before it whether a space belongs before a word."""
 
     def __init__(self) -> None:
         self._before = self._second_before = "\n"
@@ -120,7 +124,7 @@ class _Spacing:
         self._in_address = False
 
     def put(self, word: str) -> str:
-        """The word, with a space before it where one belongs."""
+        """Return the word, with a space before it where one belongs."""
         if word == "\n":
             self.__init__()  # type: ignore[misc]
             return word
@@ -133,7 +137,7 @@ class _Spacing:
         return word if joined else " " + word
 
     def _joins(self, word: str) -> bool:
-        """Whether the word follows what stands before it without a space."""
+        """Return whether the word follows the one before it without a space."""
         before = self._before
         return (
             word in CLOSING
@@ -150,7 +154,7 @@ class _Spacing:
         )
 
     def _closes(self, quote: str) -> bool:
-        # The plural's possessive has an apostrophe at the end that opens nothing: the dogs' tails.
+        # A plural's possessive ends in an apostrophe that opens no quotation: the dogs' tails.
         owns = self._before[-1] == "s" and self._before not in NO_OWNERS
         return quote in self._open or (quote == "'" and owns)
 
@@ -167,7 +171,7 @@ class _Spacing:
         )
 
     def _stays_in_address(self, word: str) -> bool:
-        """Web addresses have no spaces: from "://" on, until a word follows a word."""
+        # Web addresses have no spaces: from "://" on, until a word follows a word.
         if word == "//" and self._before == ":":
             return True
         return self._in_address and (word in IN_ADDRESS or self._before in IN_ADDRESS)

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers.models import BPE
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+from typing_extensions import override
 
 from understudy.data.tokenizers.base import TextStream, Tokenizer
 from understudy.data.tokenizers.detokenizer import WordStream
@@ -61,8 +62,8 @@ class GPT1Tokenizer(Tokenizer):
         super().__init__([_bytes_of(token) for token in vocabulary])
         assert rules in get_args(Rules)
         self._vocabulary, self._merges, self.rules = list(vocabulary), list(merges), rules
-        # In GPT-1's vocabulary no two merges make the same token. So it is all one that the library joins the best pair
-        # where it first stands and looks again, and the 2018 code joined it everywhere at once.
+        # The library joins the best pair where it first stands and looks again; the 2018 code joined it everywhere at
+        # once. In GPT-1's vocabulary no two merges make the same token, so both give the same ids.
         self._engine = Engine(
             BPE(
                 vocab={token: i for i, token in enumerate(vocabulary)},
@@ -77,7 +78,7 @@ class GPT1Tokenizer(Tokenizer):
 
     @property
     def tokens(self) -> list[str]:
-        """The ordinary vocabulary by id."""
+        """The ordinary tokens by id."""
         return self._vocabulary
 
     @property
@@ -85,34 +86,34 @@ class GPT1Tokenizer(Tokenizer):
         """The pairs to join, best first."""
         return self._merges
 
+    @override
     def encode(self, text: str) -> list[int]:
-        """The text's ids; 0 for each character that the vocabulary lacks."""
         return self.encode_batch([text])[0]
 
+    @override
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many texts at once."""
         if self.rules == "bert":
             whole = [text.encode("utf-8", "replace").decode() for text in texts]
             return [encoding.ids for encoding in self._engine.encode_batch_fast(whole)]
         words = [self._words.of(text) for text in texts]
         return [encoding.ids for encoding in self._engine.encode_batch_fast(words, is_pretokenized=True)]
 
+    @override
     def decode(self, ids: Iterable[int]) -> str:
-        """Readable text: words with the spaces that people put between them (see `WordStream`)."""
         stream = self.stream()
         return "".join([*map(stream.feed, ids), stream.finish()])
 
+    @override
     def stream(self) -> TextStream:
-        """See `WordStream`."""
         return WordStream(self._vocabulary)
 
+    @override
     def definition(self) -> dict[str, Any]:
-        """The tokens by id, the merges in order, and the rules."""
         return {"vocabulary": self._vocabulary, "merges": self._merges, "rules": self.rules}
 
     @classmethod
+    @override
     def from_definition(cls, definition: dict[str, Any]) -> "GPT1Tokenizer":
-        """The tokenizer of this vocabulary, these merges and these rules."""
         merges = [(first, second) for first, second in definition["merges"]]
         return cls(definition["vocabulary"], merges, cast(Rules, definition["rules"]))
 
@@ -122,7 +123,7 @@ class GPT1Tokenizer(Tokenizer):
 
 
 def standardise(text: str) -> str:
-    r"""What the 2018 code did to text that ftfy had mended: plain dashes, runs of punctuation apart, single spaces.
+    r"""Rewrite text as the 2018 code did once ftfy had mended it: plain dashes, punctuation apart, single spaces.
 
     >>> standardise(" Well… (yes)\n\n no — a\\b ")
     'Well... ( yes ) \n no - a\\b'
@@ -147,9 +148,9 @@ class _SpacyWords:
         self._english = self._fresh()
 
     def of(self, text: str) -> list[str]:
-        """The lower-case words of a text; a newline for a line break."""
+        """Return the lower-case words of a text, and a newline for each line break."""
         english = self._english
-        if len(english.vocab.strings) > WORDS_REMEMBERED:  # it never forgets a word: memory without end
+        if len(english.vocab.strings) > WORDS_REMEMBERED:  # it never forgets a word, so its memory would grow forever
             english = self._english = self._fresh()
         # Not the pipeline but its tokenizer, which takes texts of any length.
         tokens = english.tokenizer(standardise(self._mend(text)))
@@ -157,7 +158,7 @@ class _SpacyWords:
 
 
 def _bytes_of(token: str) -> bytes:
-    """What a token stands for, with the space after a word's end."""
+    # A word's last token stands for the space behind it too.
     if token == UNKNOWN:
         return "\ufffd".encode()
     if token == NEWLINE:

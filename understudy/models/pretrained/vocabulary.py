@@ -9,7 +9,8 @@ from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 from tokenizers.models import BPE
 
-from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer, byte_characters
+from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
+from understudy.data.tokenizers.bytes_bpe import byte_characters
 from understudy.data.tokenizers.gpt1 import END_OF_WORD, UNKNOWN, GPT1Tokenizer
 from understudy.errors import CheckpointError
 from understudy.files import write_json
