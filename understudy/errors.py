@@ -86,6 +86,7 @@ class BrokenJsonError(Exception):
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line:,}: {problem}")
+        self.line, self.problem = line, problem
 
 
 class EntryError(Exception):

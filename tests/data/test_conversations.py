@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.data import conversations as chats
+from understudy.data import json_stream
 from understudy.data.conversations import Conversation, Message, Report, conversation_to_json, read_conversations
 from understudy.errors import DataError
 
@@ -102,7 +103,7 @@ def test_a_malformed_element_is_named_by_the_line_where_it_starts(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "good", "problem"),
     [
-        (f"[{GOOD},\n{GOOD}", 2, "2: invalid JSON (expected ',' or ']', found the file's end)"),
+        (f"[{GOOD},\n{GOOD}", 2, "2: invalid JSON (expected ',' or ']', found the end of the text)"),
         (f"[{GOOD}\n{GOOD}]", 1, "2: invalid JSON (expected ',' or ']', found '{')"),
         (f"[{GOOD},\n\n{GOOD[:40]}", 1, "3: invalid JSON (Expecting ':' delimiter)"),
         (f"[{GOOD},\n\n{GOOD[:45]}", 1, "3: invalid JSON (Unterminated string)"),
@@ -193,7 +194,7 @@ def test_written_and_read_is_the_same_whatever_the_window(
     lines = [conversation_to_json(conversation) for conversation in many]
     content = "[" + " ,\n".join(lines) + "]" if as_array else "\n".join(lines)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chats, "CHUNK", chunk)
+        patch.setattr(json_stream, "CHUNK", chunk)
         found, report = read(tmp_path_factory.mktemp("chats"), content)
     assert found == many
     assert report.problems == []
@@ -201,19 +202,20 @@ def test_written_and_read_is_the_same_whatever_the_window(
 
 def test_an_entry_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chats, "LONGEST_ENTRY", 500)
-    monkeypatch.setattr(chats, "CHUNK", 100)
+    monkeypatch.setattr(json_stream, "CHUNK", 100)
     endless = GOOD.replace("Hi!", "Hi! " * 1000)
-    for content in (f"{GOOD}\n{endless}", f"[{GOOD},\n{endless}]"):
+    for content, problem in (
+        (f"{GOOD}\n{endless}", "an entry longer than 500 characters"),
+        (f"[{GOOD},\n{endless}]", "invalid JSON (a value longer than 500 characters)"),
+    ):
         conversations, report = read(tmp_path, content)
         assert conversations == [HELLO]
-        assert report.problems == [
-            f"{tmp_path}/chats.jsonl:2: an entry longer than 500 characters; the rest of the file is left out"
-        ]
+        assert report.problems == [f"{tmp_path}/chats.jsonl:2: {problem}; the rest of the file is left out"]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
 def test_a_number_cut_by_the_window_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(chats, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
     conversations, report = read(tmp_path, f"[{GOOD}, 123456,\n{GOOD}, 1234]")
     assert conversations == [HELLO, HELLO]
     assert report.bad == 2

@@ -58,7 +58,7 @@ def test_cut_anywhere_it_breaks_with_a_line(value: Any, end: int, chunk: int) ->
     [
         ("", r"line 1: expected '\[', found the end of the text"),
         ("{}", r"line 1: expected '\[', found '{'"),
-        ("[1\n 2]", "line 2: expected ',', found '2'"),
+        ("[1\n 2]", "line 2: expected ',' or ']', found '2'"),
         ("[\n\n1,\nnope]", "line 4: Expecting value"),
         ("[1,]", "line 1: Expecting value"),
         ('["a\n\\q"]', "line 2: Invalid \\\\escape"),

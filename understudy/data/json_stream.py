@@ -1,4 +1,4 @@
-"""JSON read piece by piece: whoever reads walks through objects and arrays of any size, and takes what they need."""
+"""JSON read piece by piece: the reader walks through objects and arrays of any size and takes what it needs."""
 
 import io
 import json
@@ -10,7 +10,6 @@ from understudy.errors import BrokenJsonError
 
 CHUNK = 1 << 18  # characters read at a time
 LONGEST_VALUE = 1 << 22  # characters of one value that is taken whole
-DECODER = json.JSONDecoder(strict=False)  # control characters within strings are let pass
 WHITESPACE = re.compile(r"[ \t\r\n]*")
 WITHIN = re.compile(r'[^"{}\[\]]*')  # what neither opens nor closes anything
 STRING_RUN = re.compile(r'[^"\\]*')
@@ -21,6 +20,15 @@ ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 class JsonReader:
     r"""Walks through JSON text over a sliding window of it.
 
+    Args:
+        stream: the text.
+        begun: what was read from the stream before.
+        line: the line on which that begins.
+        strict: refuse control characters in strings. Some apps write them, as they are or as \x0B.
+        longest: characters of the longest value that may be taken whole.
+
+    Every method raises BrokenJsonError where the text is not JSON.
+
     >>> reader = JsonReader(io.StringIO('{"name": "x", "big": [[1], [2]], "list": [3, 4]}'))
     >>> for key in reader.members():
     ...     if key == "list":
@@ -30,14 +38,22 @@ class JsonReader:
     [3, 4]
     """
 
-    def __init__(self, stream: io.TextIOBase) -> None:
-        self._stream = stream
-        self._window = ""
-        self._position = 0
-        self._line = 1
+    def __init__(
+        self,
+        stream: io.TextIOBase,
+        begun: str = "",
+        line: int = 1,
+        strict: bool = False,
+        longest: int = LONGEST_VALUE,
+    ) -> None:
+        self.line = line
+        """The line of the next character."""
+        self._stream, self._longest = stream, longest
+        self._window, self._position = begun, 0
+        self._decoder = json.JSONDecoder(strict=strict)
 
     def peek(self) -> str:
-        """The next character that is no white space, which stays; "" at the end."""
+        """Return the next character that is not white space, and leave it there; "" at the end."""
         while True:
             space = WHITESPACE.match(self._window, self._position)
             assert space is not None
@@ -48,7 +64,7 @@ class JsonReader:
                 return ""
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that comes next. Take or skip each one's value before going on."""
+        """Yield the keys of the next object. Take or skip each value before going on."""
         for _ in self._items("{", "}"):
             if self.peek() != '"':
                 raise self._broken("expected a key in quotes")
@@ -57,27 +73,24 @@ class JsonReader:
             yield key
 
     def elements(self) -> Iterator[None]:
-        """Stops at each element of the array that comes next. Take or skip it before going on."""
+        """Stop at each element of the next array. Take or skip it before going on."""
         yield from self._items("[", "]")
 
     def value(self) -> Any:
-        """The value that comes next, whole."""
-        self.peek()
-        while True:
-            try:
-                value, end = DECODER.raw_decode(self._window, self._position)
-                if not NUMBER_GOES_ON.fullmatch(self._window, end) or not self._slide():
-                    break
-            except json.JSONDecodeError as error:
-                if not self._mended(error) and not (self._cut_short(error) and self._slide()):
-                    raise self._broken(error.msg, error.pos) from None
-            except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets nested too deep
-                raise self._broken(str(error)) from None
+        """Take the next value whole."""
+        value, end = self._decode()
         self._move_to(end)
         return value
 
+    def value_and_text(self) -> tuple[Any, str]:
+        """Take the next value whole, and the text that spells it."""
+        value, end = self._decode()
+        text = self._window[self._position : end]
+        self._move_to(end)
+        return value, text
+
     def skip(self) -> None:
-        """Pass over the value that comes next, of whatever size and depth, without keeping any of it."""
+        """Pass over the next value, of whatever size and depth, without keeping any of it."""
         depth = 0
         while True:
             character = self.peek()
@@ -122,35 +135,51 @@ class JsonReader:
             yield
             if self.peek() == closing:
                 return self._take(closing)
-            self._take(",")
+            self._take(",", f"',' or {closing!r}")
 
-    def _take(self, expected: str) -> None:
+    def _take(self, expected: str, named: str = "") -> None:
         if (found := self.peek()) != expected:
-            raise self._broken(f"expected {expected!r}, found {repr(found) if found else 'the end of the text'}")
+            shown = repr(found) if found else "the end of the text"
+            raise self._broken(f"expected {named or repr(expected)}, found {shown}")
         self._move_to(self._position + 1)
 
-    def _mended(self, error: json.JSONDecodeError) -> bool:
-        r"""Telegram writes control characters as \x0B, which is no JSON; whether that was it, and is put right."""
-        if not error.msg.startswith("Invalid \\escape") or self._window[error.pos : error.pos + 2] != "\\x":
+    def _decode(self) -> tuple[Any, int]:
+        """Return the next value and where it ends in the window, which slides until it holds the value whole."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._window, self._position)
+                if not NUMBER_GOES_ON.fullmatch(self._window, end) or not self._slide():
+                    return value, end
+                # The window slid, so the value is decoded again: at the old window's end a number may have gone on.
+            except json.JSONDecodeError as error:
+                # An error at the window's end may come of the cut, as of an open string, or of a word or escape cut.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._window) - 16
+                if not self._mend(error) and not (cut and self._slide()):
+                    raise self._broken(what_is_wrong(error), error.pos) from None
+            except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets nested too deep
+                raise self._broken(what_is_wrong(error)) from None
+
+    def _mend(self, error: json.JSONDecodeError) -> bool:
+        r"""Rewrite \x0B, as Telegram writes control characters, in JSON's way; return whether that was the error."""
+        if self._decoder.strict or not error.msg.startswith("Invalid \\escape"):
+            return False
+        if self._window[error.pos : error.pos + 2] != "\\x":
             return False
         rest = ESCAPE.sub(lambda found: f"\\u00{found[1]}" if found[1] else found[0], self._window[self._position :])
         mended = rest != self._window[self._position :]
         self._window, self._position = rest, 0
         return mended
 
-    def _cut_short(self, error: json.JSONDecodeError) -> bool:
-        """Whether the error may come of the window's end: a string that is not closed, or a word or escape cut."""
-        return error.msg.startswith("Unterminated string") or error.pos > len(self._window) - 16
-
     def _move_to(self, position: int) -> None:
-        self._line += self._window.count("\n", self._position, position)
+        self.line += self._window.count("\n", self._position, position)
         self._position = position
 
     def _slide(self) -> bool:
-        """Drop what is done and read on; False, and nothing moves, at the text's end."""
+        """Drop what is done and read on; return False, with nothing moved, at the end of the text."""
         rest = self._window[self._position :]
-        if len(rest) >= LONGEST_VALUE:
-            raise self._broken(f"a value longer than {LONGEST_VALUE:,} characters")
+        if len(rest) >= self._longest:
+            raise self._broken(f"a value longer than {self._longest:,} characters")
         more = self._stream.read(max(CHUNK, len(rest)))  # doubling keeps the cost of a long value linear
         if more:
             self._window, self._position = rest + more, 0
@@ -158,4 +187,10 @@ class JsonReader:
 
     def _broken(self, problem: str, position: int | None = None) -> BrokenJsonError:
         down = self._window.count("\n", self._position, position) if position is not None else 0
-        return BrokenJsonError(self._line + down, problem)
+        return BrokenJsonError(self.line + down, problem)
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Return what a JSON decoder found, without its remarks on where."""
+    what = error.msg if isinstance(error, json.JSONDecodeError) else str(error).split(":")[0]
+    return what.removesuffix(" at").removesuffix(" starting")
