@@ -18,9 +18,7 @@ import pytest
 from understudy.cli import main
 from understudy.data.conversations import read_conversations
 from understudy.data.files import Report
-from understudy.data.importers import members
-from understudy.data.importers import segment as talks
-from understudy.data.importers import sort as spool
+from understudy.data.importers import export_files, segment, sort
 
 CHAT = """\
 [12.03.24, 18:05:11] Ada: Hello Bob
@@ -100,21 +98,21 @@ MISTAKES = [
     (["_chta.txt"], ["no such file: _chta.txt", "did you mean _chat.txt"]),
     (["nowhere/x.txt"], ["no such file: nowhere/x.txt", "no folder nowhere"]),
     (["empty.txt"], ["empty.txt is empty", "expected an exported chat"]),
-    (["book.txt"], ["book.txt is no export known here", 'it begins "Once upon a time.', *LOOKED_FOR]),
+    (["book.txt"], ["book.txt is not an export known here", 'it begins "Once upon a time.', *LOOKED_FOR]),
     (["page.html"], ["it is a web page", "machine-readable JSON"]),
     (["talk.json"], ["it holds conversations already", "understudy finetune --data"]),
     (["other.json"], ["it is JSON with the keys 'name', 'posts'", *LOOKED_FOR]),
     (["array.json"], ["a JSON array, but not of Slack's messages"]),
-    (["cut.json"], ["it is no JSON: line 2: the text ends within a string"]),
-    (["binary.dat"], ["binary.dat is no export known here", *LOOKED_FOR]),
-    (["folder"], ["folder holds no export that is known here, in 1 .txt or .json file", "it begins"]),
-    (["/dev/null"], ["/dev/null is no regular file"]),
-    (["void"], ["void holds no export that is known here, in 0 .txt or .json files"]),
+    (["cut.json"], ["it is not valid JSON: line 2: the text ends within a string"]),
+    (["binary.dat"], ["binary.dat is not an export known here", *LOOKED_FOR]),
+    (["folder"], ["folder holds no export known here, in 1 .txt or .json file", "it begins"]),
+    (["/dev/null"], ["/dev/null is not a regular file"]),
+    (["void"], ["void holds no export known here, in 0 .txt or .json files"]),
     (["none.json"], ["nothing to learn from in none.json", "they hold no messages"]),
     (["notices.txt"], ["nothing to learn from in notices.txt", "1 message notices of the app", "1 message media"]),
     (["_chat.txt"], ["whose part is the bot to learn?", "--bot", "Ada (4 messages), Bob (3 messages)"]),
-    (["_chat.txt", "--bot", "Adda"], ["nobody is called 'Adda'", "did you mean Ada?", "Bob (3 messages)"]),
-    (["_chat.txt", "--bot", "Ada", "--bot", "Bob"], ["no conversation is left", "nobody but the bot speaks"]),
+    (["_chat.txt", "--bot", "Adda"], ["no speaker is called 'Adda'", "did you mean Ada?", "Bob (3 messages)"]),
+    (["_chat.txt", "--bot", "Ada", "--bot", "Bob"], ["no conversation is left", "only the bot speaks"]),
     (["_chat.txt", "--bot", "Ada", "--silence", "0"], ["--silence 0.0", "more than 0"]),
     (["_chat.txt", "--bot", "Ada", "--silence", "x"], ["--silence takes a number, not 'x'"]),
     (["_chat.txt", "--bot", "Ada", "--burst", "-1"], ["--burst -1.0", "0 or more"]),
@@ -139,9 +137,9 @@ def test_damaged_archives(files: Path, complaint: Callable[..., str]) -> None:
     (files / "flipped.zip").write_bytes(whole[:80] + bytes([whole[80] ^ 255]) + whole[81:])
     assert "flipped.zip:_chat.txt: damaged zip archive" in complaint("flipped.zip", "--bot", "Ada")
     zipped(files / "hollow.zip", {})
-    assert "hollow.zip holds no export that is known here" in complaint("hollow.zip")
+    assert "hollow.zip holds no export known here" in complaint("hollow.zip")
     zipped(files / "photos.zip", {"a.jpg": b"\xff\xd8", "notes.txt": "hello"})
-    assert "photos.zip holds no export that is known here, in 1 .txt or .json file" in complaint("photos.zip")
+    assert "photos.zip holds no export known here, in 1 .txt or .json file" in complaint("photos.zip")
 
 
 def test_an_archive_that_unpacks_without_end_is_not_opened(files: Path, complaint: Callable[..., str]) -> None:
@@ -223,7 +221,7 @@ def test_truncated_json_is_read_so_far_and_said(files: Path, capsys: pytest.Capt
     text = (files / "result.json").read_text()
     (files / "short.json").write_text(text[: text.index('"m3"')])
     said = run("short.json", "--bot", "Ada", capsys=capsys)
-    assert re.search(r"damaged JSON in short.json, line \d+: .*what follows there is lost: export again", said)
+    assert re.search(r"damaged JSON in short.json, line \d+: .*the rest of it is lost: export again", said)
     assert "m1" in Path("chats-train.jsonl").read_text()
 
 
@@ -298,7 +296,7 @@ def test_two_people_of_one_name_are_told_apart(files: Path, complaint: Callable[
 def test_a_conversation_without_end_is_cut_and_stays_on_one_side(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talks, "LONGEST_TALK", 500)
+    monkeypatch.setattr(segment, "LONGEST_CONVERSATION", 500)
     line = "[12.03.24, 18:05:{:02}] {}: message {}\n"
     long = "".join(line.format(n % 60, ("Ada", "Bob")[n % 2], n) for n in range(60))
     (files / "_chat.txt").write_text(long + CHAT.partition("\n[13")[2].join(["[13", ""]))
@@ -310,10 +308,10 @@ def test_a_conversation_without_end_is_cut_and_stays_on_one_side(
 
 
 def test_limits_on_what_is_held(files: Path, complaint: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "MOST_SPEAKERS", 3)
+    monkeypatch.setattr(sort, "MOST_SPEAKERS", 3)
     (files / "_chat.txt").write_text("".join(f"[12.03.24, 18:05:11] Name{n}: hi\n" for n in range(5)))
     assert "more than 3 speakers; expected an export of chats" in complaint("_chat.txt")
-    monkeypatch.setattr(members, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(export_files, "MOST_FILES", 3)
     zipped(files / "many.zip", {f"{n}.txt": CHAT for n in range(5)})
     assert "many.zip holds 5 files" in complaint("many.zip")
 

@@ -1,4 +1,4 @@
-"""What an import says at its end: what was read, and what became of every message."""
+"""What an import reports: what was read, and what became of every message."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from rich.table import Column, Table
 from understudy.console import counted, table, text, visible
 from understudy.data.importers.clean import Cleaner, Kind
 from understudy.data.importers.formats import Export
-from understudy.data.importers.sort import Spool
-from understudy.data.importers.speakers import by_messages
-from understudy.data.importers.splitting import Part
+from understudy.data.importers.messages import Reason
+from understudy.data.importers.segment import WrittenFile, speakers_by_messages
+from understudy.data.importers.sort import MessageSorter
 
 REDACTED: dict[Kind, str] = {"email": "e-mail", "phone": "phone number", "link": "link"}
 SPEAKERS_SHOWN = 30
@@ -19,7 +19,7 @@ SPEAKERS_SHOWN = 30
 
 @dataclass(frozen=True)
 class Source:
-    """An export that was read: how many messages were kept of it, and when the first and the last were sent."""
+    """An export that was read: the number of messages kept, and when the first and the last were sent."""
 
     export: Export
     kept: int
@@ -28,49 +28,49 @@ class Source:
 
 
 @dataclass
-class Account:
-    """What became of all messages: kept as they were read, or left out, then or later, and why."""
+class Tally:
+    """What became of all messages: kept when they were read, or skipped, then or later, and why."""
 
     sources: list[Source] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[Reason] = field(default_factory=Counter)
 
     @property
     def kept(self) -> int:
-        """Messages that were kept as they were read."""
+        """Messages kept when they were read."""
         return sum(source.kept for source in self.sources)
 
 
-def sources_table(account: Account) -> Table:
-    """A row for each export."""
+def sources_table(tally: Tally) -> Table:
+    """Return a table with a row per export."""
     shown = table("file", "app", Column("messages", justify="right"), "from", "to", title="Read")
-    for source in account.sources:
+    for source in tally.sources:
         export = source.export
         days = (_day(source.first), _day(source.last)) if source.kept else ("", "")
         shown.add_row(text(export.label), export.app, f"{source.kept:,}", *days)
     return shown
 
 
-def speakers_table(spool: Spool) -> Table:
-    """Who speaks, numbered, the most talkative first."""
+def speakers_table(sorter: MessageSorter) -> Table:
+    """Return the numbered speakers, the most talkative first."""
     shown = table("", "speaker", "app", Column("messages", justify="right"), title="Who speaks")
-    for place, number in enumerate(by_messages(spool)[:SPEAKERS_SHOWN], 1):
-        speaker = spool.speakers[number]
-        shown.add_row(str(place), text(visible(speaker.name)), speaker.app, f"{spool.messages_of[number]:,}")
+    for place, number in enumerate(speakers_by_messages(sorter)[:SPEAKERS_SHOWN], 1):
+        speaker = sorter.speakers[number]
+        shown.add_row(str(place), text(visible(speaker.name)), speaker.app, f"{sorter.messages_of[number]:,}")
     return shown
 
 
-def outcome_table(account: Account, cleaner: Cleaner, parts: tuple[Part, Part]) -> Table:
-    """What became of every message: the rows add up to the title."""
-    kept = sum(part.messages for part in parts)
-    title = f"What became of {counted(kept + account.left_out.total(), 'message')}"
+def outcome_table(tally: Tally, cleaner: Cleaner, train: WrittenFile, valid: WrittenFile) -> Table:
+    """Return what became of every message: the rows add up to the title."""
+    kept = train.messages + valid.messages
+    title = f"What became of {counted(kept + tally.skipped.total(), 'message')}"
     shown = table(Column(justify="right"), "", title=title, header=False)
-    for part, purpose in zip(parts, ("to learn from", "to validate on"), strict=True):
+    for part, purpose in ((train, "to learn from"), (valid, "to validate on")):
         span = f", {_day(part.first)} to {_day(part.last)}" if part.conversations else ""
         shown.add_row(
             f"{part.messages:,}", f"{purpose}: {counted(part.conversations, 'conversation')}{span}", style="bold"
         )
     shown.add_section()
-    for reason, count in account.left_out.most_common():
+    for reason, count in tally.skipped.most_common():
         shown.add_row(f"{count:,}", f"left out: {reason}")
     shown.add_section()
     for kind, what in REDACTED.items():

@@ -57,7 +57,7 @@ def check_laws(folder: Path, chats: Sequence[Sequence[Event]], paths: Sequence[P
     events = {event.mark: event for events in chats for event in events}
     expected = [talk for events in chats for talk in kept(events, SILENCE)]
     if not expected:
-        with pytest.raises(UserError, match=r"nothing to learn from|no conversation is left|nobody is called"):
+        with pytest.raises(UserError, match=r"nothing to learn from|no conversation is left|no speaker is called"):
             imported(folder, *paths, valid_share=share)
         assert not list(folder.glob("out*"))
         return

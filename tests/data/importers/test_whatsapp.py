@@ -7,30 +7,20 @@ import pytest
 
 from understudy.data.importers import whatsapp
 from understudy.data.importers.clean import Cleaner
-from understudy.data.importers.messages import (
-    DELETED,
-    EMPTY,
-    IMPOSSIBLE_DATE,
-    MEDIA,
-    ONLY_REDACTED,
-    SERVICE,
-    TOO_LONG,
-    Said,
-    parse_time,
-)
+from understudy.data.importers.messages import ChatMessage, Reason, parse_time
 
 
 def read(text: str, dates: whatsapp.Dates = "auto", names: tuple[str, ...] = ()) -> list[tuple[str, str] | str]:
     """(name, text) of what was said, and the reasons for the rest."""
     lines = text.splitlines(keepends=True)
     found = whatsapp.read(lines, whatsapp.survey(lines, dates, names), Cleaner())
-    return [(one.name, one.text) if isinstance(one, Said) else one.reason for one in found]
+    return [(one.name, one.text) if isinstance(one, ChatMessage) else one.reason for one in found]
 
 
 def times(text: str, dates: whatsapp.Dates = "auto") -> list[str]:
     lines = text.splitlines(keepends=True)
     found = whatsapp.read(lines, whatsapp.survey(lines, dates), Cleaner())
-    return [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.time)) for one in found if isinstance(one, Said)]
+    return [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.time)) for one in found if isinstance(one, ChatMessage)]
 
 
 AFTERNOON = "2024-03-12 18:05:00"
@@ -93,28 +83,28 @@ def test_lines_that_go_on_belong_to_the_message() -> None:
 
 
 ANDROID = [
-    ("Ada: <Media omitted>", MEDIA),
-    ("Ada: <Medien ausgeschlossen>", MEDIA),
-    ("Ada: <メディアなし>", MEDIA),
-    ("Ada: <ไฟล์สื่อถูกลบ>", MEDIA),
-    ("Ada: <المحتوى غير مضمن>", MEDIA),
-    ("Ada: null", MEDIA),
-    ("Ada: IMG-20240312-WA0001.jpg (file attached)", MEDIA),
-    ("Ada: \u200eIMG-20240312-WA0001.jpg (anything there)", MEDIA),
-    ("Ada: My report.pdf (Datei angehängt)", MEDIA),
-    ("Ada: location: https://maps.google.com/?q=1.5,2.5", MEDIA),
-    ("Ada: This message was deleted", DELETED),
-    ("Ada: Du hast diese Nachricht gelöscht.", DELETED),
-    ("Ada: このメッセージは削除されました", DELETED),
-    ("Ada: ", EMPTY),
-    ("Ada:", EMPTY),
-    ("Ada: \u200e", EMPTY),
-    ("Ada: https://example.org", ONLY_REDACTED),
-    ("Messages and calls are end-to-end encrypted. Tap to learn more.", SERVICE),
-    ("Ada added Bob", SERVICE),
-    ("Ada changed the subject to “Re: lunch”", SERVICE),
-    ('Ada created group "Work: all of us"', SERVICE),
-    ("Ada changed the group description to: hello", SERVICE),
+    ("Ada: <Media omitted>", Reason.MEDIA),
+    ("Ada: <Medien ausgeschlossen>", Reason.MEDIA),
+    ("Ada: <メディアなし>", Reason.MEDIA),
+    ("Ada: <ไฟล์สื่อถูกลบ>", Reason.MEDIA),
+    ("Ada: <المحتوى غير مضمن>", Reason.MEDIA),
+    ("Ada: null", Reason.MEDIA),
+    ("Ada: IMG-20240312-WA0001.jpg (file attached)", Reason.MEDIA),
+    ("Ada: \u200eIMG-20240312-WA0001.jpg (anything there)", Reason.MEDIA),
+    ("Ada: My report.pdf (Datei angehängt)", Reason.MEDIA),
+    ("Ada: location: https://maps.google.com/?q=1.5,2.5", Reason.MEDIA),
+    ("Ada: This message was deleted", Reason.DELETED),
+    ("Ada: Du hast diese Nachricht gelöscht.", Reason.DELETED),
+    ("Ada: このメッセージは削除されました", Reason.DELETED),
+    ("Ada: ", Reason.EMPTY),
+    ("Ada:", Reason.EMPTY),
+    ("Ada: \u200e", Reason.EMPTY),
+    ("Ada: https://example.org", Reason.ONLY_REDACTED),
+    ("Messages and calls are end-to-end encrypted. Tap to learn more.", Reason.SERVICE),
+    ("Ada added Bob", Reason.SERVICE),
+    ("Ada changed the subject to “Re: lunch”", Reason.SERVICE),
+    ('Ada created group "Work: all of us"', Reason.SERVICE),
+    ("Ada changed the group description to: hello", Reason.SERVICE),
     ("Ada: IMG-20240312-WA0001.jpg (file attached)\nlook at this", ("Ada", "look at this")),
     ("Ada: hello <This message was edited>", ("Ada", "hello")),
     ("Ada: hallo <Diese Nachricht wurde bearbeitet.>", ("Ada", "hallo")),
@@ -135,13 +125,13 @@ def test_what_android_writes(rest: str, expected: object) -> None:
 
 
 IPHONE = [
-    ("Ada: \u200eimage omitted", MEDIA),
-    ("Ada: \u200eBild weggelassen", MEDIA),
-    ("Ada: \u200e<attached: 00000012-PHOTO-2024-03-12.jpg>", MEDIA),
-    ("Ada: \u200eThis message was deleted.", DELETED),
-    ("Ada: \u200eMissed voice call", SERVICE),
-    ("Family: \u200eAda created this group", SERVICE),
-    ("Ada: \u200eكلام من التطبيق نفسه", SERVICE),
+    ("Ada: \u200eimage omitted", Reason.MEDIA),
+    ("Ada: \u200eBild weggelassen", Reason.MEDIA),
+    ("Ada: \u200e<attached: 00000012-PHOTO-2024-03-12.jpg>", Reason.MEDIA),
+    ("Ada: \u200eThis message was deleted.", Reason.DELETED),
+    ("Ada: \u200eMissed voice call", Reason.SERVICE),
+    ("Family: \u200eAda created this group", Reason.SERVICE),
+    ("Ada: \u200eكلام من التطبيق نفسه", Reason.SERVICE),
     ("Ada: look \u200eimage omitted", ("Ada", "look")),
     ("Ada: look \u200e<attached: 00000012-PHOTO.jpg>", ("Ada", "look")),
     ("Ada: hello \u200e<This message was edited>", ("Ada", "hello")),
@@ -173,11 +163,11 @@ def test_a_name_with_a_colon_may_be_said_beforehand() -> None:
 @pytest.mark.parametrize("date", ["31.02.2024", "99.99.9999", "00.00.2024", "12.03.2999", "12.03.1970"])
 def test_impossible_dates_cost_their_message_alone(date: str) -> None:
     text = f"13.03.2024, 18:05 - Ada: one\n{date}, 18:05 - Ada: lost\nand lost\n13.03.2024, 18:06 - Ada: two\n"
-    assert read(text) == [("Ada", "one"), IMPOSSIBLE_DATE, ("Ada", "two")]
+    assert read(text) == [("Ada", "one"), Reason.IMPOSSIBLE_DATE, ("Ada", "two")]
 
 
 def test_impossible_hours() -> None:
-    assert read("13.03.2024, 25:05 - Ada: one\n") == [IMPOSSIBLE_DATE]
+    assert read("13.03.2024, 25:05 - Ada: one\n") == [Reason.IMPOSSIBLE_DATE]
 
 
 def test_clocks_that_go_back_a_little_change_no_order() -> None:
@@ -192,7 +182,7 @@ def test_clocks_that_go_back_a_little_change_no_order() -> None:
 
 def test_a_message_without_end_is_left_out_and_not_held() -> None:
     text = "12/03/2024, 18:05 - Ada: " + "endless " * 50_000 + "\nmore\n12/03/2024, 18:06 - Bob: hi\n"
-    assert read(text) == [TOO_LONG, ("Bob", "hi")]
+    assert read(text) == [Reason.TOO_LONG, ("Bob", "hi")]
 
 
 def test_lines_before_the_first_message_are_passed_over() -> None:

@@ -1,10 +1,11 @@
-"""Chats exported from WhatsApp, Telegram, Discord and Slack, made into conversations to learn from.
+"""Importers: chats exported from WhatsApp, Telegram, Discord and Slack become conversations to learn from.
 
-    recognise   which format a file is, by its content, and its messages (whatsapp, telegram, discord, slack)
-    cleaning    what may not stay in a text: invisible marks, e-mail addresses, phone numbers, links
-    spool       all messages in order, on the disk, so that an export may be larger than the memory
-    talks       bursts merged, conversations cut by silence, speakers mapped to user and assistant
-    splitting   the earlier conversations to learn from, the later ones to validate on
+    export_files                           the files of an export, also within folders and zip archives
+    formats                                which app they come from, recognised by their content
+    whatsapp, telegram, discord, slack     the messages of each app
+    messages, clean                        what a message is, why one is skipped, and what is redacted
+    sort                                   all messages sorted on disk, so that an export may be larger than memory
+    segment                                messages cut into conversations, mapped to user and assistant, and split
 
-Everything is read as a stream: a message is in memory, and a conversation, but never a file.
+Everything is read as a stream: memory holds a message or a conversation, never a file.
 """

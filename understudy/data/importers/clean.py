@@ -1,4 +1,4 @@
-"""What may not stay in a text: marks that cannot be seen, and what leads to a person."""
+"""Removes invisible marks from texts, and replaces what leads to a person by placeholders."""
 
 import re
 import unicodedata
@@ -16,10 +16,10 @@ KINDS: tuple[Kind, ...] = ("email", "link", "phone")
 MARKS = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 JOINERS_IN_ASCII = re.compile("(?<=[!-~])[\u200c\u200d]+(?=[!-~])")  # where they can only hide what is written
 CONTROLS = re.compile(f"[{''.join(map(chr, CONTROL))}\ufdd0-\ufdef]")  # and noncharacters
-SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, or a byte that is of no encoding
+SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, or an invalid byte
 LONGEST_NAME = 200
 
-STOPS = ".,;:!?…)]}'\"»”’"  # at a link's end they belong to the sentence
+STOPS = ".,;:!?…)]}'\"»”’"  # at the end of a link they belong to the sentence
 LINK = re.compile(
     r"(?:[a-z][a-z0-9+.-]{1,20}://|(?<![a-z0-9@.-])www\.)[^\s<>「」『』，。！？、；：（）]+", re.IGNORECASE
 )
@@ -35,14 +35,13 @@ HOST = re.compile(
 DOT_IN_WORD = re.compile(r"\w\.[^\W\d_]{2}")
 LOCAL_PART = r"\w.!#$%&'*+/=?^`{|}~-"
 EMAIL = re.compile(rf"(?<![{LOCAL_PART}])[{LOCAL_PART}]+[@＠][\w-]+(?:\.[\w-]+)+")
-# Seven digits or more, however they are grouped.
+# Seven digits or more, in any grouping.
 PHONE = re.compile(r"(?<!\d)\+?\(?\d(?:[ \t\u00a0\u2000-\u200a\u202f()./\-\u2010-\u2015]{0,3}\d){6,}")
 DATE = re.compile(
     r"(?<![\d./-])(?:\d{1,2}([./-])\d{1,2}\1(?:19|20)?\d{2}|(?:19|20)\d{2}([./-])\d{1,2}\2\d{1,2}"
     r"|(?:19|20)\d{2}[-/\u2013](?:19|20)\d{2})(?![\d./-])"
 )
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
-
 
 PLACEHOLDERS = re.compile(rf"\[(?:{'|'.join(KINDS)})\]")
 
@@ -61,14 +60,14 @@ class Cleaner:
         self.keep = frozenset(keep)
         self.redacted: Counter[Kind] = Counter()
         self.broken = 0
-        """How many texts held bytes or half characters that are of no encoding."""
+        """Texts with bytes or half characters that are invalid in any encoding."""
 
     def text(self, raw: str) -> str:
-        """The text without invisible marks, with placeholders for what leads to a person."""
+        """Return the text without invisible marks, with placeholders for what leads to a person."""
         return self._redact(self._visible(raw).strip())
 
     def words(self, raw: str) -> str:
-        """As `text`, but nothing where only placeholders are left.
+        """Return what `text` does, or "" if only placeholders are left.
 
         >>> Cleaner().words("ada@example.org"), Cleaner().words("ada@example.org!")
         ('', '[email]!')
@@ -77,7 +76,7 @@ class Cleaner:
         return text if PLACEHOLDERS.sub("", text).strip() else ""
 
     def known(self, kind: Kind, shown: str) -> str:
-        """A piece of a text that the app itself marks as an address, number or link."""
+        """Redact a piece of text that the app itself marks as an address, number or link."""
         if kind in self.keep:
             return shown
         self.redacted[kind] += 1
@@ -109,23 +108,18 @@ class Cleaner:
 
     def _phone(self, found: re.Match[str]) -> str:
         number = found[0]
-        return self.known("phone", number) if _is_phone(number) else number
+        # Seven digits or more are a phone number unless they are a date or an amount.
+        digits = sum(map(str.isdigit, DATE.sub("", number)))
+        is_phone = number.startswith("+") or (digits >= 7 and not THOUSANDS.fullmatch(number))
+        return self.known("phone", number) if is_phone else number
 
 
 @lru_cache(4096)
 def clean_name(raw: str) -> str:
-    r"""A person's name without invisible marks, on one line; it is not redacted.
+    r"""Return a name without invisible marks, on one line. It is not redacted.
 
     >>> clean_name("\u202a+49\u00a0151 2345678\u202c"), clean_name("~\u202fBob ")
     ('+49 151 2345678', 'Bob')
     """
     name = SURROGATES.sub("\ufffd", CONTROLS.sub(" ", MARKS.sub("", raw)))
     return " ".join(unicodedata.normalize("NFC", name).removeprefix("~").split())[:LONGEST_NAME]
-
-
-def _is_phone(number: str) -> bool:
-    """Whether seven digits or more are likelier a number to call than a date or an amount."""
-    if number.startswith("+"):
-        return True
-    rest = DATE.sub("", number)
-    return sum(map(str.isdigit, rest)) >= 7 and not THOUSANDS.fullmatch(number)

@@ -1,4 +1,4 @@
-"""DiscordChatExporter's JSON: one channel a file, the oldest or the newest message first.
+"""DiscordChatExporter's JSON: one channel per file, the oldest or the newest message first.
 
 {"guild": {...}, "channel": {...}, "dateRange": {...}, "messages": [{"id": "...", "type": "Default",
  "timestamp": "2023-01-17T19:33:19.087+00:00", "content": "Hi", "author": {"id": "...", "nickname": "Ada",
@@ -10,59 +10,42 @@ from collections.abc import Iterator
 from typing import Any
 
 from understudy.data.importers.clean import Cleaner, clean_name
-from understudy.data.importers.messages import (
-    BOTS,
-    EMPTY,
-    FORWARDED,
-    IMPOSSIBLE_DATE,
-    LONGEST_MESSAGE,
-    MALFORMED,
-    MEDIA,
-    ONLY_REDACTED,
-    SERVICE,
-    TOO_LONG,
-    LeftOut,
-    Said,
-    parse_time,
-    plausible,
-)
+from understudy.data.importers.messages import ChatMessage, Reason, Skipped, parse_time, unusable, why_empty
 from understudy.data.json_stream import JsonReader
 
-SAID = ("Default", "Reply", "19")  # exporters older than Discord's replies wrote their number
+WORDS = ("Default", "Reply", "19")  # exporters older than Discord's replies wrote their number
 ATTACHMENTS = ("attachments", "stickers", "embeds")
 MENTION = re.compile(r"<(?:@!?(\d+)|@&\d+|#\d+|a?(:\w+:)\d+|t:-?\d+(?::\w)?)>")  # where markdown was left as it is
 
 
-def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
-    """The messages of the channel."""
+def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+    """Yield the messages of the channel."""
     for key in reader.members():
         if key != "messages":
             reader.skip()
             continue
         for _ in reader.elements():
             message = reader.value()
-            yield _message(message, cleaner) if isinstance(message, dict) else LeftOut(MALFORMED)
+            yield _message(message, cleaner) if isinstance(message, dict) else Skipped(Reason.MALFORMED)
 
 
-def _message(message: dict[str, Any], cleaner: Cleaner) -> Said | LeftOut:
+def _message(message: dict[str, Any], cleaner: Cleaner) -> ChatMessage | Skipped:
     author, content = message.get("author"), message.get("content")
     if not isinstance(author, dict) or not author.get("id") or not isinstance(content, str):
-        return LeftOut(MALFORMED)
+        return Skipped(Reason.MALFORMED)
     if author.get("isBot"):
-        return LeftOut(BOTS)
-    if message.get("type") not in SAID:
-        return LeftOut(SERVICE)
+        return Skipped(Reason.BOTS)
+    if message.get("type") not in WORDS:
+        return Skipped(Reason.SERVICE)
     if message.get("forwardedMessage"):
-        return LeftOut(FORWARDED)
+        return Skipped(Reason.FORWARDED)
     moment = parse_time(message.get("timestamp"))
-    if moment is None or not plausible(moment):
-        return LeftOut(IMPOSSIBLE_DATE)
-    if len(content) > LONGEST_MESSAGE:
-        return LeftOut(TOO_LONG)
+    if reason := unusable(moment, len(content)):
+        return Skipped(reason)
+    assert moment is not None
     if not (words := cleaner.words(_plain(content, message.get("mentions")))):
-        has_media = any(message.get(key) for key in ATTACHMENTS)
-        return LeftOut(ONLY_REDACTED if content.strip() else MEDIA if has_media else EMPTY)
-    return Said("", moment, str(author["id"]), _name_of(author), words)
+        return Skipped(why_empty(bool(content.strip()), any(message.get(key) for key in ATTACHMENTS)))
+    return ChatMessage("", moment, str(author["id"]), _name_of(author), words)
 
 
 def _name_of(author: dict[str, Any]) -> str:
@@ -70,7 +53,7 @@ def _name_of(author: dict[str, Any]) -> str:
 
 
 def _plain(content: str, mentions: Any) -> str:
-    """The content with names in place of mentions' numbers, and emoji by their names."""
+    """Return the content with names in place of mentions' numbers, and emoji by their names."""
     if "<" not in content:
         return content
     people = [one for one in mentions if isinstance(one, dict)] if isinstance(mentions, list) else []

@@ -1,4 +1,4 @@
-"""Which app an export comes from, told by its content, and its messages."""
+"""Which app an export comes from, recognised by its content, and its messages."""
 
 import io
 import itertools
@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from understudy.console import counted, visible
 from understudy.data.importers import discord, slack, telegram, whatsapp
 from understudy.data.importers.clean import Cleaner
-from understudy.data.importers.export_files import Member, Progress, members_of
-from understudy.data.importers.messages import LeftOut, Said
+from understudy.data.importers.export_files import Advance, ExportFile, files_of
+from understudy.data.importers.messages import ChatMessage, Skipped
 from understudy.data.json_stream import JsonReader
 from understudy.errors import BrokenJsonError, DataError
 
@@ -21,24 +21,24 @@ LOOKED_FOR = (
     "looked for WhatsApp's text ([12.03.24, 18:05:11] Ada: ... or 12/03/2024, 18:05 - Ada: ...), Telegram's "
     "result.json, DiscordChatExporter's JSON, and Slack's folder or zip of channels"
 )
-Messages = Iterator[Said | LeftOut]
+Messages = Iterator[ChatMessage | Skipped]
 
 
 @dataclass
 class Export:
-    """Messages of one app, from one file or, of Slack, from a workspace.
+    """Messages of one app: from one file or, for Slack, from a workspace.
 
     Attributes:
         app: WhatsApp, Telegram, Discord or Slack.
-        label: the file, as it is called towards the user.
-        size: bytes that reading it goes through.
-        read: streams the messages; what is to be said of them is in `notes` afterwards.
+        label: the file's name in messages to the user.
+        size: bytes to read in all.
+        read: streams the messages, and adds to `notes` what the user should know of them.
     """
 
     app: str
     label: str
     size: int
-    read: Callable[[Cleaner, Progress], Messages]
+    read: Callable[[Cleaner, Advance], Messages]
     notes: list[str] = field(default_factory=list)
 
 
@@ -51,64 +51,62 @@ class Hints:
 
 
 def exports_of(path: Path, hints: Hints) -> list[Export]:
-    """The exports at a path: a file, a folder or a zip archive.
+    """Return the exports at a path: a file, a folder or a zip archive.
 
     Raises:
-        DataError: there is none, with what was looked for; or the file is missing, empty or damaged.
+        DataError: there is none (the message says what was looked for), or the file is missing, empty or damaged.
     """
-    members = members_of(path)
-    if len(members) == 1 and members[0].path.name == path.name and not path.is_dir():
-        return [_recognised(members[0], hints)]
-    workspaces = {day.path.parent.parent for day in members if slack.is_day(day)}
-    found = [_slack(path, root, members) for root in sorted(workspaces)]
+    files = files_of(path)
+    if len(files) == 1 and files[0].path.name == path.name and not path.is_dir():
+        return [_recognised(files[0], hints)]
+    workspaces = {day.path.parent.parent for day in files if slack.is_day(day)}
+    found = [_slack(path, root, files) for root in sorted(workspaces)]
     refused = []
-    for member in members:
-        if member.path.suffix.lower() == ".json" and any(map(member.path.is_relative_to, workspaces)):
+    for file in files:
+        if file.path.suffix.lower() == ".json" and any(map(file.path.is_relative_to, workspaces)):
             continue  # a part of Slack's
         try:
-            found.append(_recognised(member, hints))
+            found.append(_recognised(file, hints))
         except DataError as error:
             refused.append(error)
     if not found:
         of = f"; {refused[0]}" if len(refused) == 1 else ""
-        what = counted(len(members), ".txt or .json file")
-        raise DataError(f"{visible(str(path))} holds no export that is known here, in {what}; {LOOKED_FOR}{of}")
+        what = counted(len(files), ".txt or .json file")
+        raise DataError(f"{visible(str(path))} holds no export known here, in {what}; {LOOKED_FOR}{of}")
     if refused:
         found[0].notes.append(f"{counted(len(refused), 'other file')} in {visible(str(path))} left alone")
     return found
 
 
-def _recognised(member: Member, hints: Hints) -> Export:
-    with member.open_text() as stream:
+def _recognised(file: ExportFile, hints: Hints) -> Export:
+    with file.open_text() as stream:
         lines = list(itertools.islice(_lines(stream), LINES_LOOKED_AT))
     opening = "".join(lines).lstrip("\ufeff").lstrip()
     if not opening:
-        raise DataError(f"{member.label} is empty; expected an exported chat")
+        raise DataError(f"{file.label} is empty; expected an exported chat")
     if any(map(whatsapp.begins_message, lines)):
-        return _whatsapp(member, hints)
-    app, problem = _app_of_json(member) if opening[0] in "{[" else ("", "")
+        return _whatsapp(file, hints)
+    app, problem = "", ""
+    if opening[0] in "{[":
+        with file.open_text() as stream:
+            try:
+                app, problem = _app_of_json(JsonReader(stream))
+            except BrokenJsonError as error:
+                problem = f"it is not valid JSON: {error}"
     if app:
-        return _json(member, app)
-    raise DataError(f"{member.label} is no export known here ({problem or _described(opening)}); {LOOKED_FOR}")
-
-
-def _described(opening: str) -> str:
+        return _json(file, app)
     if re.match(r"<!doctype html|<html", opening, re.IGNORECASE):
-        return "it is a web page; export from Telegram as machine-readable JSON, from Discord with --format Json"
-    return f"it begins {visible(json.dumps(opening[:40], ensure_ascii=False))}"
+        problem = "it is a web page; export from Telegram as machine-readable JSON, from Discord with --format Json"
+    problem = problem or f"it begins {visible(json.dumps(opening[:40], ensure_ascii=False))}"
+    raise DataError(f"{file.label} is not an export known here ({problem}); {LOOKED_FOR}")
 
 
-def _app_of_json(member: Member) -> tuple[str, str]:
-    """Whose JSON this is; without one ("", what it is instead)."""
-    with member.open_text() as stream:
-        reader = JsonReader(stream)
-        try:
-            return _app_of_object(reader) if reader.peek() == "{" else _app_of_array(reader)
-        except BrokenJsonError as error:
-            return "", f"it is no JSON: {error}"
-
-
-def _app_of_object(reader: JsonReader) -> tuple[str, str]:
+def _app_of_json(reader: JsonReader) -> tuple[str, str]:
+    """Return the app whose JSON this is, or "" and what it is instead."""
+    if reader.peek() == "[":
+        message = next((reader.value() for _ in reader.elements()), None)
+        is_slack = isinstance(message, dict) and "ts" in message
+        return ("Slack", "") if is_slack else ("", "it is a JSON array, but not of Slack's messages")
     keys = []
     for key in reader.members():
         keys.append(key)
@@ -117,71 +115,56 @@ def _app_of_object(reader: JsonReader) -> tuple[str, str]:
         if key in (*telegram.CHAT_LISTS, "personal_information"):
             return "Telegram", ""
         if key == "messages" and reader.peek() == "[":
-            return _app_of_messages(reader)
+            message = next((reader.value() for _ in reader.elements()), None)
+            if isinstance(message, dict) and "author" in message:
+                return "Discord", ""
+            if isinstance(message, dict) and "role" in message:
+                return "", "it holds conversations already: name it in `understudy finetune --data`"
+            return "Telegram", ""
         reader.skip()
     return "", f"it is JSON with the keys {', '.join(map(repr, keys[:8])) or 'none'}"
 
 
-def _app_of_messages(reader: JsonReader) -> tuple[str, str]:
-    for _ in reader.elements():
-        message = reader.value()
-        if isinstance(message, dict) and "author" in message:
-            return "Discord", ""
-        if isinstance(message, dict) and "role" in message:
-            return "", "it holds conversations already: name it in `understudy finetune --data`"
-        break
-    return "Telegram", ""
-
-
-def _app_of_array(reader: JsonReader) -> tuple[str, str]:
-    for _ in reader.elements():
-        message = reader.value()
-        if isinstance(message, dict) and "ts" in message:
-            return "Slack", ""
-        break
-    return "", "it is a JSON array, but not of Slack's messages"
-
-
 def _lines(stream: io.TextIOBase) -> Iterator[str]:
-    """Lines, those without end in pieces."""
+    # A line without end comes in pieces.
     return iter(lambda: stream.readline(whatsapp.LONGEST_LINE), "")
 
 
-def _whatsapp(member: Member, hints: Hints) -> Export:
-    def read(cleaner: Cleaner, progress: Progress) -> Messages:
-        with member.open_text(progress) as stream:
-            about = whatsapp.survey(_lines(stream), hints.dates, hints.names)
-        sure = "" if about.certain else "perhaps "
-        export.notes.append(f"dates {sure}{about.order}: {about.why}")
-        with member.open_text(progress) as stream:
-            yield from whatsapp.read(_lines(stream), about, cleaner)
+def _whatsapp(file: ExportFile, hints: Hints) -> Export:
+    def read(cleaner: Cleaner, advance: Advance) -> Messages:
+        with file.open_text(advance) as stream:
+            style = whatsapp.survey(_lines(stream), hints.dates, hints.names)
+        sure = "" if style.certain else "perhaps "
+        export.notes.append(f"dates {sure}{style.order}: {style.why}")
+        with file.open_text(advance) as stream:
+            yield from whatsapp.read(_lines(stream), style, cleaner)
 
-    export = Export("WhatsApp", member.label, 2 * member.size, read)
+    export = Export("WhatsApp", file.label, 2 * file.size, read)
     return export
 
 
-def _json(member: Member, app: str) -> Export:
-    def messages(reader: JsonReader, cleaner: Cleaner) -> Messages:
-        if app == "Slack":
-            return slack.read(reader, member.path.parent.name, {}, {"USLACKBOT"}, cleaner)
-        return (discord if app == "Discord" else telegram).read(reader, cleaner)
+def _json(file: ExportFile, app: str) -> Export:
+    def read(cleaner: Cleaner, advance: Advance) -> Messages:
+        def messages(reader: JsonReader) -> Messages:
+            if app == "Slack":
+                return slack.read(reader, file.path.parent.name, {}, {"USLACKBOT"}, cleaner)
+            return (discord if app == "Discord" else telegram).read(reader, cleaner)
 
-    def read(cleaner: Cleaner, progress: Progress) -> Messages:
-        yield from _to_the_break(member, export, progress, lambda reader: messages(reader, cleaner))
+        yield from _to_the_break(file, export, advance, messages)
 
-    export = Export(app, member.label, member.size, read)
+    export = Export(app, file.label, file.size, read)
     return export
 
 
-def _slack(path: Path, root: PurePosixPath, members: list[Member]) -> Export:
-    """The export of a workspace, whose channels lie in `root`."""
-    members = [member for member in members if member.path.is_relative_to(root)]
-    days = [member for member in members if slack.is_day(member) and member.path.parent.parent == root]
+def _slack(path: Path, root: PurePosixPath, files: list[ExportFile]) -> Export:
+    """Return the export of a workspace whose channels lie in `root`."""
+    files = [file for file in files if file.path.is_relative_to(root)]
+    days = [file for file in files if slack.is_day(file) and file.path.parent.parent == root]
     label = visible(str(path)) if root == PurePosixPath() else visible(f"{path}:{root}")
 
-    def read(cleaner: Cleaner, progress: Progress) -> Messages:
+    def read(cleaner: Cleaner, advance: Advance) -> Messages:
         try:
-            names, bots = slack.read_users(members)
+            names, bots = slack.read_users(files)
         except BrokenJsonError as error:
             raise DataError(f"{label}: the list of users is damaged ({error}); export again") from error
         if not names:
@@ -192,18 +175,18 @@ def _slack(path: Path, root: PurePosixPath, members: list[Member]) -> Export:
             def messages(reader: JsonReader, channel: str = channel) -> Messages:
                 return slack.read(reader, channel, names, bots, cleaner)
 
-            yield from _to_the_break(day, export, progress, messages)
+            yield from _to_the_break(day, export, advance, messages)
 
     export = Export("Slack", label, sum(day.size for day in days), read)
     return export
 
 
 def _to_the_break(
-    member: Member, export: Export, progress: Progress, messages: Callable[[JsonReader], Messages]
+    file: ExportFile, export: Export, advance: Advance, messages: Callable[[JsonReader], Messages]
 ) -> Messages:
-    """The messages of a JSON file; where it is damaged, those before that, and a note."""
-    with member.open_text(progress) as stream:
+    """Yield the messages of a JSON file; where it is damaged, those before that, with a note."""
+    with file.open_text(advance) as stream:
         try:
             yield from messages(JsonReader(stream))
         except BrokenJsonError as error:
-            export.notes.append(f"damaged JSON in {member.label}, {error}; what follows there is lost: export again")
+            export.notes.append(f"damaged JSON in {file.label}, {error}; the rest of it is lost: export again")

@@ -1,129 +1,211 @@
-"""From messages to conversations: cut by silence, bursts merged, speakers mapped to user and assistant."""
+"""From sorted messages to conversations in files: whose part the bot learns, cut at gaps, split by time.
+
+Messages of one side close together are joined, speakers become user and assistant, and the later conversations are
+held out for validation.
+"""
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from pathlib import Path
 
+from understudy.console import and_more, counted, visible
 from understudy.data.conversations import Conversation, Message, conversation_to_json
-from understudy.data.importers.sort import Row, Spool
+from understudy.data.importers.messages import Reason
+from understudy.data.importers.sort import MessageSorter, SortedMessage
+from understudy.errors import ConfigError, suggestion
+from understudy.files import whole
+from understudy.runs.disk import full_disk_named
 
-LONGEST_TALK = 1_000_000  # characters after which a conversation without silence goes on as another
+LONGEST_CONVERSATION = 1_000_000  # characters after which a conversation without gaps continues as another
+SPEAKERS_LISTED = 12
 
-NO_REPLY = "in conversations in which the bot says nothing"
-ALONE = "in conversations in which nobody but the bot speaks"
-REPEATED = "in conversations that another file holds too"
+
+def speakers_by_messages(sorter: MessageSorter) -> list[int]:
+    """Return the numbers of the speakers, the most talkative first."""
+    return [number for number, _ in sorter.messages_of.most_common()]
+
+
+def choose_bots(sorter: MessageSorter, names: Sequence[str], ask: Callable[[], str] | None) -> frozenset[int]:
+    """Return the numbers of the speakers whose part the bot learns.
+
+    Args:
+        sorter: holds the messages.
+        names: what `--bot` gives: names or the app's ids, all of the same person.
+        ask: asks the user for a name if none was given; None where nobody can answer.
+
+    Raises:
+        ConfigError: no name is given, or a name is unknown or that of two people.
+    """
+    speakers = sorter.speakers
+
+    def who_speaks() -> str:
+        numbers = speakers_by_messages(sorter)
+        said = (f"{visible(speakers[n].name)} ({counted(sorter.messages_of[n], 'message')})" for n in numbers)
+        return f"who speaks: {and_more(said, SPEAKERS_LISTED)}"
+
+    if not names and ask:
+        names = [ask()]
+    if not names:
+        raise ConfigError(f"whose part is the bot to learn? name a speaker with --bot; {who_speaks()}")
+    bots: set[int] = set()
+    for name in names:
+        found = [n for n, speaker in enumerate(speakers) if name in (speaker.name, speaker.key)]
+        found = found or [n for n, speaker in enumerate(speakers) if speaker.name.casefold() == name.casefold()]
+        if not found:
+            close = suggestion(name, {speaker.name for speaker in speakers})
+            raise ConfigError(f"no speaker is called {name!r}{close}; {who_speaks()}")
+        # The same name in two apps is the same person; in one app there are two people.
+        if len({speakers[n].app for n in found}) < len(found):
+            ids = ", ".join(f"{speakers[n].key} ({counted(sorter.messages_of[n], 'message')})" for n in found)
+            raise ConfigError(f"{len(found)} people are called {name!r}; give --bot one of their ids: {ids}")
+        bots.update(found)
+    return frozenset(bots)
 
 
 @dataclass(frozen=True)
-class Cutting:
+class SegmentConfig:
     """How messages become conversations.
 
     Attributes:
         bots: the numbers of the speakers whose part the bot learns.
-        silence: seconds without a message after which a new conversation begins.
-        burst: seconds within which messages of one side are one.
-        names: how each speaker is called where a conversation has more than two.
+        gap: seconds without a message after which a new conversation begins.
+        merge_within: seconds within which messages of one side are joined.
+        name_of: gives each speaker's name for conversations between more than two people.
     """
 
     bots: frozenset[int]
-    silence: float
-    burst: float
-    names: Callable[[int], str]
+    gap: float
+    merge_within: float
+    name_of: Callable[[int], str]
 
 
-def collect(spool: Spool, cutting: Cutting, left_out: Counter[str], progress: Callable[[int], None]) -> None:
-    """Cut all messages into conversations, which the spool keeps.
+def collect(
+    sorter: MessageSorter, config: SegmentConfig, skipped: Counter[Reason], advance: Callable[[int], None]
+) -> None:
+    """Cut all messages into conversations, which the sorter keeps.
 
     Args:
-        spool: holds the messages.
-        cutting: how to cut.
-        left_out: takes up how many messages are in no conversation that is kept, and why.
-        progress: is told how many messages were done.
+        sorter: holds the messages.
+        config: how to cut.
+        skipped: counts the messages that are in no conversation that is kept, by reason.
+        advance: called with the number of messages done.
     """
-    for number, talk in enumerate(cut(spool.rows(), cutting.silence)):
-        first = last = None
-        for piece in pieces(talk):
-            first, last = first or piece[0], piece[-1]
-            progress(len(piece))
-            if reason := one_sided(piece, cutting.bots) or _repeated(piece, spool):
-                left_out[reason] += len(piece)
-            else:
-                conversation = Conversation(tuple(turns(piece, cutting)))
-                spool.add_line(number, len(piece), conversation_to_json(conversation))
-        assert first is not None
-        assert last is not None
-        spool.add_talk(number, first.time, last.time)
+    number = -1
+    for piece, begins in cut(sorter.messages(), config.gap):
+        number += begins
+        advance(len(piece))
+        sorter.add_span(number, piece[0].time, piece[-1].time)
+        if reason := one_sided(piece, config.bots):
+            skipped[reason] += len(piece)
+            continue
+        # Another export may have held the same conversation, word for word and minute for minute.
+        digest = hashlib.blake2b(digest_size=16)
+        for message in piece:
+            digest.update(f"{message.time}\0{message.speaker}\0{message.text}\0".encode())
+        if sorter.is_repeated(digest.digest(), piece[0].chat[0]):
+            skipped[Reason.REPEATED] += len(piece)
+            continue
+        sorter.add_line(number, len(piece), conversation_to_json(Conversation(tuple(turns(piece, config)))))
 
 
-def cut(rows: Iterable[Row], silence: float) -> Iterator[Iterator[Row]]:
-    """The messages of each conversation. Take them before going on to the next.
+def cut(messages: Iterable[SortedMessage], gap: float) -> Iterator[tuple[list[SortedMessage], bool]]:
+    """Cut messages into conversations; one that is longer than people have in one go comes in several pieces.
 
-    >>> rows = [Row((0, ""), time, 0, text) for time, text in ((0, "a"), (10, "b"), (50, "c"))]
-    >>> [[row.text for row in talk] for talk in cut(rows, silence=20)]
-    [['a', 'b'], ['c']]
+    Yields:
+        a list of messages, and whether they begin a conversation or continue the one before.
+
+    >>> messages = [SortedMessage((0, ""), time, 0, text) for time, text in ((0, "a"), (10, "b"), (50, "c"))]
+    >>> [([message.text for message in piece], begins) for piece, begins in cut(messages, gap=20)]
+    [(['a', 'b'], True), (['c'], True)]
     """
-    previous: Row | None = None
-    number = 0
-
-    def talk_of(row: Row) -> int:
-        nonlocal previous, number
-        if previous and (row.chat != previous.chat or row.time - previous.time > silence):
-            number += 1
-        previous = row
-        return number
-
-    return (talk for _, talk in groupby(rows, key=talk_of))
-
-
-def pieces(talk: Iterable[Row]) -> Iterator[list[Row]]:
-    """A conversation whole, or in several pieces where it is longer than any that people have in one go."""
-    piece: list[Row] = []
-    size = 0
-    for row in talk:
-        if piece and size + len(row.text) > LONGEST_TALK:
-            yield piece
-            piece, size = [], 0
-        piece.append(row)
-        size += len(row.text) + 50  # short messages take memory too
+    piece: list[SortedMessage] = []
+    begins, size = True, 0
+    for message in messages:
+        if piece:
+            apart = message.chat != piece[-1].chat or message.time - piece[-1].time > gap
+            if apart or size + len(message.text) > LONGEST_CONVERSATION:
+                yield piece, begins
+                piece, begins, size = [], apart, 0
+        piece.append(message)
+        size += len(message.text) + 50  # short messages take memory too
     if piece:
-        yield piece
+        yield piece, begins
 
 
-def one_sided(talk: Iterable[Row], bots: Collection[int]) -> str:
-    """Why there is nothing to learn from this; empty where somebody speaks and the bot does too."""
-    sides = {row.speaker in bots for row in talk}
+def one_sided(messages: Iterable[SortedMessage], bots: Collection[int]) -> Reason | None:
+    """Return why there is nothing to learn from these; None where both the bot and another person speak."""
+    sides = {message.speaker in bots for message in messages}
     if sides == {False}:
-        return NO_REPLY
-    return ALONE if sides == {True} else ""
+        return Reason.NO_REPLY
+    return Reason.ALONE if sides == {True} else None
 
 
-def turns(talk: Iterable[Row], cutting: Cutting) -> Iterator[Message]:
-    r"""The messages of a conversation, those in a burst as one, a line each.
+def turns(messages: Sequence[SortedMessage], config: SegmentConfig) -> Iterator[Message]:
+    r"""Yield the turns of a conversation: messages of one side close together are one, a line each.
 
-    Where several people speak with the bot, what each of them says begins with the name: "Bob: Hello\nEve: Hi".
+    If several people speak with the bot, what each of them says begins with the name: "Bob: Hello\nEve: Hi".
     """
-    rows = list(talk)
-    named = len({row.speaker for row in rows if row.speaker not in cutting.bots}) > 1
+    named = len({message.speaker for message in messages if message.speaker not in config.bots}) > 1
     lines: list[str] = []
-    for before, row in zip([None, *rows], rows, strict=False):
-        ours = row.speaker in cutting.bots
-        if before and (ours != (before.speaker in cutting.bots) or row.time - before.time > cutting.burst):
-            yield _message(lines, before.speaker in cutting.bots)
+    before = messages[0]
+    for message in messages:
+        ours = message.speaker in config.bots
+        if ours != (before.speaker in config.bots) or message.time - before.time > config.merge_within:
+            yield Message("assistant" if before.speaker in config.bots else "user", "\n".join(lines))
             lines = []
-        again = bool(lines) and before is not None and before.speaker == row.speaker
-        lines.append(row.text if ours or not named or again else f"{cutting.names(row.speaker)}: {row.text}")
-    yield _message(lines, rows[-1].speaker in cutting.bots)
+        is_same = bool(lines) and before.speaker == message.speaker
+        prefix = f"{config.name_of(message.speaker)}: " if named and not ours and not is_same else ""
+        lines.append(prefix + message.text)
+        before = message
+    yield Message("assistant" if before.speaker in config.bots else "user", "\n".join(lines))
 
 
-def _message(lines: list[str], ours: bool) -> Message:
-    return Message("assistant" if ours else "user", "\n".join(lines))
+@dataclass
+class WrittenFile:
+    """What was written to one file: conversations, the messages in them as they were sent, and their time span."""
+
+    path: Path
+    conversations: int = 0
+    messages: int = 0
+    first: float = float("inf")
+    last: float = float("-inf")
 
 
-def _repeated(talk: list[Row], spool: Spool) -> str:
-    """Whether another export held the same conversation, word for word and minute for minute."""
-    digest = hashlib.blake2b(digest_size=16)
-    for row in talk:
-        digest.update(f"{row.time}\0{row.speaker}\0{row.text}\0".encode())
-    return REPEATED if spool.is_repeated(digest.digest(), talk[0].chat[0]) else ""
+def write_split(
+    sorter: MessageSorter, train: Path, valid: Path, share: float, skipped: Counter[Reason]
+) -> tuple[WrittenFile, WrittenFile]:
+    """Write the earlier conversations to `train` and the later ones, about `share` of them, to `valid`.
+
+    Every conversation of `valid` begins after the last message of `train` was sent. Conversations that span the
+    boundary are dropped from both files. If nothing is held out, there is no file at `valid`.
+
+    Raises:
+        DiskFullError: there is no room; the files are as they were.
+    """
+    boundary = sorter.start_of_last(share)
+    written = WrittenFile(train), WrittenFile(valid)
+    with full_disk_named(train.parent), ExitStack() as stack:
+        paths = [stack.enter_context(whole(file.path)) for file in written]
+        with ExitStack() as opened:
+            streams = [opened.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+            for start, end, messages, line in sorter.lines():
+                if end >= boundary > start:
+                    skipped[Reason.STRADDLING] += messages
+                    continue
+                late = start >= boundary
+                file = written[late]
+                file.conversations += 1
+                file.messages += messages
+                file.first, file.last = min(file.first, start), max(file.last, end)
+                streams[late].write(line + "\n")
+            for stream in streams:
+                stream.flush()
+                os.fsync(stream.fileno())
+    for file in written:
+        if not file.conversations:
+            file.path.unlink()
+    return written

@@ -1,4 +1,4 @@
-"""Slack's export: a folder or zip archive with users.json, and for each channel a folder with a file a day.
+"""Slack's export: a folder or zip archive with users.json, and for each channel a folder with one file per day.
 
     users.json   general/2024-03-12.json   general/2024-03-13.json   ...
 
@@ -12,44 +12,29 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from understudy.data.importers.clean import Cleaner, clean_name
-from understudy.data.importers.export_files import Member
-from understudy.data.importers.messages import (
-    BOTS,
-    DELETED,
-    EMPTY,
-    IMPOSSIBLE_DATE,
-    LONGEST_MESSAGE,
-    MALFORMED,
-    MEDIA,
-    ONLY_REDACTED,
-    SERVICE,
-    TOO_LONG,
-    LeftOut,
-    Said,
-    parse_seconds,
-    plausible,
-)
+from understudy.data.importers.export_files import ExportFile
+from understudy.data.importers.messages import ChatMessage, Reason, Skipped, parse_seconds, unusable, why_empty
 from understudy.data.json_stream import JsonReader
 
 DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
 USER_LISTS = ("users.json", "org_users.json")
-SAID = (None, "thread_broadcast", "reply_broadcast", "me_message", "file_share", "file_comment")
+WORDS = (None, "thread_broadcast", "reply_broadcast", "me_message", "file_share", "file_comment")
 GONE = ("tombstone", "message_deleted")
 MARKUP = re.compile(r"<([^<>\n]+)>")
 
 
-def is_day(member: Member) -> bool:
-    """Whether a file is a day of a channel, by its name and place."""
-    return len(member.path.parts) > 1 and DAY_FILE.fullmatch(member.path.name) is not None
+def is_day(file: ExportFile) -> bool:
+    """Return whether a file holds a day of a channel, by its name and place."""
+    return len(file.path.parts) > 1 and DAY_FILE.fullmatch(file.path.name) is not None
 
 
-def read_users(members: Sequence[Member]) -> tuple[dict[str, str], set[str]]:
-    """The names of the users by their ids, and the ids of those who are bots. BrokenJsonError for a damaged list."""
+def read_users(files: Sequence[ExportFile]) -> tuple[dict[str, str], set[str]]:
+    """Return the users' names by id, and the ids of the bots. Raises BrokenJsonError for a damaged list."""
     names: dict[str, str] = {}
     bots = {"USLACKBOT"}
-    for member in members:
-        if member.path.name in USER_LISTS:
-            with member.open_text() as stream:
+    for file in files:
+        if file.path.name in USER_LISTS:
+            with file.open_text() as stream:
                 reader = JsonReader(stream)
                 for _ in reader.elements():
                     user = reader.value()
@@ -59,42 +44,45 @@ def read_users(members: Sequence[Member]) -> tuple[dict[str, str], set[str]]:
     return names, bots
 
 
-def read(reader: JsonReader, channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner) -> Iterator[Any]:
-    """The messages of one day of a channel: Said or LeftOut."""
+def read(
+    reader: JsonReader, channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner
+) -> Iterator[ChatMessage | Skipped]:
+    """Yield the messages of one day of a channel."""
     for _ in reader.elements():
         message = reader.value()
         if isinstance(message, dict):
             yield _message(message, channel, names, bots, cleaner)
         else:
-            yield LeftOut(MALFORMED)
+            yield Skipped(Reason.MALFORMED)
 
 
 def _message(
     message: dict[str, Any], channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner
-) -> Said | LeftOut:
+) -> ChatMessage | Skipped:
     subtype, user, text = message.get("subtype"), message.get("user"), message.get("text", "")
     if subtype in GONE:
-        return LeftOut(DELETED)
+        return Skipped(Reason.DELETED)
     if subtype == "bot_message" or message.get("bot_id") or user in bots:
-        return LeftOut(BOTS)
-    if subtype not in SAID or message.get("hidden"):
-        return LeftOut(SERVICE)
+        return Skipped(Reason.BOTS)
+    if subtype not in WORDS or message.get("hidden"):
+        return Skipped(Reason.SERVICE)
     moment = parse_seconds(message.get("ts"))
-    if moment is None or not plausible(moment):
-        return LeftOut(IMPOSSIBLE_DATE)
+    if reason := unusable(moment, 0):
+        return Skipped(reason)
+    assert moment is not None
     if not isinstance(user, str) or not user or not isinstance(text, str):
-        return LeftOut(MALFORMED)
-    if len(text) > LONGEST_MESSAGE:
-        return LeftOut(TOO_LONG)
+        return Skipped(Reason.MALFORMED)
+    if reason := unusable(moment, len(text)):
+        return Skipped(reason)
     if not (words := cleaner.words(_plain(text, names, cleaner))):
-        return LeftOut(ONLY_REDACTED if text.strip() else MEDIA if message.get("files") else EMPTY)
+        return Skipped(why_empty(bool(text.strip()), bool(message.get("files"))))
     thread = message.get("thread_ts")
     chat = f"{channel} {thread}" if isinstance(thread, str) else channel
-    return Said(chat, moment, user, names.get(user) or _name_of(message.get("user_profile")) or user, words)
+    return ChatMessage(chat, moment, user, names.get(user) or _name_of(message.get("user_profile")) or user, words)
 
 
 def _name_of(user: Any) -> str:
-    """How Slack shows a user: the display name, else the real name, else the account's."""
+    """Return the name that Slack shows: the display name, else the real name, else the account's."""
     if not isinstance(user, dict):
         return ""
     profile = user["profile"] if isinstance(user.get("profile"), dict) else user
@@ -105,7 +93,7 @@ def _name_of(user: Any) -> str:
 
 
 def _plain(text: str, names: dict[str, str], cleaner: Cleaner) -> str:
-    """The text as Slack shows it: names for ids, labels for links, and no entities."""
+    """Return the text as Slack shows it: names for ids, labels for links, and no entities."""
 
     def shown(found: "re.Match[str]") -> str:
         target, _, label = found[1].partition("|")

@@ -11,21 +11,13 @@ from typing import Any
 
 from understudy.data.importers.clean import Cleaner, Kind, clean_name
 from understudy.data.importers.messages import (
-    BOTS,
-    EMPTY,
-    FORWARDED,
-    IMPOSSIBLE_DATE,
-    LONGEST_MESSAGE,
-    MALFORMED,
-    MEDIA,
-    ONLY_REDACTED,
-    SERVICE,
-    TOO_LONG,
-    LeftOut,
-    Said,
+    ChatMessage,
+    Reason,
+    Skipped,
     parse_seconds,
     parse_time,
-    plausible,
+    unusable,
+    why_empty,
 )
 from understudy.data.json_stream import JsonReader
 
@@ -34,8 +26,8 @@ REDACTED: dict[str, Kind] = {"link": "link", "email": "email", "phone": "phone",
 MEDIA_KEYS = ("photo", "file", "media_type", "poll", "contact_information", "location_information", "game_title")
 
 
-def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
-    """The messages of every chat in the export."""
+def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+    """Yield the messages of every chat in the export."""
     for key in reader.members():
         if key in CHAT_LISTS and reader.peek() == "{":
             yield from _chats(reader, key, cleaner)
@@ -45,7 +37,7 @@ def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
             reader.skip()
 
 
-def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
     for key in reader.members():
         if key != "list" or reader.peek() != "[":
             reader.skip()
@@ -61,41 +53,38 @@ def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[Said | 
                     reader.skip()
 
 
-def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
+def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
     for _ in reader.elements():
         message = reader.value()
         if kind == "bot_chat":
-            yield LeftOut(BOTS)
+            yield Skipped(Reason.BOTS)
         else:
-            yield _message(message, chat, cleaner) if isinstance(message, dict) else LeftOut(MALFORMED)
+            yield _message(message, chat, cleaner) if isinstance(message, dict) else Skipped(Reason.MALFORMED)
 
 
-def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> Said | LeftOut:
+def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> ChatMessage | Skipped:
     if message.get("type") in ("service", "unsupported"):
-        return LeftOut(SERVICE)
+        return Skipped(Reason.SERVICE)
     if "forwarded_from" in message:
-        return LeftOut(FORWARDED)
+        return Skipped(Reason.FORWARDED)
     if "via_bot" in message:
-        return LeftOut(BOTS)
-    moment = _moment(message)
-    if moment is None or not plausible(moment):
-        return LeftOut(IMPOSSIBLE_DATE)
+        return Skipped(Reason.BOTS)
+    moment = parse_seconds(message.get("date_unixtime"))
+    moment = parse_time(message.get("date")) if moment is None else moment
+    if reason := unusable(moment, 0):
+        return Skipped(reason)
+    assert moment is not None
     speaker = str(message.get("from_id") or message.get("from") or "")
     shown = message.get("text", "")
     if not speaker or not isinstance(shown, str | list):
-        return LeftOut(MALFORMED)
+        return Skipped(Reason.MALFORMED)
     text = _text(shown, cleaner)
-    if len(text) > LONGEST_MESSAGE:
-        return LeftOut(TOO_LONG)
+    if reason := unusable(moment, len(text)):
+        return Skipped(reason)
     if not (words := cleaner.words(text)):
-        return LeftOut(_why_nothing(message, shown))
-    name = message.get("from")  # of a deleted account there is none
-    return Said(chat, moment, speaker, clean_name(name) if isinstance(name, str) else speaker, words)
-
-
-def _moment(message: dict[str, Any]) -> float | None:
-    seconds = parse_seconds(message.get("date_unixtime"))
-    return parse_time(message.get("date")) if seconds is None else seconds
+        return Skipped(why_empty(bool(shown), any(key in message for key in MEDIA_KEYS)))
+    name = message.get("from")  # a deleted account has none
+    return ChatMessage(chat, moment, speaker, clean_name(name) if isinstance(name, str) else speaker, words)
 
 
 def _text(shown: str | list[Any], cleaner: Cleaner) -> str:
@@ -108,9 +97,3 @@ def _text(shown: str | list[Any], cleaner: Cleaner) -> str:
             kind = REDACTED.get(str(piece.get("type"))) if isinstance(piece, dict) else None
             pieces.append(cleaner.known(kind, text) if kind else text)
     return "".join(pieces)
-
-
-def _why_nothing(message: dict[str, Any], shown: str | list[Any]) -> str:
-    if shown:
-        return ONLY_REDACTED
-    return MEDIA if any(key in message for key in MEDIA_KEYS) else EMPTY

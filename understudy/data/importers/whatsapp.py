@@ -3,39 +3,28 @@
     [12.03.24, 18:05:11] Ada: Hello        iPhones
     12/03/2024, 18:05 - Ada: Hello         Android
 
-A line that does not begin so goes on with the message before it. Whether the day or the month comes first, and where
-a name ends that has a colon in it, only the file as a whole can tell: it is read twice.
+Any other line continues the message before it. Whether the day or the month comes first, and where a name with a colon
+in it ends, only the file as a whole can tell, so it is read twice.
 """
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Literal
 
-from understudy.data.importers import phrases
 from understudy.data.importers.clean import MARKS, Cleaner, clean_name
-from understudy.data.importers.messages import (
-    DELETED,
-    EMPTY,
-    IMPOSSIBLE_DATE,
-    LONGEST_MESSAGE,
-    MEDIA,
-    ONLY_REDACTED,
-    SERVICE,
-    TOO_LONG,
-    LeftOut,
-    Said,
-    plausible,
-)
+from understudy.data.importers.messages import LONGEST_MESSAGE, ChatMessage, Reason, Skipped, unusable, why_empty
 
 Dates = Literal["auto", "day-first", "month-first"]
 
 LEFT_TO_RIGHT = "\u200e"
 LONGEST_LINE = 1 << 16
 MOST_SENDERS = 10_000  # whose names the first reading remembers
-DISORDER = 7200.0  # seconds; clocks of phones that differ, and an hour that comes twice in autumn
+DISORDER = 7200.0  # seconds: phones' clocks differ, and in autumn an hour comes twice
 
 _DATE = r"(\d{1,4})[./-]\s?(\d{1,2})[./-]\s?(\d{1,4})\.?"
 _TIME = r"(上午|下午|오전|오후)?\s?(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?\s?([ap]\.?\s?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?)?"
@@ -44,24 +33,36 @@ AFTERNOON = re.compile(r"p|下午|오후|م|μ\.?μ", re.IGNORECASE)
 NAME_END = re.compile(r":(?=\s|$)")
 # A quotation that is not closed: the notice 'Ada changed the subject to “Re: lunch”', cut at its colon.
 OPEN_QUOTE = re.compile(r'[“„«][^”“»]*\Z|^[^"]*"[^"]*(?:"[^"]*"[^"]*)*\Z')
-NOTICE_WORDS = 3  # that a notice has after a name, at least
+NOTICE_WORDS = 3  # the fewest that a notice has after a name
 LOCATION = re.compile(r"\w[\w ]*: https?://(?:maps\.google|www\.google|maps\.apple)\.\S+")
 BRACKETED = re.compile(r"<[^<>\n]{2,60}>")
 NOTE_BEHIND = re.compile(r"\s*\u200e(?:<[^<>\n]{2,80}>|(?P<phrase>[^\n]{3,60}))\Z")
 
+# What the app writes in place of a message, in many languages.
+_PHRASES: dict[str, list[str]] = tomllib.loads(files(__package__).joinpath("whatsapp.toml").read_text("utf-8"))
+_ANY = {name: "|".join(map(re.escape, phrases)) for name, phrases in _PHRASES.items()}
+OMITTED = re.compile("|".join(_PHRASES["omitted"]), re.IGNORECASE)
+ATTACHED = re.compile(
+    r"(?:IMG|VID|PTT|AUD|STK|DOC|PHOTO|VIDEO|AUDIO)-\d{8}-WA\d+\.\w{2,5} \([^()\n]{3,40}\)"
+    rf"|[^\n<>:]{{1,200}}\.\w{{2,5}} \((?:{_ANY['attached']})\)",
+    re.IGNORECASE,
+)
+DELETED = re.compile(rf"(?:{_ANY['deleted']})[.。]?", re.IGNORECASE)
+EDITED = re.compile(rf"\s*\u200e?<(?:{_ANY['edited']})[.。]?>\Z", re.IGNORECASE)
+
 
 @dataclass
-class Survey:
-    """What the first reading finds out about a file."""
+class DateStyle:
+    """How a file writes dates, and which of its names have colons, as its first reading tells."""
 
     bracketed: bool = False
     year_first: int = 0
     day_first: int = 0
     month_first: int = 0
     steps_back: Counter[str] = field(default_factory=Counter)
-    """How often the date goes back under either order."""
+    """How often the date goes back if read in either order."""
     american: bool = False
-    """Written as phones in the United States do: 3/9/24, 6:05 PM."""
+    """Written as by phones in the United States: 3/9/24, 6:05 PM."""
     order: Dates | Literal["year-first"] = "day-first"
     why: str = ""
     certain: bool = True
@@ -71,13 +72,19 @@ class Survey:
 
 
 def begins_message(line: str) -> "re.Match[str] | None":
-    """The match of a line's date and time, if it begins as a message of WhatsApp's."""
+    """Return the match of a line's date and time, or None if it does not begin a message."""
     return HEADER.match(MARKS.sub("", line))
 
 
-def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] = ()) -> Survey:
-    """Read the file once, to know how it writes dates and which names have colons; `names` are known beforehand."""
-    found, last_date, last_key = Survey(), None, {"day-first": 0, "month-first": 0}
+def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] = ()) -> DateStyle:
+    """Read a file once for its style.
+
+    Args:
+        lines: the lines of the file.
+        dates: the order of the dates, if the user knows it.
+        names: names with colons that the user knows.
+    """
+    found, last_date, last_key = DateStyle(), None, {"day-first": 0, "month-first": 0}
     second_names: dict[str, Counter[str]] = {}
     styles: Counter[bool] = Counter()
     for line in lines:
@@ -97,7 +104,7 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
     return found
 
 
-def _count_date(found: Survey, match: "re.Match[str]", last_key: dict[str, int]) -> None:
+def _count_date(found: DateStyle, match: "re.Match[str]", last_key: dict[str, int]) -> None:
     first, second, third = (int(part) for part in match.group(2, 3, 4))
     if first > 31:
         found.year_first += 1
@@ -111,7 +118,7 @@ def _count_date(found: Survey, match: "re.Match[str]", last_key: dict[str, int])
         last_key[order] = key
 
 
-def _decide_order(found: Survey, dates: Dates) -> None:
+def _decide_order(found: DateStyle, dates: Dates) -> None:
     back = found.steps_back
     if dates != "auto":
         found.order, found.why = dates, "as --dates says"
@@ -129,8 +136,8 @@ def _decide_order(found: Survey, dates: Dates) -> None:
         found.certain = False
 
 
-def _count_sender(found: Survey, rest: str, second_names: dict[str, Counter[str]]) -> None:
-    """Who may have sent this, and what the name would be if it went on to the second colon."""
+def _count_sender(found: DateStyle, rest: str, second_names: dict[str, Counter[str]]) -> None:
+    # Note who may have sent this, and what the name would be if it went on to the second colon.
     end = NAME_END.search(rest)
     if end is None:
         return
@@ -141,13 +148,13 @@ def _count_sender(found: Survey, rest: str, second_names: dict[str, Counter[str]
     seconds = second_names.setdefault(name, Counter())
     second_end = NAME_END.search(rest, end.end())
     seconds[rest[end.end() : second_end.start()] if second_end and second_end.start() < 80 else ""] += 1
-    if len(seconds) > 20:  # no name goes on in so many ways
+    if len(seconds) > 20:  # a name does not go on in more ways than that
         seconds.clear()
         seconds[""] = 1
 
 
-def _names_with_colons(found: Survey, second_names: dict[str, Counter[str]]) -> list[str]:
-    """Names go on to a second colon where every message of theirs does, in few ways, each met at least three times."""
+def _names_with_colons(found: DateStyle, second_names: dict[str, Counter[str]]) -> list[str]:
+    # A name goes on to a second colon if all its messages do, in few ways, each met at least three times.
     names = []
     for name, seconds in second_names.items():
         if seconds and "" not in seconds and min(seconds.values()) >= 3:
@@ -155,8 +162,8 @@ def _names_with_colons(found: Survey, second_names: dict[str, Counter[str]]) -> 
     return names
 
 
-def read(lines: Iterable[str], about: Survey, cleaner: Cleaner) -> Iterator[Said | LeftOut]:
-    """The messages of a file, in its order; `about` is what `survey` found in the same lines."""
+def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+    """Yield the messages of a file in its order; `about` is what `survey` found in the same lines."""
     clock, pending, size = 0.0, None, 0
     for line in lines:
         header = _header(line, about)
@@ -170,21 +177,21 @@ def read(lines: Iterable[str], about: Survey, cleaner: Cleaner) -> Iterator[Said
             yield _message(pending[0], pending[1], size, about, cleaner)
         moment, rest = header
         if moment is not None and 0 < clock - moment <= DISORDER:
-            moment = clock  # it keeps its place: the order of the file is that of the screen
+            moment = clock  # the message keeps its place, since the file has the order of the screen
         clock = moment if moment is not None else clock
         pending, size = (moment, [rest]), len(rest)
     if pending is not None:
         yield _message(pending[0], pending[1], size, about, cleaner)
 
 
-def _header(line: str, about: Survey) -> tuple[float | None, str] | None:
-    """When the message that begins in this line was sent (None: no such time), and the rest of the line."""
+def _header(line: str, about: DateStyle) -> tuple[float | None, str] | None:
+    """Return when the message that begins on this line was sent (None: impossible) and the rest of the line."""
     plain = line if line.isascii() else MARKS.sub("", line)
     match = HEADER.match(plain)
     if match is None or (match[1] is not None) != about.bracketed:
         return None
     rest = plain[match.end() :]
-    if LEFT_TO_RIGHT in line and ": " in rest:  # the marks in the text say what is the app's own
+    if LEFT_TO_RIGHT in line and ": " in rest:  # keep the marks in the text: they tell the app's own words
         rest = rest.partition(": ")[0] + ": " + line.partition(": ")[2]
     return _moment(match, about.order), rest
 
@@ -203,25 +210,26 @@ def _moment(match: "re.Match[str]", order: str) -> float | None:
         moment = datetime(year + 2000 * (year < 100), month, day, hour, minute, seconds, tzinfo=UTC).timestamp()
     except ValueError:
         return None
-    return moment if plausible(moment) else None
+    return None if unusable(moment, 0) else moment
 
 
-def _message(moment: float | None, lines: list[str], size: int, about: Survey, cleaner: Cleaner) -> Said | LeftOut:
+def _message(
+    moment: float | None, lines: list[str], size: int, about: DateStyle, cleaner: Cleaner
+) -> ChatMessage | Skipped:
     raw = "".join(lines).rstrip("\r\n")
     name, text = _split_name(raw, about)
     if not name:
-        return LeftOut(SERVICE)
-    if moment is None:
-        return LeftOut(IMPOSSIBLE_DATE)
-    if size > LONGEST_MESSAGE:
-        return LeftOut(TOO_LONG)
+        return Skipped(Reason.SERVICE)
+    if reason := unusable(moment, size):
+        return Skipped(reason)
+    assert moment is not None
     text, why = _own_words(text, about.bracketed)
     words = cleaner.words(text)
-    return Said("", moment, name, name, words) if words else LeftOut(why)
+    return ChatMessage("", moment, name, name, words) if words else Skipped(why)
 
 
-def _split_name(raw: str, about: Survey) -> tuple[str, str]:
-    """Who said it, and what. There is no name where the app speaks."""
+def _split_name(raw: str, about: DateStyle) -> tuple[str, str]:
+    """Return who wrote a message, and the text. The name is empty where the app speaks."""
     first, newline, more = raw.partition("\n")
     end = NAME_END.search(first)
     if end is None:
@@ -235,29 +243,29 @@ def _split_name(raw: str, about: Survey) -> tuple[str, str]:
     return clean_name(name), text
 
 
-def _begins_with_another(name: str, about: Survey) -> bool:
+def _begins_with_another(name: str, about: DateStyle) -> bool:
     words = name.split(" ")
     return any(about.senders[" ".join(words[:count])] > 2 for count in range(1, len(words) - NOTICE_WORDS + 1))
 
 
-def _own_words(text: str, bracketed: bool) -> tuple[str, str]:
-    """What the sender wrote of this, and why it may be nothing."""
+def _own_words(text: str, bracketed: bool) -> tuple[str, Reason]:
+    """Return what the sender wrote of this text, and the reason for skipping the message if that is nothing."""
     plain = MARKS.sub("", text).strip()
-    if phrases.DELETED.fullmatch(plain):
-        return "", DELETED
-    text = phrases.EDITED.sub("", text.rstrip()) if ">" in text else text
+    if DELETED.fullmatch(plain):
+        return "", Reason.DELETED
+    text = EDITED.sub("", text.rstrip()) if ">" in text else text
     first, _, caption = text.strip().partition("\n")
     bare = MARKS.sub("", first).strip()
-    if phrases.ATTACHED.fullmatch(bare) or phrases.OMITTED.fullmatch(bare) or LOCATION.fullmatch(bare):
-        return caption, MEDIA
+    if ATTACHED.fullmatch(bare) or OMITTED.fullmatch(bare) or LOCATION.fullmatch(bare):
+        return caption, Reason.MEDIA
     if bare == "null" or (BRACKETED.fullmatch(bare) and (" " in bare or not bare.isascii())):
-        return caption, MEDIA
+        return caption, Reason.MEDIA
     if bracketed and first.lstrip().startswith(LEFT_TO_RIGHT):
-        return "", SERVICE
+        return "", Reason.SERVICE
     if LEFT_TO_RIGHT in text and (behind := NOTE_BEHIND.search(text)):
         phrase = behind["phrase"]
-        if phrase is None or phrases.OMITTED.fullmatch(MARKS.sub("", phrase).strip()):
+        if phrase is None or OMITTED.fullmatch(MARKS.sub("", phrase).strip()):
             text = text[: behind.start()]
     if MARKS.sub("", text).strip():
-        return text, ONLY_REDACTED
-    return "", MEDIA if plain else EMPTY
+        return text, Reason.ONLY_REDACTED
+    return "", why_empty(False, bool(plain))
