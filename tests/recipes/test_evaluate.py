@@ -15,7 +15,7 @@ from understudy.data.token_store import TokenStore, build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.evaluation.figures import Spoken, conversations_of, loss_figures, overlap, text_size
 from understudy.evaluation.replies import Turn
-from understudy.training.evaluation import Surprise
+from understudy.training.evaluation import DocumentLoss
 
 BYTES = ByteTokenizer()
 BPE = BPETokenizer.train(["well, yes, that is so"] * 9, vocab_size=280)
@@ -34,7 +34,7 @@ def test_loss_figures_by_hand(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Bytes and words are those of the text, whatever the tokens are; the ends count as bytes and not as words."""
     store = store_of(tmp_path, [render(chat, tokenizer) for chat in CHATS], tokenizer)
     nats, end_nats, tokens = np.array([30.0, 6.0]), np.array([2.0, 1.0]), np.array([20, 10])
-    found = loss_figures(Surprise(nats, end_nats, tokens), store, np.arange(2), tokenizer)
+    found = loss_figures(DocumentLoss(nats, end_nats, tokens), store, np.arange(2), tokenizer)
     size = len("Yes, that is só.".encode()) + 1 + len("well") + 1 + 1
     words = len(["yes", ",", "that", "is", "só", "."]) + 1
     assert found["loss"].value == pytest.approx(36 / 30)

@@ -15,7 +15,7 @@ from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.training import evaluation
-from understudy.training.evaluation import evaluate, scored_bytes, surprise
+from understudy.training.evaluation import document_losses, evaluate, scored_bytes
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss
 
@@ -157,14 +157,14 @@ def test_documents_add_up_to_the_whole(core: Any, documents: list[Rendered], tmp
     model = make_model(BYTES, core)
     for batch_size, context in [(1, 64), (3, 64), (4, 7)]:
         batches = batches_of(tmp_path, documents, BYTES, batch_size, context)
-        found, figures = surprise(model, batches, BYTES), evaluate(model, batches.eval_batches(), BYTES)
+        found, figures = document_losses(model, batches, BYTES), evaluate(model, batches.eval_batches(), BYTES)
         assert found.nats.sum() / found.tokens.sum() == pytest.approx(figures["val_loss"], rel=1e-6)
 
 
-def test_each_document_has_its_own_surprise(documents: list[Rendered], tmp_path: Path) -> None:
+def test_each_document_has_its_own_loss(documents: list[Rendered], tmp_path: Path) -> None:
     model = make_model(BYTES)
     chats = [*documents, render(CHAT, BYTES)]
-    found = surprise(model, batches_of(tmp_path, chats, BYTES), BYTES)
+    found = document_losses(model, batches_of(tmp_path, chats, BYTES), BYTES)
     for index, document in enumerate(chats):
         alone = batches_of(tmp_path / str(index), [document], BYTES)
         figures = evaluate(model, alone.eval_batches(), BYTES)
@@ -178,14 +178,14 @@ def test_each_document_has_its_own_surprise(documents: list[Rendered], tmp_path:
 
 def test_scores_are_taken_in_parts(documents: list[Rendered], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batches = make_model(BYTES), batches_of(tmp_path, documents, BYTES)
-    whole = surprise(model, batches, BYTES)
+    whole = document_losses(model, batches, BYTES)
     monkeypatch.setattr(evaluation, "SCORED_AT_ONCE", 3)
-    np.testing.assert_allclose(surprise(model, batches, BYTES).nats, whole.nats, rtol=1e-12)
+    np.testing.assert_allclose(document_losses(model, batches, BYTES).nats, whole.nats, rtol=1e-12)
 
 
-def test_a_surprise_leaves_the_model_as_it_was(documents: list[Rendered], tmp_path: Path) -> None:
+def test_measuring_documents_leaves_the_model_as_it_was(documents: list[Rendered], tmp_path: Path) -> None:
     model = make_model(BYTES, dropout=0.5).train()
     batches = batches_of(tmp_path, documents, BYTES)
-    first = surprise(model, batches, BYTES)
-    np.testing.assert_array_equal(surprise(model, batches, BYTES).nats, first.nats)
+    first = document_losses(model, batches, BYTES)
+    np.testing.assert_array_equal(document_losses(model, batches, BYTES).nats, first.nats)
     assert all(module.training for module in model.modules())

@@ -12,7 +12,7 @@ from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
 from understudy.evaluation.replies import Turn
 from understudy.statistics import Estimate, Floats, Indices, half_sample_estimate, ratio_estimate
-from understudy.training.evaluation import Surprise
+from understudy.training.evaluation import DocumentLoss
 
 Figures = dict[str, Estimate]
 
@@ -25,11 +25,11 @@ def conversations_of(store: TokenStore, docs: Indices) -> Indices:
     )
 
 
-def loss_figures(surprise: Surprise, store: TokenStore, docs: Indices, tokenizer: Tokenizer) -> Figures:
+def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokenizer: Tokenizer) -> Figures:
     """Loss, perplexity a token and a word, and bits a byte, from how hard each document was to predict."""
     of = conversations_of(store, docs)
     sizes = np.array([text_size(store.document(int(doc)), tokenizer) for doc in docs]).reshape(-1, 2)
-    nats, end_nats, tokens = surprise.nats[docs], surprise.end_nats[docs], surprise.tokens[docs]
+    nats, end_nats, tokens = losses.nats[docs], losses.end_nats[docs], losses.tokens[docs]
     loss = _ratio(nats, tokens, of)
     return {
         "loss": loss,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from rich.table import Column, Table
 
 from understudy.acting.sampling import SamplingConfig
@@ -16,18 +15,18 @@ from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
 from understudy.evaluation.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
 from understudy.evaluation.recall import recall
-from understudy.evaluation.replies import CANDIDATES, Turn, hits, own_replies, turns_of
+from understudy.evaluation.replies import CANDIDATES, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
 from understudy.recipes.common import load_recorded, record_data
-from understudy.runs.record import Record, read_record
+from understudy.runs.record import read_record
 from understudy.runs.run import Run
 from understudy.statistics import Estimate
 from understudy.training.distributed import DistInfo
-from understudy.training.evaluation import surprise
+from understudy.training.evaluation import document_losses
 from understudy.training.loading import Loaded, load_model, pin, provenance, resolve
 
 POOL = 2000
-"""Conversations whose replies stand beside a true one as candidates, where there are so many."""
+"""Conversations from which the candidates beside a true reply are drawn, at most."""
 SAMPLES = 10
 
 
@@ -72,103 +71,96 @@ class Config:
 
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
-    """See `Config`."""
+    """Measure a model as `config` says, record the figures in `run` and print them."""
     device = pick_device(config.device)
     loaded = load_model(resolve(config.run), device)
+    model, tokenizer = loaded.model, loaded.tokenizer
     trained = read_record(loaded.folder.parent.parent)
     run.update(**provenance(config.run, loaded))
+
+    # The documents to measure on: the files that are named, from end to end, or what the model's run held out.
+    if not config.data and trained.status == "broken":
+        raise CheckpointError(f"{trained.folder} is not a run's folder; name files to measure on with --data")
+    data = config.named if config.data else from_dict(DataConfig, trained.data["config"]["data"])
     seed = trained.data.get("seed", 0)
-    data = config.named if config.data else _data_of(trained)
-    corpus = _corpus(config, run, data, loaded, seed)
-    figures = _losses(config, loaded, corpus, device)
-    if data.is_generated:
-        shares = recall(loaded.model, loaded.tokenizer, seed, "test")
-        figures |= {f"right_{kind}": Estimate(share) for kind, share in shares.items()}
-    talked: Figures = {}
-    if config.conversations and corpus.kind == "chats" and loaded.state["progress"].get("kind") != "text":
-        measured, talked = _replies(config, run, loaded, corpus)
-        figures |= measured
-    _finish(run, loaded, figures, talked)
-    documents = f"{len(corpus.valid_docs):,} documents"
-    of = config.run if trained.status == "broken" else f"{trained.id}, step {loaded.state['steps_done']}"
-    run.console.print(_table(figures, talked, f"{of}, {documents}"))
-
-
-def _corpus(config: Config, run: Run, data: DataConfig, loaded: Loaded, seed: int) -> Dataset:
-    """The documents to measure on, as the corpus's validation documents."""
     record_data(run, data)
-    corpus = load_recorded(run, data, loaded.tokenizer, loaded.model.context, seed, hold_out=not config.data)
-    run.say(corpus.summary)
-    if config.data and not data.is_generated:  # whatever was named is there to be measured on
-        return replace(corpus, valid=corpus.train, valid_docs=corpus.train_docs)
-    return corpus
+    dataset = load_recorded(run, data, tokenizer, model.context, seed, hold_out=not config.data)
+    run.say(dataset.summary)
+    if config.data and not data.is_generated:
+        dataset = replace(dataset, valid=dataset.train, valid_docs=dataset.train_docs)
+    documents, indices = dataset.valid, dataset.valid_docs
+
+    # How well it predicts.
+    batches = PackedBatches(documents, indices, config.batch_size, model.context, seed=0, shuffle=False)
+    losses = document_losses(model, batches, tokenizer, pick_dtype(config.dtype, device, model.spec))
+    figures = loss_figures(losses, documents, indices, tokenizer)
+
+    # What it remembers, where questions are known.
+    if data.is_generated:
+        shares = recall(model, tokenizer, seed, "test")
+        figures |= {f"right_{kind}": Estimate(share) for kind, share in shares.items()}
+
+    # How well it ranks and writes replies.
+    true_figures: Figures = {}
+    if config.conversations and dataset.kind == "chats" and loaded.state["progress"].get("kind") != "text":
+        reply_figures, true_figures = _measure_replies(config, run, loaded, dataset)
+        figures |= reply_figures
+
+    # Record all values, and the intervals beside them.
+    values = {name: found.value for name, found in figures.items()}
+    values |= {f"true_{name}": found.value for name, found in true_figures.items()}
+    intervals = {name: [found.low, found.high] for name, found in figures.items() if not math.isnan(found.low)}
+    run.log(loaded.state["steps_done"], **values)
+    run.finish(**values, intervals=intervals, headline=["bpb", values["bpb"]], checkpoint=str(loaded.folder))
+    of = config.run if trained.status == "broken" else f"{trained.id}, step {loaded.state['steps_done']}"
+    run.console.print(_table(figures, true_figures, f"{of}, {len(indices):,} documents"))
 
 
-def _losses(config: Config, loaded: Loaded, corpus: Dataset, device: torch.device) -> Figures:
-    context = loaded.model.context
-    batches = PackedBatches(corpus.valid, corpus.valid_docs, config.batch_size, context, seed=0, shuffle=False)
-    found = surprise(loaded.model, batches, loaded.tokenizer, pick_dtype(config.dtype, device, loaded.model.spec))
-    return loss_figures(found, corpus.valid, corpus.valid_docs, loaded.tokenizer)
-
-
-def _replies(config: Config, run: Run, loaded: Loaded, corpus: Dataset) -> tuple[Figures, Figures]:
-    """The figures of the model's replies and choices, and those that the true replies have."""
+def _measure_replies(config: Config, run: Run, loaded: Loaded, dataset: Dataset) -> tuple[Figures, Figures]:
+    """Return the figures of the model's own replies and rankings, and those of the true replies."""
     model, tokenizer = loaded.model, loaded.tokenizer
-    turns, pool = _turns(config, loaded, corpus)
+
+    # Replies of the conversations to measure, and of those that other candidates are drawn from.
+    of = conversations_of(dataset.valid, dataset.valid_docs)
+    order = np.random.default_rng(child_seed(0, "conversations")).permutation(int(of.max()) + 1)
+    drawn = set(order[: max(POOL, config.conversations)].tolist())
+    documents = [
+        (number, dataset.valid.document(int(doc)))
+        for number, doc in zip(of.tolist(), dataset.valid_docs, strict=True)
+        if number in drawn
+    ]
+    pool = turns_of(documents, tokenizer)
+    chosen = set(order[: config.conversations].tolist())
+    turns = [turn for turn in pool if turn.conversation in chosen]
     if not turns:
-        run.say("no reply in these conversations: none was ranked or generated", style="yellow")
+        run.say("these conversations hold no reply: none was ranked or generated", style="yellow")
         return {}, {}
     run.say(f"{len(turns):,} replies of {len({turn.conversation for turn in turns}):,} conversations")
+
+    # Rank the true reply among others.
+    figures: Figures = {}
     with progress(run.console, "ranking", len(turns)) as bar:
         found = hits(model, turns, pool, child_seed(0, "candidates"), bar.advance)
     if found is None:
         run.say(f"hits@1 is left out: it takes {CANDIDATES - 1} other replies that are not alike", style="yellow")
+    else:
+        figures["hits_at_1"] = mean_over(turns, found)
+
+    # Write replies, and compare them with the true ones.
     with progress(run.console, "talking", len(turns)) as bar:
         texts = own_replies(model, tokenizer, turns, config.sampling, bar.advance)
     for turn, text in list(zip(turns, texts, strict=True))[:SAMPLES]:
         run.sample(loaded.state["steps_done"], true=turn.text, model=text)
     earlier = [turn.earlier(tokenizer) for turn in turns]
-    ranked: Figures = {} if found is None else {"hits_at_1": mean_over(turns, found)}
-    figures = ranked | {"f1": overlap(turns, texts)} | Spoken(turns, texts, earlier).figures()
+    figures |= {"f1": overlap(turns, texts)} | Spoken(turns, texts, earlier).figures()
     return figures, Spoken(turns, [turn.text for turn in turns], earlier).figures()
 
 
-def _turns(config: Config, loaded: Loaded, corpus: Dataset) -> tuple[list[Turn], list[Turn]]:
-    """The replies of as many conversations as are measured, and those of all that candidates are drawn from."""
-    of = conversations_of(corpus.valid, corpus.valid_docs)
-    order = np.random.default_rng(child_seed(0, "conversations")).permutation(int(of.max()) + 1)
-    drawn = set(order[: max(POOL, config.conversations)].tolist())
-    documents = [
-        (number, corpus.valid.document(int(doc)))
-        for number, doc in zip(of.tolist(), corpus.valid_docs, strict=True)
-        if number in drawn
-    ]
-    pool = turns_of(documents, loaded.tokenizer)
-    chosen = set(order[: config.conversations].tolist())
-    return [turn for turn in pool if turn.conversation in chosen], pool
-
-
-def _data_of(trained: Record) -> DataConfig:
-    """What a run learned from."""
-    if trained.status == "broken":
-        raise CheckpointError(f"{trained.folder} is no run's folder; name files to measure on with --data")
-    return from_dict(DataConfig, trained.data["config"]["data"])
-
-
-def _finish(run: Run, loaded: Loaded, figures: Figures, talked: Figures) -> None:
-    """Put the figures into the run: all values, and beside them the intervals."""
-    values = {name: found.value for name, found in figures.items()}
-    values |= {f"true_{name}": found.value for name, found in talked.items()}
-    intervals = {name: [found.low, found.high] for name, found in figures.items() if not math.isnan(found.low)}
-    run.log(loaded.state["steps_done"], **values)
-    run.finish(**values, intervals=intervals, headline=["bpb", values["bpb"]], checkpoint=str(loaded.folder))
-
-
 NAMES = {
-    "loss": "loss, nats a token",
-    "bpb": "bits a byte",
-    "perplexity": "perplexity, a token",
-    "word_perplexity": "perplexity, a word",
+    "loss": "loss, nats per token",
+    "bpb": "bits per byte",
+    "perplexity": "perplexity per token",
+    "word_perplexity": "perplexity per word",
     "hits_at_1": f"hits@1 of {CANDIDATES}",
     "f1": "F1",
     "distinct_1": "distinct-1",
@@ -179,17 +171,18 @@ NAMES = {
 SHARES = ("hits_at_1", "repetition", "repetition_earlier")
 
 
-def _table(figures: Figures, talked: Figures, title: str) -> Table:
-    columns = "value", "95% interval", *(["true replies"] if talked else [])
-    shown = table("figure", *(Column(column, justify="right") for column in columns), title=title)
-    for name, found in figures.items():
-        is_share = name in SHARES or name.startswith("right_")
-        interval = "" if math.isnan(found.low) else f"{_shown(found.low, is_share)} to {_shown(found.high, is_share)}"
-        row = [_shown(found.value, is_share), interval]
-        row += [_shown(talked[name].value, is_share) if name in talked else ""] if talked else []
-        shown.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
-    return shown
+def _table(figures: Figures, true_figures: Figures, title: str) -> Table:
+    def shown(name: str, value: float) -> str:
+        return f"{value:.1%}" if name in SHARES or name.startswith("right_") else f"{value:.4f}"
 
-
-def _shown(value: float, is_share: bool) -> str:
-    return f"{value:.1%}" if is_share else f"{value:.4f}"
+    columns = "value", "95% interval", *(["true replies"] if true_figures else [])
+    found = table("figure", *(Column(column, justify="right") for column in columns), title=title)
+    for name, one in figures.items():
+        row = [
+            shown(name, one.value),
+            "" if math.isnan(one.low) else f"{shown(name, one.low)} to {shown(name, one.high)}",
+        ]
+        if true_figures:
+            row.append(shown(name, true_figures[name].value) if name in true_figures else "")
+        found.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
+    return found

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
 from understudy.config import RunName
+from understudy.console import say
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.models.pretrained.export import export
 from understudy.training.loading import load_model, resolve
@@ -28,20 +28,22 @@ class Config:
 
 
 def main(config: Config, console: Console) -> None:
-    """See `Config`."""
+    """Save the model, and say what transformers does otherwise."""
     loaded = load_model(resolve(config.run))
     folder = Path(config.folder).expanduser()
     export(loaded.model, loaded.tokenizer, folder, loaded.state["progress"].get("kind", "chats"))
-    console.print(Text(f"Saved {loaded.model.parameter_count():,} parameters to {folder}."), soft_wrap=True)
+    say(console, f"Saved {loaded.model.parameter_count():,} parameters to {folder}.")
     if isinstance(loaded.tokenizer, GPT1Tokenizer):
-        console.print(
+        say(
+            console,
             "transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, encode "
             "with understudy.data.tokenizers.gpt1.",
-            style="yellow",
+            "yellow",
         )
     if loaded.model.speakers:
-        console.print(
+        say(
+            console,
             "The model was fine-tuned with token types: give transformers token_type_ids, at each token the id of the "
             "last of <|system|>, <|user|> and <|assistant|>.",
-            style="yellow",
+            "yellow",
         )
