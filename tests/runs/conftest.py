@@ -1,4 +1,4 @@
-"""Each test works in a folder of its own, with a git that knows nobody."""
+"""Each test works in a folder of its own, with a git that knows no user."""
 
 import os
 import subprocess

@@ -200,7 +200,7 @@ def test_code_that_cannot_be_searched_is_not_exported(repository: Path, git: Git
     pack([read_record(folder)], Path("a.tar.gz"), leave_out=["code"])
 
 
-def test_what_is_no_plain_file_is_left_out_and_named(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_and_special_files_are_left_out_and_named(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = a_run()
     (folder / "link").symlink_to("/etc/passwd")
     (folder / "folder").symlink_to("/etc")
@@ -225,7 +225,7 @@ def test_names_that_are_no_unicode(there: Path) -> None:
     assert (there / folder.name / name).read_text() == "x"
 
 
-# From here on: archives that somebody made by hand.
+# From here on: archives made by hand.
 
 ID = "20261123-1412-brave-otter"
 Entry = tuple[str, bytes]

@@ -89,11 +89,11 @@ def test_a_commit_counts_by_what_it_left_behind(project: Path, git: Git) -> None
     git("commit", "--quiet", "--message=two changes")
     commit = git("rev-parse", "HEAD").strip()
     (project / "sub" / "loss.py").write_text(LOSS.replace("LIMIT = 3", "LIMIT = 30"))
-    mended = run_here()
-    git("commit", "--quiet", "--all", "--message=mended half of it")
+    fixed = run_here()
+    git("commit", "--quiet", "--all", "--message=half of it fixed")
     assert place(commit, before) == ""
     assert place(commit[:8], uncommitted) == "all 3 changes"
-    assert place(commit, mended) == "2 of 3 changes"
+    assert place(commit, fixed) == "2 of 3 changes"
     assert resolve("HEAD~1", project).name.endswith("two changes")
 
 

@@ -26,7 +26,7 @@ with Run.create("pretrain", ["understudy"], {}, seed=int(sys.argv[1])) as run:
 
 
 def start(number: int) -> subprocess.Popen[bytes]:
-    # What it acknowledges goes to a file: a pipe that nobody reads would stop it.
+    # What it acknowledges goes to a file: a pipe without a reader would stop it.
     with open(f"said-{number}", "wb") as said:
         command = [sys.executable, "-c", TRAINING, str(number), str(LINES)]
         return subprocess.Popen(command, stdout=said, stdin=subprocess.PIPE)

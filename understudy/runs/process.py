@@ -99,6 +99,17 @@ def heartbeat(path: Path, also: Callable[[], None] = lambda: None) -> Iterator[N
         thread.join()
 
 
+def surroundings() -> dict[str, Any]:
+    """Return what run.json says about the Python, the machine and the environment of this process."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "hardware": hardware(),
+        "environment": environment(),
+        "packages": packages(),
+    }
+
+
 def hardware() -> dict[str, Any]:
     """Return {"cpu": name, "cores": those this process may use, "memory_bytes", "cpu_flags": those that matter}."""
     info: dict[str, str] = {}

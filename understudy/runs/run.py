@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import platform
 import signal
 import sys
 import threading
@@ -26,7 +25,7 @@ from understudy.runs.code.secrets import masked
 from understudy.runs.disk import Reserve, full_disk, full_disk_named
 from understudy.runs.find import claim_folder, make_runs_folder
 from understudy.runs.journal import Journal
-from understudy.runs.process import environment, hardware, heartbeat, packages, this_process
+from understudy.runs.process import heartbeat, surroundings, this_process
 from understudy.runs.record import read_record
 
 if TYPE_CHECKING:
@@ -140,11 +139,7 @@ class Run:
                 "checks": [],
                 "code": {},
                 **this_process(),
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "hardware": hardware(),
-                "environment": environment(),
-                "packages": packages(),
+                **surroundings(),
                 "command": list(sys.orig_argv[1:] if command is None else command),
             }
             run = cls(folder, record)
