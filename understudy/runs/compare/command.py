@@ -25,7 +25,7 @@ QUERY_SIGNS = set("=<>~ ")
 
 @dataclass
 class CompareOptions:
-    """Shows what differs between runs (code, configuration, data, environment), their curves and final metrics.
+    """Show what differs between runs (code, configuration, data, environment), their curves and final metrics.
 
     An ID may also be a query, such as "verb=pretrain and tag=rates"; with --group-by a beginning may name several runs.
     """

@@ -36,6 +36,7 @@ def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -
     Runs that are marked bad (unless `include_bad`), that have not finished or that lack the key are left out. Raises
     UserError where fewer than two groups remain.
     """
+    # Each run goes to the group of its value, or is left out for a reason.
     fit: dict[str, list[ComparedRun]] = {}
     left_out, warnings = [], []
     for run in runs:
@@ -48,12 +49,14 @@ def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -
             reason = f"{record.status}: {record.error}" if record.error else record.status
         if reason:
             left_out.append(f"{record.id}: {reason}")
+            # Runs that crashed may be those that diverged, which makes the others look better than the setting is.
             if record.status in ("failed", "dead") and not record.marks.bad:
                 who = f"{run.label} ({key} = {value}) {record.status}"
                 warnings.append(f"{who}: the runs that are left may be the lucky seeds")
         else:
             fit.setdefault(str(value), []).append(run)
 
+    # A key that makes fewer than two groups is a mistake, or all other runs were left out.
     if len(fit) < 2:
         keys = {"verb", "tag"}.union(*(run.config for run in runs))
         if key not in keys:

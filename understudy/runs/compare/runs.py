@@ -44,6 +44,7 @@ class ComparedRun:
     @cached_property
     def figures(self) -> dict[str, float]:
         """Its final metrics: the last value of each logged name, and the numbers of the outcome. May be nan."""
+        # Of a resumed run the row with the highest step counts, which need not be the last in the file.
         last = {name: value for row in self.rows for name, value in row.items() if name not in NO_METRICS}
         for name, value in flat(self.record.outcome).items():
             last[name] = NOT_IN_JSON.get(value, value) if isinstance(value, str) else value
@@ -52,12 +53,11 @@ class ComparedRun:
 
     @cached_property
     def headline(self) -> str | None:
-        """The name, among the final metrics, of the one that sums the run up, where its outcome names one."""
-        named = self.record.outcome.get("headline")
-        if not isinstance(named, list) or len(named) != 2:
+        """The name, among the final metrics, of the one that sums the run up; None where there is none."""
+        if self.record.headline is None:
             return None
         # "recall" sums up a run whose figures have "right_recall".
-        word = str(named[0])
+        word = self.record.headline[0]
         return next((name for name in self.figures if name == word or name.endswith(f"_{word}")), None)
 
     @property

@@ -24,6 +24,7 @@ UNBOUNDED = 100_000
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print all about the runs one by one: code, what else differs, curves, final metrics."""
+    # Which runs these are, and what speaks against trusting them
     for run in found.runs:
         record = run.record
         commit = f"{record.commit[:10]}{' edited' if record.dirty else ''}" if record.commit else ""
@@ -36,6 +37,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         if run.failed_checks:
             console.print(text(f"    failed checks: {', '.join(run.failed_checks)}", "red"))
 
+    # What differs between them
     for difference in found.code:
         _print_code(difference, len(found.runs) > 2, console)
     labels = [run.label for run in found.runs]
@@ -45,6 +47,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     if found.same:
         console.print(text(f"\nthe same in all: {', '.join(found.same)}", "dim"))
 
+    # How they went: one curve of each on the same picture
     if found.curves:
         metric, curves = found.curves[0], []
         for i, run in enumerate(found.runs):
@@ -53,6 +56,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         console.print()
         console.print(draw(metric, curves, console.width))
 
+    # What came of them
     if found.metrics.rows:
         _print_table(found.metrics, labels, console)
     if any(row.best for row in found.metrics.rows):
@@ -101,6 +105,7 @@ def _print_table(found: DiffTable, labels: Sequence[str], console: Console) -> N
         console.print(columns)
         return
 
+    # The columns are too wide. Equal values are written once, after the labels of all runs that have them.
     lines = Table.grid(Column(max_width=WIDEST_CELL), Column(overflow="fold"), padding=(0, 2))
     for row, cells in zip(found.rows, rows, strict=True):
         lines.add_row(text(row.name), "")

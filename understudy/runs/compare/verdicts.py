@@ -137,6 +137,7 @@ def verdicts(groups: Sequence[Group], metrics: Sequence[str] = ()) -> list[Metri
     Without `metrics` these are the headlines, and the metrics that all runs have and whose better direction is known.
     Raises UserError for a metric that no run has.
     """
+    # Metrics that were asked for must be there.
     runs = [run for group in groups for run in group.runs]
     known = metric_names(runs)
     for metric in metrics:
@@ -176,6 +177,7 @@ def constants(verdicts: Sequence[MetricVerdict]) -> str:
 
 
 def _sentence(metric: str, groups: Sequence[GroupStats], tests: Sequence[PairwiseTest], winner: str) -> str:
+    # A group without a figure for each of its runs cannot be judged.
     broken = []
     for stats in groups:
         if not stats.is_complete:
@@ -185,6 +187,7 @@ def _sentence(metric: str, groups: Sequence[GroupStats], tests: Sequence[Pairwis
     if broken:
         return f"No winner can be named: {'; '.join(broken)}."
 
+    # Nor can single seeds.
     counts = [len(stats.values) for stats in groups]
     if min(counts) == 1:
         who = "One seed each" if max(counts) == 1 else "One side has a single seed"

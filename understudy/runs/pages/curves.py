@@ -27,28 +27,25 @@ class Curve:
 
 
 def finite(steps: Sequence[int], values: Sequence[Any]) -> tuple[list[int], list[float]]:
-    """The points whose value is a finite number.
+    """Return the points whose value is a finite number.
 
     >>> finite([1, 2, 3], [0.5, float("nan"), "text"])
     ([1], [0.5])
     """
-    kept = [(step, value) for step, value in zip(steps, values, strict=True) if is_finite(value)]
+    numbers = [(step, value) for step, value in zip(steps, values, strict=True) if isinstance(value, int | float)]
+    kept = [(step, value) for step, value in numbers if not isinstance(value, bool) and math.isfinite(value)]
     return [step for step, _ in kept], [value for _, value in kept]
 
 
-def is_finite(value: Any) -> bool:
-    """Whether this is a number, and neither nan nor infinite."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def thin(values: Sequence[float], most: int) -> list[int]:
-    """At most about `most` indices of finite values, spread evenly. Each stretch keeps its extremes: spikes stay.
+    """Return about `most` indices of finite values, spread evenly. Each stretch keeps its extremes, so spikes stay.
 
     >>> thin([5, 4, 3, 2, 1, 90, 1, 0, 0, 0, 0, 0], most=4)
     [4, 5, 6, 7, 11]
     """
     if len(values) <= most:
         return list(range(len(values)))
+    # Two indices per stretch: those of its lowest and its highest value.
     stretch = math.ceil(2 * len(values) / most)
     kept = {len(values) - 1}
     for start in range(0, len(values), stretch):
@@ -58,7 +55,7 @@ def thin(values: Sequence[float], most: int) -> list[int]:
 
 
 def draw(title: str, curves: Sequence[Curve], width: int) -> Text:
-    """The curves on one picture at most `width` columns wide, under a title and a legend with the last values."""
+    """Draw curves on a picture of at most `width` columns, under a title and a legend with the last values."""
     import plotext  # type: ignore[import-untyped]  # takes a fifth of a second, which only a curve is worth
 
     width = min(width, WIDEST)
@@ -69,6 +66,7 @@ def draw(title: str, curves: Sequence[Curve], width: int) -> Text:
     heading = text(title, "bold")
     for curve in curves:
         if len(curve.steps) > 1:
+            # A terminal shows few points, and plotext takes its time for each of them.
             marker, sign = curve.pen
             thinned = thin(curve.values, most=8 * width)
             marks = plotext.marker(marker, curve.color)

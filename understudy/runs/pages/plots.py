@@ -78,6 +78,7 @@ def seeds_plot(name: str, groups: Sequence[tuple[str, Sequence[tuple[object, flo
         for seed, value in values:
             seeds.setdefault(seed, []).append((place, value))
     with _new_figure() as (figure, axes):
+        # Lines between the values of one seed show whether a difference holds for each of them.
         for points in seeds.values():
             axes.plot(*zip(*points, strict=True), color=GRID, linewidth=1, zorder=1)
         for place, (_, pairs) in enumerate(groups):
@@ -106,6 +107,7 @@ def _new_figure() -> Iterator[tuple["Figure", "Axes"]]:
     import matplotlib  # half a second, which only a page with plots is worth
     from matplotlib.figure import Figure
 
+    # svg.hashsalt makes the ids, and so the page, the same each time.
     ours: dict[Any, Any] = {"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GRID}
     ours |= {"xtick.color": INK, "ytick.color": INK, "axes.formatter.useoffset": False}
     ours |= {"svg.hashsalt": "understudy", "svg.fonttype": "none"}

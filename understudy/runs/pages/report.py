@@ -28,7 +28,7 @@ LAST_LINES = 40
 
 @dataclass
 class ReportOptions:
-    """Writes report.html into the run's folder: code, curves, samples, checks, and what changed since the last one."""
+    """Write report.html into the run's folder: code, curves, samples, checks, and what changed since the last one."""
 
     run: RunReference
 
@@ -42,6 +42,7 @@ def main(options: ReportOptions, console: Console) -> None:
 
 def report_page(folder: Path) -> str:
     """Return the page of one run: its code, what came of it, and how it differs from the run before it."""
+    # The head of the page: what was run, when, and what came of it in one figure
     (run,) = compared([folder])
     record, data = run.record, run.record.data
     facts = {
@@ -55,16 +56,18 @@ def report_page(folder: Path) -> str:
         "tags": ", ".join(record.marks.tags),
         "note": record.note,
     }
+    # The end of the log says most about a run that failed.
     try:
         log = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
     except OSError:
         log = ""
 
-    # What the model said, by step, the latest first.
+    # What the model said, by step; the page shows the latest first
     samples: dict[Any, list[dict[str, Any]]] = {}
     for row in read_lines(folder / "samples.jsonl")[-MOST_SAMPLES:]:
         samples.setdefault(row.get("step"), []).append(row)
 
+    # How to run it again, and what it needs
     typed = f"cd {shlex.quote(str(data['cwd']))}\n{command_line(data)}" if data.get("cwd") else command_line(data)
     found = environment(data)
     packages = {name.removeprefix("package "): found.pop(name) for name in list(found) if name.startswith("package ")}
@@ -103,6 +106,7 @@ def previous_run(record: Record) -> Record | None:
 
 def _plots(run: ComparedRun) -> list[tuple[Plot, list[Key]]]:
     """Return a plot per metric, that of training and validation together, with a legend where there are two lines."""
+    # A validation curve goes on the plot of its training curve.
     names = curve_names([run])
     firsts = [name for name in names if not (name.startswith("val_") and name.removeprefix("val_") in names)]
     plots = []

@@ -26,7 +26,7 @@ PENS = (("cyan", THIN), ("magenta", THICK))  # for the training and the validati
 
 @dataclass
 class ShowOptions:
-    """Shows one run: configuration, code, data, parents, seeds, outcome, last metrics and curve."""
+    """Show one run: configuration, code, data, parents, seeds, outcome, last metrics and curve."""
 
     run: RunReference
 
@@ -50,6 +50,7 @@ def show(folder: Path, console: Console) -> None:
             for name, value in values.items():
                 grid.add_row(text(f"  {name}"), text(value))
             console.print(grid)
+    # One picture per unit, with training and validation together
     for unit, names in CURVES:
         points = [(name, *finite(*series(rows, name))) for name in names]
         curves = [Curve(*point, *pen) for point, pen in zip(points, PENS, strict=True)]
@@ -67,6 +68,7 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
     base = {name: published[name] for name in ("source", "revision") if published.get(name)}
     base |= data_files([entry | {"path": Path(entry["path"]).name} for entry in published.get("files", [])])
 
+    # Of the checks, how many have each verdict, and what those that failed measured
     checks = data.get("checks") or []
     counts = Counter(check["verdict"] for check in checks)
     verdicts = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
@@ -94,6 +96,7 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
 
 
 def _beginning_and_end(record: Record) -> dict[str, Any]:
+    """Return when and how a run began and ended, whether it was verified, and how people marked it."""
     lines = {name: record.data.get(name) for name in ("cwd", "created", "ended", "error")}
     lines["argv"] = " ".join(map(str, record.data.get("argv", [])))
     lines["resumed"] = ", ".join(str(entry["time"]) for entry in record.data.get("resumed", []))

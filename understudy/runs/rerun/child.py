@@ -25,9 +25,9 @@ CONFIG = "{config}"
 
 @dataclass
 class RerunOptions:
-    """Runs a run again: its exact code, its configuration and its seed, as a new run.
+    """Run a run again: its exact code, its configuration and its seed, as a new run.
 
-    The code is restored in a folder of its own, and your working tree stays as it is. Before it starts it says which
+    The code is restored in a folder of its own, and your working tree stays as it is. It first says which
     packages differ from those of the first time, and which files have changed.
     """
 
@@ -65,9 +65,11 @@ def command_of(record: Record, tree: Tree, python: Path) -> list[str]:
         raise UserError(f"run {record.id} did not record how to run it again (it was made by an early version)")
     if any("***" in word for word in words):
         tree.notes.append("its command line held a secret, which is *** now")
+    # The configuration is read from a file: that of the first time may have changed.
     config = tree.root / "config.json"
     write_json(config, record.data.get("config") or {})
 
+    # A script is run from the tree, wherever its path was in the command.
     top = str((record.data.get("code") or {}).get("top") or record.data["cwd"])
     for i, word in enumerate(words):
         if word == CONFIG:
@@ -75,6 +77,7 @@ def command_of(record: Record, tree: Tree, python: Path) -> list[str]:
         elif word.startswith(f"{top}/") and tree.inside(word).exists():
             words[i] = str(tree.inside(word))
 
+    # Several processes on this machine, as torchrun starts them
     processes = int(record.data.get("processes") or 1)
     if processes > 1:
         words = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *words]
@@ -83,6 +86,7 @@ def command_of(record: Record, tree: Tree, python: Path) -> list[str]:
 
 def variables_of(record: Record, tree: Tree, runs: Path) -> dict[str, str]:
     """Return the environment variables of the process: those here, but the run's where they change what is computed."""
+    # A variable that changes what is computed and that the run did not have must not be inherited.
     here = environment()
     inherited = {name: value for name, value in os.environ.items() if name not in here}
     recorded = dict(record.data.get("environment") or {})

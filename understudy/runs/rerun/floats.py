@@ -65,6 +65,7 @@ def compare_bits(then: Path, now: Path, until: int | None = None, partial: bool 
         until: the last step to compare; None for all.
         partial: the second run has not ended, so what it lacks does not count as a difference.
     """
+    # Metrics are compared line by line. Lines belong together that have the same step and the same names.
     old, new = (_lines(folder, until) for folder in (then, now))
     found = []
     for (step, names), row in old.items():

@@ -74,6 +74,7 @@ def restore_tree(record: Record, root: Path) -> Tree:
     except (GitError, OSError, zipfile.BadZipFile) as error:
         raise UserError(f"the code of run {record.id} cannot be restored: {error}") from error
 
+    # Data are too large to copy; a rerun reads the originals.
     for entry in record.data.get("data", []):
         source = Path(entry["path"])
         if not source.exists():

@@ -1,4 +1,4 @@
-"""Does a record still give the same? `understudy runs verify` runs it again and compares bit for bit."""
+"""Whether a run repeats itself: `understudy runs verify` runs it again and compares bit for bit."""
 
 import shutil
 import signal
@@ -34,10 +34,10 @@ NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS", f"package {OURSE
 
 @dataclass
 class VerifyOptions:
-    """Runs a run again in a fresh process, on its exact code, and compares every figure bit for bit.
+    """Run a run again in a fresh process, on its exact code, and compare every figure bit for bit.
 
-    Metrics are compared as floats, weights by their hash at each checkpoint. It says "identical" (exit code 0), or
-    names the first step that differs and the likeliest cause (exit code 1).
+    Metrics are compared as floats, weights by their hash at each checkpoint. Prints "identical" (exit code 0), or
+    the first step that differs and the likely causes (exit code 1).
     """
 
     run: RunReference
@@ -74,6 +74,7 @@ def main(options: VerifyOptions, console: Console) -> int:
     with progress(console, "running again", total=options.steps or last_step(record)) as bar:
         found = verify(record, options.steps, python, lambda step: bar.update(completed=step or 0))
 
+    # The result in one line, then the causes of a difference
     compared = f"{counted(found.comparison.lines, 'line')} of metrics"
     if found.comparison.checkpoints:
         compared += f" and the weights of {counted(found.comparison.checkpoints, 'checkpoint')}"
@@ -111,6 +112,8 @@ def verify(
         child.process.wait()
         raise
     found = _verification(record, child, tree, steps, stopped)
+
+    # `runs show` reads this, and so may other programs.
     comparison = found.comparison
     told: dict[str, Any] = {"time": time.time(), "identical": found.identical, "steps": steps}
     told |= {"lines": comparison.lines, "checkpoints": comparison.checkpoints}
@@ -136,6 +139,7 @@ def _follow(child: Child, record: Record, steps: int | None, on_step: Callable[[
             continue
         found = compare_bits(record.folder, folder, steps, partial=True)
         on_step(found.last_step)
+        # As Ctrl-C does: the run saves its checkpoint and ends. One that does not is killed.
         enough = steps is not None and (found.last_step or 0) >= steps
         if (enough or found.difference) and not stopped:
             child.process.send_signal(signal.SIGINT)
@@ -173,7 +177,9 @@ def likely_causes(then: Record, now: Record, tree: Tree) -> list[str]:
     Code, data, environment, hardware and thread count; where all of these are the same, the computation itself is not
     deterministic.
     """
+    # Every kind of cause, in the order in which to look
     causes: dict[str, list[str]] = {"code": [], "data": [], "environment": [], "hardware": [], "thread count": []}
+    # Files of the tree have other paths than the first time. What only the first run had read is not a difference.
     old_code, new_code = (code_ids(record.folder) or {} for record in (then, now))
     found = differing([old_code, {tree.original(path): name for path, name in new_code.items()}])
     for path, (before, after) in found.items():
@@ -182,9 +188,11 @@ def likely_causes(then: Record, now: Record, tree: Tree) -> list[str]:
         elif before is not ABSENT and after is not ABSENT:
             causes["code"].append(path)
 
+    # Data that are gone stop a rerun before it begins, so only changed files matter.
     hashes = [{tree.original(file["path"]): file["sha256"] for file in run.data.get("data", [])} for run in (then, now)]
     causes["data"] = [path for path, values in differing(hashes).items() if ABSENT not in values]
 
+    # Python, packages, variables, hardware and threads
     stood_on: list[dict[str, Any]] = [environment(run.data) for run in (then, now)]
     for name in differing(stood_on):
         kind = "hardware" if name.startswith("hardware.") else "environment"
