@@ -76,7 +76,7 @@ def test_the_unpaired_interval_is_that_of_scipy(first: list[float], second: list
 
 
 @given(pairs)
-def test_swapping_the_sides_turns_the_difference_round(values: list[tuple[float, float]]) -> None:
+def test_swapping_the_sides_negates_the_difference(values: list[tuple[float, float]]) -> None:
     first, second = np.array(values).T
     one, other = paired_difference(first, second), paired_difference(second, first)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
@@ -137,7 +137,7 @@ def test_a_detectable_difference_is_detected_four_times_out_of_five() -> None:
     assert np.mean(np.abs(t) > limit) == pytest.approx(0.8, abs=0.02)
 
 
-def test_the_seeds_that_are_missing_are_as_many_as_scipy_says() -> None:
+def test_the_number_of_missing_seeds_is_that_of_scipy() -> None:
     differences = np.array([0.02, -0.01, 0.03, 0.0, 0.01])
     found = paired_difference(differences, np.zeros(5))
     assert not found.excludes_zero
@@ -155,7 +155,7 @@ def test_a_difference_too_small_to_settle() -> None:
 
 
 @pytest.mark.parametrize("difference", [paired_difference, unpaired_difference])
-def test_one_seed_a_side_tells_no_spread(difference) -> None:
+def test_one_seed_per_side_shows_no_spread(difference) -> None:
     found = difference([2.0], [1.0])
     assert (found.mean, found.count, found.more_seeds, found.excludes_zero) == (1.0, 1, None, False)
     assert all(map(math.isnan, astuple(found)[4:10]))
@@ -195,7 +195,7 @@ def test_a_ratio_of_equal_sizes_has_the_interval_of_a_mean() -> None:
     assert (found.high - found.low) / 2 == pytest.approx(student_quantile(0.975, 39) * error, rel=0.03)
 
 
-def test_conversations_hang_together() -> None:
+def test_the_bootstrap_draws_whole_conversations() -> None:
     """A hundred replies that all come from two conversations tell less than a hundred conversations."""
     hits = np.tile([0.0, 1.0], 50)
     alone = ratio_estimate(hits, np.ones(100))
@@ -216,7 +216,7 @@ def test_the_true_ratio_lies_in_its_interval_19_times_out_of_20(count: int) -> N
     assert 0.90 <= covered / 400 <= 0.98
 
 
-def test_what_is_empty_has_no_ratio_and_what_is_single_no_interval() -> None:
+def test_an_empty_sample_has_no_ratio_and_a_single_value_no_interval() -> None:
     assert math.isnan(ratio_estimate([], []).value)
     assert math.isnan(ratio_estimate([0.0], [0]).value)
     one = ratio_estimate([3.0, 0.0], [2, 0])

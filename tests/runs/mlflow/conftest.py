@@ -165,7 +165,7 @@ with streaming(run, parse(uri)), run:
 
 @pytest.fixture
 def train(here: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts a process that logs a hundred lines a second and streams them; it ends when a file `stop` appears."""
+    """Starts a process that logs a hundred lines per second and streams them; it ends when a file `stop` appears."""
     (here / "train.py").write_text(TRAINING)
     started: list[subprocess.Popen[str]] = []
 

@@ -38,7 +38,7 @@ def test_a_password_is_masked_and_nothing_else(uri: str, masked: str) -> None:
     assert "s3cr3t" not in repr(address)
 
 
-def test_a_password_is_hidden_in_what_others_say() -> None:
+def test_a_password_is_hidden_in_the_errors_of_libraries() -> None:
     address = parse(f"postgresql://ada:{ESCAPED}@db.example.org/runs")
     said = address.hide(f'no host in {address.uri!r}; tried "{SECRET}"')
     assert said == "no host in 'postgresql+psycopg2://ada:***@db.example.org/runs'; tried \"***\""
@@ -76,12 +76,12 @@ def test_an_sqlite_file_is_known_by_its_absolute_path(here: Path) -> None:
     ],
 )
 def test_a_uri_that_cannot_work_is_named(uri: str, words: str, here: Path) -> None:
-    (here / "taken").write_text("somebody's notes")
+    (here / "taken").write_text("private notes")
     (here / "folder").mkdir()
     with pytest.raises(TrackingError, match=words) as error:
         usable_address(uri)
     assert "\n" not in str(error.value)
-    assert (here / "taken").read_text() == "somebody's notes"
+    assert (here / "taken").read_text() == "private notes"
 
 
 @pytest.mark.parametrize(("package", "uri"), [("mlflow", "sqlite:///a.db"), ("psycopg2", "postgresql://db/runs")])

@@ -25,7 +25,7 @@ def points(path: Path, start: int = 0) -> list[Point]:
     return [point for batch in batches(path, start) for point in batch.points]
 
 
-def test_only_numbers_are_figures(here: Path) -> None:
+def test_only_numbers_are_metrics(here: Path) -> None:
     row = {
         "step": 3,
         "time": 1.5,
@@ -42,7 +42,7 @@ def test_only_numbers_are_figures(here: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{torn", "[1]", '{"loss": 1}', '{"step": "x", "time": 1.0, "loss": 1}', '"cat"', ""])
-def test_lines_that_are_no_metrics_are_passed_over(line: str, here: Path) -> None:
+def test_lines_without_metrics_are_skipped(line: str, here: Path) -> None:
     good = json.dumps({"step": 1, "time": 2.0, "loss": 3.0})
     path = written(here / "m.jsonl", [good, line, good])
     assert points(path) == [Point("loss", 3.0, 2000, 1)] * 2
@@ -60,14 +60,14 @@ def test_a_line_that_is_being_written_waits(here: Path) -> None:
     assert points(path, whole) == [Point("loss", 4.0, 3000, 2)]
 
 
-def test_a_batch_is_no_larger_than_mlflow_takes(here: Path) -> None:
+def test_a_batch_is_not_larger_than_mlflow_accepts(here: Path) -> None:
     rows = [{"step": step, "time": 1.0, **{f"m{i}": 1.0 for i in range(300)}} for step in range(10)]
     sizes = [len(batch.points) for batch in batches(written(here / "m.jsonl", list(map(json.dumps, rows))), 0)]
     assert sizes == [900, 900, 900, 300]
 
 
 @given(rows=ROWS, data=st.data())
-def test_going_on_after_any_batch_gives_the_same_points(
+def test_resuming_after_any_batch_gives_the_same_points(
     rows: list[dict[str, float]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lines = [json.dumps({"step": step, "time": 1.0 + step, **row}) for step, row in enumerate(rows)]
@@ -83,13 +83,13 @@ def test_going_on_after_any_batch_gives_the_same_points(
     assert repr(before + points(path, cut)) == repr(whole)
 
 
-def test_a_journal_that_became_shorter_is_read_anew(here: Path) -> None:
+def test_a_journal_that_became_shorter_is_read_from_its_start(here: Path) -> None:
     path = written(here / "m.jsonl", [json.dumps({"step": 1, "time": 2.0, "loss": 3.0})])
     assert points(path, 10_000) == points(path)
 
 
 @given(st.text(max_size=300))
-def test_mlflow_takes_any_name_once_it_is_clean(name: str) -> None:
+def test_mlflow_accepts_any_clean_name(name: str) -> None:
     validation = pytest.importorskip("mlflow.utils.validation", reason="the extra mlflow is not installed")
     clean = clean_name(name)
     validation._validate_metric_name(clean)

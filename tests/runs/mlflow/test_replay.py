@@ -55,7 +55,7 @@ def test_all_of_a_run_arrives(store: Store, address: Address, here: Path) -> Non
     assert local.read_bytes() == (run.folder / "run.json").read_bytes()
 
 
-def test_its_model_arrives_and_takes_no_room_of_its_own(store: Store, address: Address, here: Path) -> None:
+def test_its_model_arrives_and_is_linked_not_copied(store: Store, address: Address, here: Path) -> None:
     run = finished_run()
     add_checkpoint(run, 20)
     add_checkpoint(run, 40)
@@ -70,7 +70,7 @@ def test_its_model_arrives_and_takes_no_room_of_its_own(store: Store, address: A
     assert (folder / "model.safetensors").samefile(run.folder / "checkpoints/step-000040/model.safetensors")
 
 
-def test_twice_changes_nothing(store: Store, address: Address, here: Path) -> None:
+def test_replaying_twice_changes_nothing(store: Store, address: Address, here: Path) -> None:
     run = finished_run()
     add_checkpoint(run, 40)
     replay(run.folder, store)
@@ -100,7 +100,7 @@ def test_a_batch_whose_answer_never_came_is_not_doubled(store: Store, address: A
     assert len(journal_points(run.folder)) == 6004
 
 
-def test_a_failure_in_the_middle_is_taken_up_there(store: Store, address: Address, here: Path) -> None:
+def test_a_replay_resumes_where_it_failed(store: Store, address: Address, here: Path) -> None:
     """What was acknowledged before the database failed is not sent again."""
     run = finished_run(steps=3000)
     full = "CREATE TRIGGER full BEFORE INSERT ON metrics WHEN (SELECT count(*) FROM metrics) >= 2500 "
@@ -188,7 +188,7 @@ def test_marks_and_notes_follow(store: Store, address: Address, here: Path) -> N
     assert not {"bad", "mlflow.note.content"} & only_run(address).data.tags.keys()
 
 
-def test_what_somebody_deleted_there_stays_deleted(store: Store, address: Address, here: Path) -> None:
+def test_a_run_deleted_in_the_store_stays_deleted(store: Store, address: Address, here: Path) -> None:
     run = finished_run()
     replay(run.folder, store)
     client(address).delete_run(only_run(address).info.run_id)
@@ -200,7 +200,7 @@ def test_what_somebody_deleted_there_stays_deleted(store: Store, address: Addres
     assert dump(address) == before
 
 
-def test_a_store_that_was_made_anew_gets_all_again(store: Store, here: Path, empty_store: Path) -> None:
+def test_a_store_that_was_replaced_gets_everything_again(store: Store, here: Path, empty_store: Path) -> None:
     run = finished_run()
     replay(run.folder, store)
     assert is_current(read_record(run.folder), store)
@@ -217,7 +217,7 @@ def test_a_store_that_was_made_anew_gets_all_again(store: Store, here: Path, emp
     assert stored_points(store.address.uri) == journal_points(run.folder)
 
 
-def test_each_store_has_a_memory_of_its_own(store: Store, here: Path, empty_store: Path) -> None:
+def test_each_store_has_its_own_state(store: Store, here: Path, empty_store: Path) -> None:
     run = finished_run()
     replay(run.folder, store)
     shutil.copyfile(empty_store, here / "other.db")
@@ -228,7 +228,7 @@ def test_each_store_has_a_memory_of_its_own(store: Store, here: Path, empty_stor
     assert replay(run.folder, store) == replay(run.folder, other) == "current"
 
 
-def test_a_record_that_cannot_be_read_is_passed_over(store: Store, address: Address, here: Path) -> None:
+def test_a_record_that_cannot_be_read_is_skipped(store: Store, address: Address, here: Path) -> None:
     run = finished_run()
     (run.folder / "run.json").write_text("{torn")
     assert replay(run.folder, store) == "broken"

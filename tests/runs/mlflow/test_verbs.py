@@ -1,4 +1,4 @@
-"""`runs sync` and `runs ui` as somebody types them."""
+"""The commands `runs sync` and `runs ui`."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_sync_takes_all_runs_elsewhere(runs: Runs, address: Address, here: Path)
     assert stored_points(address.uri) == expected
 
 
-def test_one_run_that_is_refused_keeps_no_other_back(runs: Runs, address: Address, here: Path) -> None:
+def test_a_run_that_is_refused_does_not_stop_the_others(runs: Runs, address: Address, here: Path) -> None:
     first, second = finished_run(), finished_run()
     refuse = (
         "CREATE TRIGGER refuse BEFORE INSERT ON tags WHEN NEW.value = '%s' BEGIN SELECT RAISE(ABORT, 'not you'); END"
