@@ -203,6 +203,7 @@ def parse(
 def _dataclass(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise _mismatch(where, f"the fields of {cls.__name__}", values)
+    # Each field that is given must be known, and each field without a default must be given.
     types_of = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}
     for name in values:
@@ -257,6 +258,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return Path(value)
     if kind in (bool, int, str) and type(value) is kind:
         return value
+    # Nothing is converted: a number is not a string, nor is True a number.
     raise _mismatch(where, getattr(kind, "__name__", str(kind)), value)
 
 

@@ -173,10 +173,11 @@ def progress(console: "Console", what: str, total: float | None = None, percent:
     """
     from rich import progress as rich  # 100 ms that most commands can save
 
-    done: list[rich.ProgressColumn] = [rich.SpinnerColumn(), rich.TextColumn("{task.description}")]
+    what_column = rich.TextColumn("{task.description}", markup=False)
+    done: list[rich.ProgressColumn] = [rich.SpinnerColumn(), what_column]
     clock: list[rich.ProgressColumn] = [rich.TimeElapsedColumn()]
     if total is not None:
-        done = [rich.TextColumn("{task.description}"), rich.BarColumn()]
+        done = [what_column, rich.BarColumn()]
         done += [rich.TaskProgressColumn() if percent else rich.MofNCompleteColumn()]
         clock = [rich.TextColumn("· left"), rich.TimeRemainingColumn()]
     columns = *done, rich.TextColumn("{task.fields[figures]}", markup=False), *clock
