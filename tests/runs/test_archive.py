@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from understudy.errors import ArchiveError
-from understudy.runs.archive.pack import LIST_NAME, pack
-from understudy.runs.archive.unpack import unpack
+from understudy.runs.archive import LIST_NAME, pack, unpack
 from understudy.runs.find import list_runs
 from understudy.runs.process import this_process
 from understudy.runs.record import change_marks, read_record, set_note
@@ -375,15 +374,15 @@ ATTACKS: dict[str, tuple[Callable[[], Path], str]] = {
     "id cache": (with_id("cache"), "which cannot name a run's folder"),
     "id index": (with_id("index.sqlite"), "which cannot name a run's folder"),
     "id number": (with_id(5), "not what `understudy runs export` writes: id: expected str, got 5"),
-    "symlink": (lambda: tar(*good()[:2], entry(f"{ID}/notes", **LINK)), "a symbolic link: only plain files"),
-    "symlink at the list": (lambda: tar(entry(LIST_NAME, **LINK)), "a symbolic link: only plain files"),
+    "symlink": (lambda: tar(*good()[:2], entry(f"{ID}/notes", **LINK)), "a link: only plain files"),
+    "symlink at the list": (lambda: tar(entry(LIST_NAME, **LINK)), "a link: only plain files"),
     "symlink then file": (
         lambda: tar(good()[0], entry(f"{ID}/notes", **LINK | {"linkname": "/tmp"}), *good()[1:]),
-        "a symbolic link: only plain files",
+        "a link: only plain files",
     ),
     "hard link": (
         lambda: tar(*good()[:2], entry(f"{ID}/notes/a.txt", type=tarfile.LNKTYPE, linkname="/etc/passwd")),
-        "a hard link: only plain files",
+        "a link: only plain files",
     ),
     "device": (lambda: tar(*good()[:2], entry(f"{ID}/notes/a.txt", type=tarfile.CHRTYPE)), "a device"),
     "pipe": (lambda: tar(*good()[:2], entry(f"{ID}/notes/a.txt", type=tarfile.FIFOTYPE)), "a device"),
@@ -428,7 +427,7 @@ ATTACKS: dict[str, tuple[Callable[[], Path], str]] = {
         plain(b"PK\3\4" + b"\0" * 100),
         "is a .zip archive; expected a .tar.gz: export the runs again, or",
     ),
-    "not there": (lambda: Path("nowhere.tar.gz"), "no archive at nowhere.tar.gz"),
+    "not there": (lambda: Path("nowhere.tar.gz"), "cannot import nowhere.tar.gz: No such file"),
 }
 
 

@@ -47,8 +47,8 @@ GROUPS = {
         "mark-good": Command("marks.mark_good", "take that back"),
     },
     "to keep": {
-        "export": Command("archive.pack.export_runs", "write runs into one archive"),
-        "import": Command("archive.unpack.import_runs", "add the runs of an archive"),
+        "export": Command("archive.export_runs", "write runs into one archive"),
+        "import": Command("archive.import_runs", "add the runs of an archive"),
         "gc": Command("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
         "disk": Command("disk.disk", "show what runs take on the disk"),
         "sync": Command("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
