@@ -108,10 +108,10 @@ CASES: list[tuple[Break, str]] = [
     (config(layer_norm_epsilon=1e-6), "says layer_norm_epsilon is 1e-06; only 1e-05 is known here"),
     (config(vocab_size=1000), "the weights have 1,000 tokens and the vocabulary names"),
     (without("vocab.json"), "holds no vocabulary; expected tokenizer.json, vocab.json and merges.txt, or"),
-    (cut("vocab.json", 0.5), "vocab.json is no vocabulary of GPT-1 or GPT-2"),
+    (cut("vocab.json", 0.5), "vocab.json is not a vocabulary of GPT-1 or GPT-2"),
     (content("vocab.json", '{"a": 0, "b": 2}'), "its ids are not 0, 1, 2 and so on"),
-    (content("merges.txt", "#version: 0.2\na b c\n"), "vocab.json is no vocabulary of GPT-1 or GPT-2"),
-    (content("merges.txt", "#version: 0.2\nqqq zzz\n"), "vocab.json is no vocabulary of GPT-1 or GPT-2"),
+    (content("merges.txt", "#version: 0.2\na b c\n"), "vocab.json is not a vocabulary of GPT-1 or GPT-2"),
+    (content("merges.txt", "#version: 0.2\nqqq zzz\n"), "vocab.json is not a vocabulary of GPT-1 or GPT-2"),
 ]
 
 
@@ -198,5 +198,5 @@ def test_a_vocabulary_in_one_file_is_read_first(folder: Path) -> None:
     if "openai" in (folder / "config.json").read_text():
         assert read_pretrained(folder).tokenizer.definition()["vocabulary"] == tokens
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"tokenizer.json is no vocabulary of GPT-1 or GPT-2"):
+    with pytest.raises(CheckpointError, match=r"tokenizer.json is not a vocabulary of GPT-1 or GPT-2"):
         read_pretrained(folder)

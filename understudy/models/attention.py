@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from understudy.models.cache import AttentionInputs, CacheUpdate
 from understudy.models.convolution import ShortConvolution
@@ -15,7 +16,7 @@ from understudy.models.norm import rms_norm
 from understudy.models.spec import BlockStyle, CoreSpec
 
 LONGEST_SQUARE = 1024
-"""Beyond so many steps attention by hand, which keeps every weight for the backward pass, takes too much memory."""
+"""Longest sequence for attention by hand, which keeps every weight for the backward pass."""
 
 
 class Attention(nn.Module):
@@ -31,10 +32,10 @@ class Attention(nn.Module):
         self.drop = nn.Dropout(spec.dropout)
         zero_bias(self)
 
+    @override
     def forward(
         self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
     ) -> Tensor:
-        """See `Block.forward`."""
         batch, time, width = x_BTD.shape
         qkv = self.qkv(x_BTD)
         if self.convolution is not None:
@@ -53,11 +54,8 @@ class Attention(nn.Module):
 
 
 def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: AttentionInputs, dropout: float) -> Tensor:
-    """y_BTHK: what each query takes from the values that `layout` lets it see.
-
-    On a CPU bfloat16 goes by hand where it can, else in float32: torch's own kernel is slowest in bfloat16 there
-    (docs/journal.md).
-    """
+    """Return y_BTHK: for each query the weighted mean of the values that `layout` lets it see."""
+    # On a CPU torch's own kernel is slowest in bfloat16 (docs/journal.md): go by hand where possible, else in float32.
     if q_BHTK.dtype == torch.bfloat16 and q_BHTK.device.type == "cpu":
         if layout.causal and not dropout and q_BHTK.shape[2] <= LONGEST_SQUARE:
             return causal_attention(q_BHTK, k_BHSK, v_BHSK, layout.segments)
@@ -70,7 +68,7 @@ def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: AttentionInpu
 
 
 def segments_in(reset_BT: Tensor) -> list[tuple[int, int, int]]:
-    """(row, first step, end) of each run of steps between two resets.
+    """Return (row, first step, end) of each run of steps between two resets.
 
     >>> segments_in(torch.tensor([[False, False, True], [True, False, False]]))
     [(0, 0, 2), (0, 2, 3), (1, 0, 3)]
@@ -93,7 +91,7 @@ def _attend_by_segment(q: Tensor, k: Tensor, v: Tensor, segments: list[tuple[int
 
 
 def zero_bias(module: nn.Module) -> None:
-    """Every bias in the module starts at 0."""
+    """Set every bias in the module to 0."""
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
@@ -137,14 +135,14 @@ class _CausalAttentionFunction(torch.autograd.Function):
 def causal_attention(
     q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, segments: list[tuple[int, int, int]] | None = None
 ) -> Tensor:
-    """y_BTHK = softmax(q kᵀ / √K) v, where no step sees a later one, nor another segment's (Vaswani 2017).
+    """Return y_BTHK = softmax(q kᵀ / √K) v, where no step sees a later one, nor another segment's (Vaswani 2017).
 
-    Written out as plain products, which a CPU does far faster in bfloat16 than torch's fused attention; it keeps all
-    weights for the backward pass, a square of T numbers a head.
+    Written out as plain products, which a CPU does far faster in bfloat16 than torch's fused attention. It keeps all
+    weights for the backward pass: T² numbers per head.
 
     Args:
         q_BHTK, k_BHTK, v_BHTK: queries, keys and values.
-        segments: (row, first step, end) of each segment; together they hold every step. None: each row is one.
+        segments: (row, first step, end) of each segment; together they cover every step. None: each row is one.
 
     >>> x_BHTK = torch.eye(2)[None, None]
     >>> causal_attention(x_BHTK, x_BHTK, x_BHTK)[0, :, 0]
@@ -169,7 +167,7 @@ class _RotationFunction(torch.autograd.Function):
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn each pair (x[i], x[i + K/2]) of the last dimension by its angle (Su 2021).
+    """Rotate each pair (x[i], x[i + K/2]) of the last dimension by its angle (Su 2021).
 
     Args:
         x: of shape (..., T, K).

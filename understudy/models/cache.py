@@ -1,4 +1,4 @@
-"""The Transformer's cache: where new tokens go in it, and what they see.
+"""The Transformer's key/value cache: where new tokens go, and what they see.
 
 A token's slot is its position in its segment. So a reset row simply starts again at slot 0, ragged rows share one
 tensor, and what lies beyond a row's length is never looked at.
@@ -17,7 +17,7 @@ from understudy.models.convolution import ConvState, positions
 
 @dataclass
 class Cache:
-    """Keys and values of every row's present segment, and how many tokens of each are held."""
+    """Keys and values of every row's current segment, and how many tokens of each are held."""
 
     keys_LBHSK: Tensor
     values_LBHSK: Tensor
@@ -65,7 +65,7 @@ class Cache:
 
 @dataclass
 class AttentionInputs:
-    """Where each new token stands and what it may see; the same for all layers."""
+    """Where each new token stands and what it may attend to; the same for all layers."""
 
     position_BT: Tensor | None
     """Position in the segment; None for 0..T-1 in every row."""
@@ -81,7 +81,7 @@ class AttentionInputs:
 
 @dataclass
 class CacheUpdate:
-    """Where new keys and values go in the cache, and which ones the queries then read."""
+    """Where new keys and values go in the cache, and which ones the queries read afterwards."""
 
     start: int
     """Slots in use before, by the row that uses most."""
@@ -107,7 +107,7 @@ class CacheUpdate:
 
 
 def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, AttentionInputs, CacheUpdate]:
-    """Place `time` new tokens after what the cache holds; return the grown cache, what is seen, and the write."""
+    """Place `time` new tokens after the cached ones. Returns the grown cache, the attention inputs and the update."""
     if reset_BT is not None:
         if bool(reset_BT[:, 0].any()):
             length_B = cache.length_B.masked_fill(reset_BT[:, 0], 0)
@@ -132,7 +132,7 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
 
 
 def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, AttentionInputs, CacheUpdate]:
-    """The general case: some row starts again within the piece, and only its last segment is kept."""
+    """Lay out the general case: a row resets within the piece, and only its last segment is kept."""
     since_reset_BT, last_reset_BT = positions(reset_BT)
     continues_BT = last_reset_BT < 0
     position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
@@ -154,7 +154,7 @@ def check_room(cache: Cache, needed: int) -> None:
 
 
 def segment_mask(reset_BT: Tensor) -> Tensor:
-    """mask_BTT, true where the second step is no later than the first and in the same segment."""
+    """Return mask_BTT, true where the second step is at or before the first, in the same segment."""
     segment_BT = reset_BT.cumsum(dim=1)
     time = reset_BT.shape[1]
     causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()

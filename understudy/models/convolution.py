@@ -1,4 +1,4 @@
-"""Short convolutions: each input is joined by the few before it, of which a state must keep the last.
+"""Short convolutions: each input is joined by the few before it, and a state keeps the last of them.
 
 Shape suffixes: B batch rows, T time steps, D channels, R recent inputs, P = R + T.
 """
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 RECENT = 3
 """How many inputs back a short convolution reaches."""
@@ -49,8 +50,8 @@ class ConvState:
 class ShortConvolution(nn.Module):
     """Each input joined by a share of the few before it in its segment, channel by channel.
 
-    What copying needs to know (which token came after which) is then there from the first layer on, and is learned in
-    a fraction of the tokens (docs/journal.md).
+    Copying needs to know which token followed which. With this the first layer already knows, and copying is learned
+    in a fraction of the tokens (docs/journal.md).
     """
 
     def __init__(self, width: int, std: float):
@@ -60,20 +61,20 @@ class ShortConvolution(nn.Module):
         self.taps_RD = nn.Parameter(torch.empty(RECENT, width))
         nn.init.normal_(self.taps_RD, std=std)
 
+    @override
     def forward(self, x_BTD: Tensor, state: ConvState) -> Tensor:
-        """Add the recent inputs to each, and keep the last ones in `state`."""
         return short_convolution(state.pad(self.slot, x_BTD), self.taps_RD, state.crossing)
 
 
 def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps since the last reset (or since the start), and the last reset's step (-1 where there was none)."""
+    """Return the steps since the last reset (or the start), and the last reset's step (-1 before the first)."""
     step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
     last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
     return step_T - last_reset_BT.clamp(min=0), last_reset_BT
 
 
 class _ShortConvolutionFunction(torch.autograd.Function):
-    """Adds everything without a look at the resets, then takes back what came from across one: that is little."""
+    # Adds everything without a look at the resets, then takes back the little that came from across one.
 
     @staticmethod
     def forward(ctx: Any, padded_BPD: Tensor, taps_RD: Tensor, *crossing: tuple[Tensor, ...]) -> Tensor:
@@ -104,12 +105,12 @@ class _ShortConvolutionFunction(torch.autograd.Function):
 
 
 def short_convolution(padded_BPD: Tensor, taps_RD: Tensor, crossing: Sequence[tuple[Tensor, ...]] = ()) -> Tensor:
-    """y[t] = x[t] + Σᵣ tap[r] · x[t − r], channel by channel (Fu 2023, "H3"; So 2021, "Primer").
+    """Return y[t] = x[t] + Σᵣ tap[r] · x[t − r], channel by channel (Fu 2023, "H3"; So 2021, "Primer").
 
     Args:
         padded_BPD: the inputs, with the R before the first of them in front: P = R + T.
         taps_RD: weight of the input r steps back, r from 1 to R.
-        crossing: for each r the (rows, steps) whose r-th input back lies in another segment, and does not count.
+        crossing: for each r the (rows, steps) whose r-th input back lies in another segment and does not count.
 
     >>> short_convolution(torch.tensor([[[0.0], [1.0], [2.0], [4.0]]]), torch.tensor([[0.5]])).flatten()
     tensor([1.0000, 2.5000, 5.0000])

@@ -19,15 +19,15 @@ class Core(nn.Module):
     context: int
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Any:
-        """A fresh state for `batch_size` rows that will see at most `max_len` steps (default: the context)."""
+        """Return a fresh state for `batch_size` rows of at most `max_len` steps (default: the context)."""
         raise NotImplementedError
 
     def repeated(self, state: Any, times: int) -> Any:
-        """A state in which each row of `state` stands so many times in a row; what it came from stays as it was."""
+        """Return a state with each row of `state` repeated `times` times. The input is not modified."""
         raise NotImplementedError
 
     def set_dropout(self, share: float) -> None:
-        """Drop this share of activations in training from now on."""
+        """Set the share of activations dropped in training. Raises ConfigError outside 0 to 1."""
         check_dropout(share)
         for module in self.modules():
             if isinstance(module, nn.Dropout):
@@ -36,9 +36,12 @@ class Core(nn.Module):
                 setattr(module, "dropout", share)  # noqa: B010 - torch types attributes of modules as tensors
 
     def forward(self, x_BTD: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run T steps on; `reset_BT` marks the steps before which a row forgets everything.
+        """Run T steps and return y_BTD with the state after them. `reset_BT` marks steps before which a row resets.
 
-        `state=None` is the training path: a fresh start, and no state is kept: None is returned. A state that was
-        given may be overwritten: go on with the one returned.
+        `state=None` is the training path: it starts fresh, and returns None in place of a state. A given state may be
+        overwritten, so continue with the returned one.
+
+        Raises:
+            TooLongError: a segment outgrows the context, or the room of its state.
         """
         raise NotImplementedError

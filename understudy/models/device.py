@@ -18,7 +18,7 @@ BFLOAT16_FROM_WIDTH = {"transformer": 64, "lstm": 224}
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" is a CUDA GPU where there is one, else the CPU."""
+    """Return the device of that name; "auto" is a CUDA GPU if there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -26,7 +26,7 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"--device {name} is unknown; expected auto, cpu, cuda or cuda:0") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"--device {name}: no CUDA device is at hand; try --device cpu")
+        raise ConfigError(f"--device {name}: no CUDA device is available; try --device cpu")
     return device
 
 
@@ -42,7 +42,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtype:
-    """The number format of matrix products in training; "auto" is bfloat16 where the hardware is faster with it."""
+    """Return the dtype of matrix products in training; "auto" is bfloat16 where the hardware is faster with it."""
     if dtype != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     wide = spec.width >= BFLOAT16_FROM_WIDTH[spec.core]
@@ -51,10 +51,10 @@ def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtyp
 
 
 def pick_serving_dtype(dtype: ServingDtype, device: torch.device, spec: CoreSpec, trained: str) -> torch.dtype:
-    """The number format of the weights when sampling; of a model in int8, that of the plain path beside it.
+    """Return the dtype of the weights when sampling; for int8, that of the plain path beside it.
 
-    "auto" is float32 on a CPU, so that the scores are the model's own; on a GPU that of the training. An LSTM's state
-    adds up over the whole conversation, so it stays in float32.
+    "auto" is float32 on a CPU, so that the logits are the model's own, and the training's dtype on a GPU. An LSTM stays
+    in float32, since rounding errors in its state would add up over the whole conversation.
     """
     if dtype == "int8":
         if device.type != "cpu":
@@ -67,23 +67,21 @@ def pick_serving_dtype(dtype: ServingDtype, device: torch.device, spec: CoreSpec
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Autocast to `dtype`; float32 means off."""
+    """Return a context of autocast to `dtype`; float32 turns it off."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def compute_dtype(x: torch.Tensor) -> torch.dtype:
-    """The number format that matrix products with `x` have here: autocast's, or its own."""
+    """Return the dtype of matrix products with `x` here: autocast's, or its own."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 def prepare_process() -> None:
-    """Two settings for a process that trains or samples on a CPU.
-
-    Denormal numbers, which cost up to four times as much as others, become zero. And freed memory is kept: each step
-    wants the same large tensors again, and glibc would hand them back to the system in between.
-    """
+    """Set up a process that trains or samples on a CPU: flush denormal numbers to zero, and keep freed memory."""
+    # Denormals cost up to four times as much as other numbers.
     torch.set_flush_denormal(True)
+    # Each step wants the same large tensors again, and glibc would hand them back to the system in between.
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # musl has none
         trim_threshold, mmap_threshold = -1, -3
         libc.mallopt(trim_threshold, 2**31 - 1)

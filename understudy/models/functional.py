@@ -26,7 +26,7 @@ class _WeightedNLLFunction(torch.autograd.Function):
 
 
 def weighted_nll(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
-    """Σ w · −log softmax(logits)[target], in nats: a sum, so that sums over parts add up to the sum over the whole.
+    """Return Σ w · −log softmax(logits)[target], in nats: a sum, so that parts add up to the whole.
 
     Probabilities below the smallest normal float32 count as that number (87 nats).
 

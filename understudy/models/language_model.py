@@ -15,7 +15,7 @@ from understudy.models.spec import CoreSpec
 
 
 class TokenEmbedding(nn.Embedding):
-    """A vector for each token, by which tokens are read and scored alike (Press & Wolf 2017)."""
+    """One vector per token, used for input and output alike (Press & Wolf 2017)."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the vocabulary for hidden vectors of shape (..., D)."""
@@ -39,16 +39,15 @@ class LanguageModel(nn.Module):
         self.embedding = TokenEmbedding(vocab_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.choice: nn.Linear | None = None
-        """Scores a reply by the output at its last token: the next-reply head (Wolf 2019), where there is one."""
+        """The next-reply head (Wolf 2019), if any: scores a reply by the output at its last token."""
         self.speakers: tuple[int, ...] = ()
-        """The tokens that say who speaks. Where there are any, each token's type is the last of them so far."""
-
+        """The tokens that say who speaks, if any: each token's type is the last of them so far."""
         self.int8 = False
-        """Whether decoding reads the weights rounded to int8, where a native step does it."""
+        """Whether decoding reads the weights rounded to int8, where the native step is available."""
 
     def set_choice_head(self, wanted: bool) -> None:
-        """A fresh next-reply head, or none."""
-        # Without a bias, which would shift the scores of all candidates alike.
+        """Add a fresh next-reply head, or remove it."""
+        # No bias: it would shift the scores of all candidates alike.
         self.choice = nn.Linear(self.spec.width, 1, bias=False).to(self.embedding.weight) if wanted else None
         if self.choice is not None:
             nn.init.normal_(self.choice.weight, std=0.02)
@@ -64,7 +63,7 @@ class LanguageModel(nn.Module):
         return self.embedding.num_embeddings
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Any:
-        """See `Core.initial_state`."""
+        """Return a fresh state of the core for `batch_size` rows of at most `max_len` tokens."""
         return self.core.initial_state(batch_size, max_len)
 
     def hidden(
@@ -96,20 +95,20 @@ class LanguageModel(nn.Module):
     def forward(
         self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, token_type_ids_BT: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """logits_BTV for the token after each of `ids_BT`, and the state after; see `hidden`."""
+        """Return logits_BTV for the token after each of `ids_BT`, and the state after. Arguments as in `hidden`."""
         hidden_BTD, state = self.hidden(ids_BT, state, reset_BT, token_type_ids_BT)
         return self.logits(hidden_BTD), state
 
     def set_dropout(self, share: float) -> None:
-        """Drop this share of activations in training from now on, whatever the model was built with."""
+        """Set the share of activations dropped in training, whatever the model was built with."""
         self.core.set_dropout(share)
 
     def parameter_count(self, learned: bool = False) -> int:
-        """How many numbers the model is, the tied head counted once; with `learned`, those that are not frozen."""
+        """Return the number of parameters, the tied head counted once; with `learned`, those that are not frozen."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad or not learned)
 
     def flops_per_token(self, context: int) -> float:
-        """Arithmetic of one training token, forward and backward: 6 N + 12 L D T (Chowdhery 2022, appendix B)."""
+        """Return the FLOPs per training token, forward and backward: 6 N + 12 L D T (Chowdhery 2022, appendix B)."""
         matrices = sum(p.numel() for p in self.parameters() if p.dim() >= 2)
         if self.spec.core == "lstm":
             return 6.0 * matrices
@@ -124,7 +123,7 @@ def token_type_ids(
     Args:
         ids_BT: the tokens.
         speakers: ids of the tokens that say who speaks.
-        reset_BT: where a row forgets everything; None: nowhere.
+        reset_BT: where a row resets; None: nowhere.
         before_B: the types of the tokens before these; None where they are the first.
 
     >>> token_type_ids(torch.tensor([[0, 8, 1, 2, 9, 3]]), speakers=(8, 9))
@@ -143,7 +142,7 @@ def token_type_ids(
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves parameters as they are where an initialisation would fill them."""
+    """Makes initialisations leave parameters as they are."""
 
     FILLING = frozenset(name for name in [*dir(nn.init), *dir(Tensor)] if name.endswith("_") and name[0] != "_")
 
@@ -154,7 +153,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def empty_model(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> LanguageModel:
-    """A model of shapes alone (torch's meta device), for a checkpoint to fill: initialising it first takes seconds."""
+    """Return a model of shapes alone (torch's meta device) for a checkpoint to fill: initialising takes seconds."""
     with torch.device("meta"), _Uninitialised():
         model = LanguageModel(spec, vocab_size)
         model.set_choice_head(choice_head)
@@ -163,7 +162,7 @@ def empty_model(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> L
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards the mode and the random numbers are as they were."""
+    """Switch to evaluation mode without gradients; restore the mode and the random numbers afterwards."""
     was_training = model.training
     with torch.random.fork_rng(), torch.inference_mode():
         model.eval()

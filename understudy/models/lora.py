@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021): the matrices stay as they are, and the product of two thin ones is learned beside each.
+"""LoRA (Hu et al. 2021): the matrices are frozen, and a product of two thin ones is learned beside each.
 
 y = x Wᵀ + b + 2 (x Aᵀ) Uᵀ, with A [rank, inputs] small random numbers and U [outputs, rank] zeros at first, so that the
-adapted model begins as the plain one. The paper's α is 2 · rank: a higher rank needs no other learning rate.
+adapted model begins as the plain one. The paper's α is 2 · rank, so the best learning rate does not depend on it.
 
 The vectors of the special tokens are learned too: a base that never met `<|end|>` could not learn to say it otherwise.
 """
@@ -25,7 +25,7 @@ SCALE = 2.0
 
 
 class LoRALinear(nn.Linear):
-    """A linear layer whose own matrix rests; it shares it with the layer that it takes the place of."""
+    """A linear layer with a frozen matrix, which it shares with the layer that it replaces."""
 
     def __init__(self, plain: nn.Linear, rank: int):
         super().__init__(plain.in_features, plain.out_features, bias=plain.bias is not None, device="meta")
@@ -35,16 +35,16 @@ class LoRALinear(nn.Linear):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, input: Tensor) -> Tensor:
-        """The plain layer's output and what was learned beside it."""
+        """Return the plain layer's output plus that of the factors."""
         return super().forward(input) + F.linear(F.linear(input, self.lora_A), self.lora_U) * SCALE
 
     def merged(self) -> Tensor:
-        """The one matrix that does the work of all three."""
+        """Return the one matrix that does the work of all three."""
         return torch.addmm(self.weight, self.lora_U, self.lora_A, alpha=SCALE)
 
 
 class LoRAEmbedding(TokenEmbedding):
-    """Token vectors that rest, but for those of the special tokens, which stand at the end."""
+    """Token vectors that are frozen, except those of the special tokens at the end."""
 
     def __init__(self, plain: TokenEmbedding):
         super().__init__(plain.num_embeddings, plain.embedding_dim, device="meta")
@@ -52,8 +52,8 @@ class LoRAEmbedding(TokenEmbedding):
         self.first = plain.num_embeddings - len(SPECIALS)
         self.lora_special = nn.Parameter(plain.weight[self.first :].detach().clone())
 
+    @override
     def forward(self, input: Tensor) -> Tensor:
-        """See `TokenEmbedding.forward`."""
         special = F.embedding((input - self.first).clamp_min(0), self.lora_special)
         return torch.where((input >= self.first)[..., None], special, super().forward(input))
 
@@ -63,42 +63,42 @@ class LoRAEmbedding(TokenEmbedding):
         return torch.cat([F.linear(hidden, vectors) for vectors in parts], dim=-1)
 
     def merged(self) -> Tensor:
-        """All vectors, the learned ones in their places."""
+        """Return all vectors, the learned ones in their places."""
         return torch.cat([self.weight[: self.first], self.lora_special])
 
 
 def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
-    """Put factors of that rank beside each matrix of attention and MLP, in place; the names of what rests from now on.
+    """Add factors of that rank to each matrix of attention and MLP, in place. Returns the names of what is frozen.
 
-    The next-reply head, if there is one, goes on learning. The factors begin with torch's random numbers.
+    The next-reply head, if any, keeps learning. The factors are drawn from torch's random numbers.
 
     >>> from understudy.models.spec import CoreConfig
     >>> model = LanguageModel(CoreConfig(layers=1, width=8, heads=2).resolved(), vocab_size=11)
-    >>> resting = adapt(model, rank=2)
+    >>> frozen = adapt(model, rank=2)
     >>> sorted(name for name, _ in model.core.blocks[0].attention.named_parameters() if "lora" in name)
     ['out.lora_A', 'out.lora_U', 'qkv.lora_A', 'qkv.lora_U']
     """
     check_lora(rank, model.spec)
     model.core.requires_grad_(False)
     model.embedding.requires_grad_(False)
-    resting = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
+    frozen = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
     for parent in list(model.core.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Linear):
                 setattr(parent, name, LoRALinear(child, rank))
     model.embedding = LoRAEmbedding(model.embedding)
-    return resting
+    return frozen
 
 
 def check_lora(rank: int, spec: CoreSpec) -> None:
-    """ConfigError unless factors of that rank can be put beside the matrices of such a core."""
+    """Raise ConfigError unless a core of this kind takes factors of that rank."""
     in_range("lora", rank, 0, spec.width, of="the rank, at most the base's width")
     if rank and spec.core != "transformer":
         raise ConfigError("--lora takes a Transformer, and this base is an LSTM; leave --lora out")
 
 
 def adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear | LoRAEmbedding]]:
-    """The adapted layers, by name; none in a plain model."""
+    """Yield the adapted layers by name; none in a plain model."""
     for name, module in model.named_modules():
         if isinstance(module, LoRALinear | LoRAEmbedding):
             yield name, module
@@ -106,13 +106,13 @@ def adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear | LoRAEmbedding]
 
 @torch.no_grad()
 def plain_state(model: LanguageModel) -> dict[str, Tensor]:
-    """What `state_dict` would give if the weights had been learned in place: a plain model can load it."""
+    """Return `state_dict` as if the weights had been learned in place, for a plain model to load."""
     state = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
     return state | {f"{name}.weight": layer.merged() for name, layer in adapted(model)}
 
 
 def unmerged_state(model: nn.Module) -> dict[str, Tensor]:
-    """What `plain_state` cannot give back bit for bit: the factors, and the matrices that they stand beside."""
+    """Return what `plain_state` cannot restore bit for bit: the factors and the frozen matrices."""
     own: dict[str, Tensor] = {}
     for name, layer in adapted(model):
         kept = ("lora_special",) if isinstance(layer, LoRAEmbedding) else ("weight", "lora_A", "lora_U")
@@ -122,7 +122,7 @@ def unmerged_state(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def merge(model: LanguageModel) -> None:
-    """Make an adapted model a plain one that computes the same; of a plain one nothing changes."""
+    """Turn an adapted model into a plain one that computes the same. A plain one stays as it is."""
     layers = list(adapted(model))
     for name, layer in layers:
         parent = model.get_submodule(name.rpartition(".")[0])

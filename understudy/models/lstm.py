@@ -1,4 +1,4 @@
-"""The LSTM core (Hochreiter & Schmidhuber 1997): constant memory and constant cost a step.
+"""The LSTM core (Hochreiter & Schmidhuber 1997): constant memory and constant cost per step.
 
 Shape suffixes: B batch rows, T time steps, D width, L layers; G segments: runs of steps between two resets.
 """
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from understudy.models.core import Core
 from understudy.models.norm import RMSNorm
@@ -14,7 +15,7 @@ from understudy.models.spec import CoreSpec
 
 
 class LSTMState(NamedTuple):
-    """What the LSTM remembers of each row."""
+    """Hidden and cell state of each row."""
 
     h_LBD: Tensor
     c_LBD: Tensor
@@ -59,7 +60,7 @@ class LSTM(Core):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Glorot input weights, orthogonal recurrent ones (Saxe 2014), forget bias 1 (Jozefowicz 2015)."""
+        """Initialise: Glorot input weights, orthogonal recurrent ones (Saxe 2014), forget bias 1 (Jozefowicz 2015)."""
         width = self.rnn.hidden_size
         for name, parameter in self.rnn.named_parameters():
             gates = parameter.view(4, width, -1)  # input, forget, cell, output
@@ -73,20 +74,21 @@ class LSTM(Core):
             if name.startswith("bias_ih"):
                 gates[1].fill_(1.0)
 
+    @override
     def initial_state(self, batch_size: int, max_len: int | None = None) -> LSTMState:
-        """Zeros: an LSTM's state does not grow, so `max_len` changes nothing."""
+        # An LSTM's state does not grow, so `max_len` changes nothing.
         parameter = next(self.parameters())
         zeros_LBD = parameter.new_zeros(self.rnn.num_layers, batch_size, self.rnn.hidden_size)
         return LSTMState(zeros_LBD, zeros_LBD.clone())
 
+    @override
     def repeated(self, state: LSTMState, times: int) -> LSTMState:
-        """See `Core.repeated`."""
         return LSTMState(*(part.repeat_interleave(times, dim=1) for part in state))
 
+    @override
     def forward(
         self, x_BTD: Tensor, state: LSTMState | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, LSTMState | None]:
-        """See `Core.forward`."""
         keep = state is not None
         state = state or self.initial_state(x_BTD.shape[0])
         state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
@@ -102,11 +104,8 @@ class LSTM(Core):
     def _forward_segments(
         self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor, keep: bool
     ) -> tuple[Tensor, LSTMState | None]:
-        """Cut every row at its resets and run the segments side by side, each as a row of its own.
-
-        Where the state after each row's last segment is not wanted, they are simply padded: torch runs segments packed
-        by their lengths, whose last states it would know, five times slower on a CPU.
-        """
+        """Cut every row at its resets and run the segments side by side, each as a row of its own."""
+        # 1) Where each segment begins and ends.
         batch, time = reset_BT.shape
         starts_BT = reset_BT.clone()
         starts_BT[:, 0] = True
@@ -116,12 +115,15 @@ class LSTM(Core):
         length_G = end_G - start_G
         first_G, last_G = start_G == 0, end_G == time
 
+        # 2) One row per segment; the first of each row continues the given state.
         offset_T = torch.arange(int(length_G.max()), device=x_BTD.device)
         source_GT = (start_G[:, None] + offset_T).clamp(max=time - 1)
         inside_GT = offset_T < length_G[:, None]
         h_LGD, c_LGD = (part.new_zeros(part.shape[0], len(row_G), part.shape[2]) for part in state)
         h_LGD[:, first_G], c_LGD[:, first_G] = state.h_LBD, state.c_LBD
 
+        # 3) Run them. Packed by length, torch also knows each last state, but runs five times slower on a CPU: where no
+        # state is wanted the segments are only padded.
         x_GTD = x_BTD[row_G[:, None], source_GT]
         if keep:
             packed = nn.utils.rnn.pack_padded_sequence(x_GTD, length_G.cpu(), batch_first=True, enforce_sorted=False)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from understudy.models.device import compute_dtype
 
@@ -37,8 +38,9 @@ def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> 
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm without a gain: the matrices that follow can scale."""
+    """Root-mean-square norm without a gain, since the matrices that follow can scale."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """See `functional.rms_norm`; under autocast in its dtype, which the matrices want."""
+        # Rounded at once to the dtype that autocast gives the matrices.
         return rms_norm(x, compute_dtype(x))

@@ -13,7 +13,7 @@ BlockKind = Literal["modern", "gpt1", "gpt2"]
 
 @dataclass(frozen=True)
 class CoreSpec:
-    """A core with nothing left open: what a model is built from and what a checkpoint records."""
+    """A fully resolved core: what a model is built from and what a checkpoint records."""
 
     core: CoreKind
     block: BlockKind
@@ -26,7 +26,7 @@ class CoreSpec:
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """What tells one kind of Transformer block from another."""
+    """The features in which Transformer blocks differ."""
 
     pre_norm: bool
     rms_norm: bool
@@ -54,7 +54,7 @@ STYLES: dict[BlockKind, BlockStyle] = {
     ),
 }
 
-# LSTM widths give about the parameters of the Transformer of the same name: 8 D² a layer against 12 D².
+# LSTM widths give about the parameters of the Transformer of the same name: 8 D² per layer against 12 D².
 SHAPES: dict[tuple[str, str], dict[str, int]] = {
     ("transformer", "tiny"): dict(layers=4, width=128, heads=4, context=256),
     ("transformer", "small"): dict(layers=3, width=224, heads=2, context=512),
@@ -89,7 +89,7 @@ class CoreConfig:
     """Share of activations dropped in training."""
 
     def resolved(self) -> CoreSpec:
-        """The size's numbers, with the overrides in their place; ConfigError where they make no sense.
+        """Return the size's numbers with the overrides applied. Raises ConfigError for an impossible shape.
 
         >>> CoreConfig(size="tiny", width=64).resolved().layers
         4
@@ -114,5 +114,5 @@ class CoreConfig:
 
 
 def check_dropout(share: float) -> None:
-    """ConfigError unless `share` can be dropped."""
+    """Raise ConfigError unless `share` is a dropout rate."""
     in_range("dropout", share, 0, 1, below=True)

@@ -4,7 +4,6 @@ Shape suffixes: B batch rows, T time steps, D width, L layers, H heads, K head s
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from understudy.errors import TooLongError
 from understudy.models.attention import Attention, segments_in, zero_bias
@@ -57,7 +57,7 @@ class Transformer(Core):
         """Whether training keeps only what enters each block, and computes the rest again in the backward pass."""
 
     def initial_state(self, batch_size: int, max_len: int | None = None) -> Cache:
-        """An empty cache with room for `max_len` tokens a row (default: the context)."""
+        """Return an empty cache with room for `max_len` tokens per row (default: the context)."""
         max_len = self.context if max_len is None else max_len
         if max_len > self.context:
             raise TooLongError(f"{max_len} tokens do not fit the model's context of {self.context}")
@@ -73,8 +73,8 @@ class Transformer(Core):
     def _convolutions(self) -> list[ShortConvolution]:
         return [module for module in self.modules() if isinstance(module, ShortConvolution)]
 
+    @override
     def repeated(self, state: Cache, times: int) -> Cache:
-        """See `Core.repeated`."""
         return replace(
             state,
             keys_LBHSK=state.keys_LBHSK.repeat_interleave(times, dim=1),
@@ -84,10 +84,10 @@ class Transformer(Core):
             type_B=None if state.type_B is None else state.type_B.repeat_interleave(times),
         )
 
+    @override
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:
-        """See `Core.forward`. Raises TooLongError when an segment outgrows the context or the cache."""
         time = x_BTD.shape[1]
         if state is None:
             layout, write = self._layout_fresh(x_BTD, reset_BT), None
@@ -99,19 +99,15 @@ class Transformer(Core):
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.conv)
         x_BTD = self.norm_in(self.drop(self._with_positions(x_BTD, layout)))
-        run = self._block_runner(kept=state is not None)
+        # Either keep all activations, or only what enters a block and compute the rest again (Chen 2016).
+        again = self.checkpoint_activations and state is None and torch.is_grad_enabled()
+        run = partial(checkpoint, use_reentrant=False) if again else lambda block, *inputs: block(*inputs)
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
             x_BTD = run(block, x_BTD, layout, cached, write)
         if state is not None:
             state = replace(state, recent=tuple(layout.conv.after[slot] for slot in range(len(state.recent))))
         return self.norm_out(x_BTD), state
-
-    def _block_runner(self, kept: bool) -> Callable[..., Tensor]:
-        """How a block is called: as it is, or so that the backward pass computes it once more (Chen 2016)."""
-        if not self.checkpoint_activations or kept or not torch.is_grad_enabled():
-            return lambda block, *inputs: block(*inputs)
-        return partial(checkpoint, use_reentrant=False)
 
     def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> AttentionInputs:
         if reset_BT is None:
@@ -123,7 +119,7 @@ class Transformer(Core):
         return AttentionInputs(position_BT, segment_mask(reset_BT)[:, None], causal=False)
 
     def _with_positions(self, x_BTD: Tensor, layout: AttentionInputs) -> Tensor:
-        """Add learned positions, or note the rotations of rotary ones in the layout."""
+        """Add learned positions, or put the rotations of rotary ones into the layout."""
         time, position_BT = x_BTD.shape[1], layout.position_BT
         if self.positions is not None:
             learned = self.positions[:time] if position_BT is None else F.embedding(position_BT, self.positions)
@@ -137,9 +133,9 @@ class Transformer(Core):
         return x_BTD
 
     def rotary_table(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of Su 2021 (base 10,000), made once for each device and dtype.
+        """Return the cosines and sines of Su 2021 (base 10,000), made once per device and dtype.
 
-        Half of each head is turned; the other half finds like content at any distance (Black 2022, "GPT-NeoX").
+        Half of each head is rotated; the other half matches content at any distance (Black 2022, "GPT-NeoX").
         """
         table = self._rotations
         if table is None or table[0].dtype != dtype or table[0].device != device:
@@ -155,7 +151,7 @@ class Transformer(Core):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each around a residual; the norms stand before them or after them."""
+    """Attention and MLP, each with a residual connection, and norms before or after them."""
 
     def __init__(self, spec: CoreSpec, style: BlockStyle, layer: int):
         super().__init__()
@@ -164,10 +160,7 @@ class Block(nn.Module):
         self.mlp = MLP(spec, style)
         self.norm_1 = _norm(spec.width, style)
         self.norm_2 = _norm(spec.width, style)
-        self._init_weights(spec, style)
-
-    def _init_weights(self, spec: CoreSpec, style: BlockStyle) -> None:
-        """N(0, 0.02) as GPT-1; GPT-2 scales what adds to the stream by 1/√(2L); modern: 1/√fan-in, scaled likewise."""
+        # N(0, 0.02) as GPT-1; GPT-2 scales what adds to the stream by 1/√(2L); modern: 1/√fan-in, scaled likewise.
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue
@@ -179,7 +172,7 @@ class Block(nn.Module):
     def forward(
         self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
     ) -> Tensor:
-        """One layer on; `cached` holds the layer's keys and values, `write` says where the new ones go."""
+        """Run one layer. `cached` holds its keys and values, `write` says where the new ones go."""
         if self.pre_norm:
             x_BTD = x_BTD + self.attention(self.norm_1(x_BTD), layout, cached, write)
             return x_BTD + self.mlp(self.norm_2(x_BTD), layout)
@@ -188,7 +181,7 @@ class Block(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two matrices four times as wide between; tanh GELU (GPT), or squared ReLU (So 2021), as good and cheaper."""
+    """Two matrices, four times as wide between, with tanh GELU (GPT) or squared ReLU (So 2021: as good and cheaper)."""
 
     def __init__(self, spec: CoreSpec, style: BlockStyle):
         super().__init__()
@@ -199,8 +192,8 @@ class MLP(nn.Module):
         self.drop = nn.Dropout(spec.dropout)
         zero_bias(self)
 
+    @override
     def forward(self, x_BTD: Tensor, layout: AttentionInputs) -> Tensor:
-        """Each position by itself, but for the short convolution before."""
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.conv)
         up_BTF = self.up(x_BTD)
@@ -222,7 +215,7 @@ class _SquaredReLUFunction(torch.autograd.Function):
 
 
 def squared_relu(x: Tensor) -> Tensor:
-    """max(x, 0)², elementwise (So 2021, "Primer").
+    """Return max(x, 0)², elementwise (So 2021, "Primer").
 
     >>> squared_relu(torch.tensor([-1.0, 3.0]))
     tensor([0., 9.])

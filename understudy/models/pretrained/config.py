@@ -41,7 +41,7 @@ KINDS = {
 
 
 def read_config(folder: Path) -> tuple[CoreSpec, int]:
-    """The core that a folder's config.json describes, and its number of tokens.
+    """Return the core that a folder's config.json describes, and its number of tokens.
 
     Raises:
         CheckpointError: the file is missing or damaged, of another kind of model, or of one that differs from GPT-1
@@ -70,7 +70,7 @@ def read_config(folder: Path) -> tuple[CoreSpec, int]:
 
 
 def _check_computes_alike(path: Path, config: dict[str, Any], kind: _Kind, width: int, heads: int) -> None:
-    """Refuse what would load and then give other logits."""
+    """Raise CheckpointError for a model that would load and then give other logits."""
     wanted = {
         kind.activation: kind.activations,
         "layer_norm_epsilon": (LAYER_NORM_EPS,),
@@ -89,16 +89,16 @@ def _check_computes_alike(path: Path, config: dict[str, Any], kind: _Kind, width
 
 @dataclass(frozen=True)
 class Learned:
-    """What a model of our own learned, which transformers has no place for and keeps as it finds it."""
+    """What config.json holds of a model of our own; transformers keeps such an entry as it finds it."""
 
     kind: str
     """What it was trained on: text or chats."""
     speakers: tuple[int, ...]
-    """See `LanguageModel.speakers`."""
+    """The tokens that say who speaks, as `LanguageModel` has them."""
 
 
 def read_learned(folder: Path) -> Learned | None:
-    """What a folder's config.json says of it; None for weights from elsewhere."""
+    """Return our entry of a folder's config.json; None for weights from elsewhere."""
     try:
         told = json.loads((folder / NAME).read_text(encoding="utf-8"))[OWN]
         return Learned(str(told["kind"]), tuple(int(token) for token in told["speakers"]))
@@ -107,7 +107,7 @@ def read_learned(folder: Path) -> Learned | None:
 
 
 def config_of(spec: CoreSpec, tokenizer: Tokenizer, learned: Learned) -> dict[str, Any]:
-    """What `read_config` reads, for transformers to build the same model."""
+    """Return the config.json from which transformers builds the same model."""
     model_type, kind = next((name, kind) for name, kind in KINDS.items() if kind.block == spec.block)
     sizes = (tokenizer.vocab_size, spec.context, spec.width, spec.layers, spec.heads)
     return {

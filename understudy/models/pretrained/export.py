@@ -34,7 +34,7 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole(folder) as building:
         building.mkdir()
-        names = empty_model(spec, model.vocab_size).state_dict()  # heads for training alone are left out
+        names = empty_model(spec, model.vocab_size).state_dict()  # without the heads that only training uses
         state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
         learned = config.Learned(kind, model.speakers)

@@ -37,7 +37,7 @@ def is_pretrained(folder: Path) -> bool:
 
 
 def read_pretrained(folder: Path) -> Pretrained:
-    """The model and tokenizer in a folder; the rows of new special tokens are the mean of all others (Hewitt 2021).
+    """Return the model and tokenizer in a folder. New special tokens get the mean of all vectors (Hewitt 2021).
 
     Raises:
         CheckpointError: something is missing, damaged, or does not fit together.
@@ -61,7 +61,7 @@ def read_pretrained(folder: Path) -> Pretrained:
 
 
 def describe(folder: Path) -> tuple[CoreSpec, int]:
-    """The core of the weights in a folder, and their number of tokens, without reading the weights."""
+    """Return the core of the weights in a folder and their number of tokens, without reading the weights."""
     if release.is_release(folder):
         return release.read_spec(folder)
     _refuse_pickles(folder)
@@ -69,13 +69,13 @@ def describe(folder: Path) -> tuple[CoreSpec, int]:
 
 
 def files_of(folder: Path) -> list[dict[str, Any]]:
-    """Path, size and sha256 of each file that `read_pretrained` reads."""
+    """Return path, size and sha256 of each file that `read_pretrained` reads."""
     weights = release.files(folder) if release.is_release(folder) else [folder / config.NAME, *_weight_files(folder)]
     return [fingerprint(path) for path in [*weights, *vocabulary_files(folder)]]
 
 
 def with_mean_rows(embedding_VD: Tensor, size: int) -> Tensor:
-    """The rows, and after them as many copies of their mean as make `size` rows."""
+    """Return the rows, filled up to `size` rows with copies of their mean."""
     mean_1D = embedding_VD.mean(dim=0, keepdim=True)
     return torch.cat([embedding_VD, mean_1D.expand(size - len(embedding_VD), -1)])
 
@@ -95,7 +95,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """One file, or the several that an index names."""
+    """Return the one file, or those that an index names."""
     index = folder / SHARDS
     if (folder / WEIGHTS).exists() or not index.exists():
         return [folder / WEIGHTS]

@@ -33,7 +33,7 @@ PUBLISHED = {
 
 
 def published(reference: str) -> Published | None:
-    """The weights of that short name or that Hub id; None for anything else.
+    """Return the weights of that short name or that Hub id; None for anything else.
 
     Raises:
         HubError: it is the id of a model whose weights are not known here.
@@ -48,7 +48,7 @@ def published(reference: str) -> Published | None:
 
 
 def fetch(weights: Published) -> Path:
-    """The folder with the files of these weights: fetched once, then found in the Hub's cache without a network.
+    """Return the folder with the files of these weights, fetched once and then found in the Hub's cache.
 
     Raises:
         HubError: the Hub cannot be reached and the files are not in the cache, or it does not have them.
@@ -75,7 +75,7 @@ def _fetched(weights: Published, name: str) -> Path:
         raise HubError(unreachable)
     try:
         return Path(hf_hub_download(weights.repository, name, revision=weights.revision, endpoint=endpoint))
-    except LocalEntryNotFoundError as error:  # raised for whatever the Hub answers that is no file
+    except LocalEntryNotFoundError as error:  # raised for any answer of the Hub but a file
         if isinstance(error.__cause__, HfHubHTTPError):
             raise HubError(f"the Hub refused {name} of {what}: {_first_line(error.__cause__)}; {ELSEWHERE}") from error
         raise HubError(unreachable) from error
@@ -86,7 +86,7 @@ def _fetched(weights: Published, name: str) -> Path:
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether there is a way to the Hub at all: its library would try for half a minute. A proxy may know one."""
+    """Return whether the Hub can be reached at all: its library would try for half a minute. A proxy may reach it."""
     address = urlsplit(endpoint)
     if address.scheme in getproxies():
         return True
@@ -98,7 +98,7 @@ def _answers(endpoint: str) -> bool:
 
 
 def origin(reference: str, folder: Path) -> dict[str, Any]:
-    """Where weights come from, for a run's record: source, revision, and path, bytes and sha256 of each file."""
+    """Return where weights come from, for a run's record: source, revision, and each file's path, bytes and sha256."""
     weights = published(reference)
     return {
         "source": weights.repository if weights else str(folder),

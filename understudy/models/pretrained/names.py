@@ -32,7 +32,7 @@ _BUFFERS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|position_ids")
 
 
 def their_name(ours: str, spec: CoreSpec) -> str:
-    """transformers' name of one of our tensors, without the prefix.
+    """Return transformers' name of one of our tensors, without the prefix.
 
     >>> from understudy.models.spec import CoreConfig
     >>> their_name("core.blocks.3.mlp.up.bias", CoreConfig(block="gpt1").resolved())
@@ -51,11 +51,11 @@ def is_transposed(ours: str) -> bool:
 
 
 def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: str) -> dict[str, Tensor]:
-    """The state of a LanguageModel with a vocabulary of `rows`, in float32; `source` is named in errors.
+    """Return the state of a LanguageModel with a vocabulary of `rows`, in float32. `source` is named in errors.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape or number format, or unknown, or the head is no copy of
-            the token embedding.
+        CheckpointError: a tensor is missing, of another shape or number format, or unknown, or the head is not tied
+            to the token embedding.
     """
     theirs = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     theirs = {name: tensor for name, tensor in theirs.items() if not _BUFFERS.fullmatch(name)}
@@ -68,9 +68,8 @@ def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: st
         tensor = theirs.pop(names[name])  # so that of large weights only one copy is kept
         wanted = tuple(reversed(shape)) if is_transposed(name) else tuple(shape)
         if tuple(tensor.shape) != wanted or not tensor.is_floating_point():
-            raise CheckpointError(
-                f"{source}: tensor {names[name]} is {_described(tensor)}; expected {list(wanted)} of floats"
-            )
+            found = f"{list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+            raise CheckpointError(f"{source}: tensor {names[name]} is {found}; expected {list(wanted)} of floats")
         ours[name] = (tensor.T if is_transposed(name) else tensor).to(torch.float32).contiguous()
     if head is not None and not torch.equal(head.to(torch.float32), ours[EMBEDDING]):
         raise CheckpointError(
@@ -80,7 +79,7 @@ def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: st
 
 
 def to_theirs(state: Mapping[str, Tensor], spec: CoreSpec) -> dict[str, Tensor]:
-    """The state of a LanguageModel by transformers' names; the head, being tied, is left out as it does itself."""
+    """Return the state of a LanguageModel by transformers' names, without the tied head, as it saves it itself."""
     return {
         PREFIX + their_name(name, spec): (tensor.T if is_transposed(name) else tensor).contiguous()
         for name, tensor in state.items()
@@ -98,7 +97,3 @@ def _check_names(there: set[str], wanted: set[str], source: str) -> None:
             f"{source} holds {len(extra)} tensors that the model has no place for, the first {extra[0]}; expected a "
             "language model's alone: save it as OpenAIGPTLMHeadModel or GPT2LMHeadModel"
         )
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"

@@ -40,7 +40,7 @@ def is_release(folder: Path) -> bool:
 
 
 def read_spec(folder: Path) -> tuple[CoreSpec, int]:
-    """The core that the shapes describe, and its number of tokens; heads are of 64, which no file says."""
+    """Return the core that the shapes describe, and its number of tokens. Heads are of size 64, which no file says."""
     shapes = _shapes(folder)
     (context, width), (rows, _) = shapes[:2]
     spec = CoreSpec(
@@ -50,10 +50,10 @@ def read_spec(folder: Path) -> tuple[CoreSpec, int]:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The weights by transformers' names.
+    """Return the weights by transformers' names.
 
     Raises:
-        CheckpointError: a file is missing, cut short or damaged, or the numbers are not as many as the shapes take.
+        CheckpointError: a file is missing, cut short or damaged, or their numbers do not add up to the shapes.
     """
     shapes = _shapes(folder)
     numbers = np.concatenate([_numbers(path) for path in files(folder)[1:]])
@@ -76,7 +76,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def files(folder: Path) -> list[Path]:
-    """The shapes, and the numbers in order; CheckpointError where a number of the row is left out."""
+    """Return the file of shapes, then those of numbers in order. Raises CheckpointError where one is missing."""
     found = {int(path.stem.removeprefix("params_")): path for path in folder.glob("params_[0-9]*.npy")}
     count = max(10, len(found))
     if missing := [number for number in range(count) if number not in found]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
@@ -29,7 +28,7 @@ CHAT_TEMPLATE = (
 
 
 def vocabulary_files(folder: Path) -> list[Path]:
-    """The files of a folder that `read_tokenizer` reads; none where there is no vocabulary."""
+    """Return the files of a folder that `read_tokenizer` reads; none if it has no vocabulary."""
     for names in ((IN_ONE,), (*IN_TWO, ADDED), OF_2018):
         found = [folder / name for name in names if (folder / name).is_file()]
         if len(found) >= len(names) - names.count(ADDED):
@@ -38,7 +37,7 @@ def vocabulary_files(folder: Path) -> list[Path]:
 
 
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
-    """The tokenizer of a folder, and how many tokens its files name.
+    """Return the tokenizer of a folder, and how many tokens its files name.
 
     Words that end in `</w>` make it GPT-1's, else it is GPT-2's. Our special tokens follow the named ones, unless those
     end with them already.
@@ -62,7 +61,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
         words = any(token.endswith(END_OF_WORD) for token in tokens)
         return GPT1Tokenizer(tokens, merges) if words else BPETokenizer(tokens, merges), named
     except Exception as error:  # the library raises nothing more precise for merges that do not fit
-        raise CheckpointError(f"{files[0]} is no vocabulary of GPT-1 or GPT-2 ({error}); fetch it again") from error
+        raise CheckpointError(f"{files[0]} is not a vocabulary of GPT-1 or GPT-2 ({error}); fetch it again") from error
 
 
 def _in_one(path: Path) -> tuple[dict[str, int], Merges]:
@@ -83,7 +82,7 @@ def _in_two(vocabulary: Path, merges: Path, added: Path | None = None) -> tuple[
 
 
 def opening(tokenizer: Tokenizer) -> list[int]:
-    """What these weights have seen before a text: a line break (GPT-1), or the end of the text before (GPT-2)."""
+    """Return what these weights saw before each text: a line break (GPT-1), or the previous text's end (GPT-2)."""
     mark = b"\n" if isinstance(tokenizer, GPT1Tokenizer) else END_OF_TEXT.encode()
     ordinary = tokenizer.vocab_size - len(SPECIALS)
     found = [token for token in range(ordinary) if tokenizer.bytes_of(token) == mark]
@@ -91,8 +90,16 @@ def opening(tokenizer: Tokenizer) -> list[int]:
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write the files that transformers reads. It finds GPT-1's words by BERT's rules, having no others."""
-    tokens, merges = _parts(tokenizer)
+    """Write the files that transformers reads. It splits GPT-1's words by BERT's rules, since it has no others."""
+    # 1) The tokens by id in the files' spelling, and the merges.
+    tokens: Sequence[str]
+    if isinstance(tokenizer, ByteTokenizer):
+        tokens, merges = byte_characters(), []
+    else:
+        definition = tokenizer.definition()
+        tokens, merges = definition["vocabulary"], [(first, second) for first, second in definition["merges"]]
+
+    # 2) transformers' own description of them.
     words = isinstance(tokenizer, GPT1Tokenizer)
     ids = {token: i for i, token in enumerate(tokens)}
     end_of_word = {"unk_token": UNKNOWN, "end_of_word_suffix": END_OF_WORD} if words else {}
@@ -106,11 +113,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIALS])
     engine.save(str(folder / IN_ONE))
-    write_json(folder / "tokenizer_config.json", _tokenizer_config(words))
-
-
-def _tokenizer_config(words: bool) -> dict[str, Any]:
-    return {
+    config = {
         "tokenizer_class": "OpenAIGPTTokenizer" if words else "GPT2Tokenizer",
         "unk_token": UNKNOWN if words else "<|end|>",
         "bos_token": "<|bos|>",
@@ -118,11 +121,4 @@ def _tokenizer_config(words: bool) -> dict[str, Any]:
         "pad_token": "<|pad|>",
         "chat_template": CHAT_TEMPLATE,
     }
-
-
-def _parts(tokenizer: Tokenizer) -> tuple[Sequence[str], Merges]:
-    """Tokens by id in the files' spelling, and merges."""
-    if isinstance(tokenizer, ByteTokenizer):
-        return byte_characters(), []
-    definition = tokenizer.definition()
-    return definition["vocabulary"], [(first, second) for first, second in definition["merges"]]
+    write_json(folder / "tokenizer_config.json", config)
