@@ -175,7 +175,7 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
         old(folder_with_a_file(RUNS / "cache" / "unused")): "tokenized data that has not been read for 30 days",
         old(folder_with_a_file(RUNS / run / "checkpoints" / ".step-000003")): "half written",
         old(folder_with_a_file(RUNS / ".reruns" / run)): "a tree in which a run was run again",
-        RUNS / "index.sqlite": "an index of runs that is no longer used",
+        RUNS / "index.sqlite": "an index of runs that only earlier versions used",
     }
     (RUNS / "index.sqlite").write_text("")
     half = RUNS / run / ".run.json.abc.tmp"

@@ -243,7 +243,7 @@ def test_disk(here: Path) -> None:
 
 def test_without_a_runs_folder(here: Path) -> None:
     for command in ("gc", "disk"):
-        with pytest.raises(UserError, match="there is no folder"):
+        with pytest.raises(UserError, match=r"no folder .*runs to .*; UNDERSTUDY_RUNS names another"):
             said(command)
     assert not RUNS.exists()
 

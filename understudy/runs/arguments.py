@@ -34,7 +34,7 @@ def find_runs(references: Sequence[str]) -> list[Record]:
     """Return the runs that the references name or, where one is a query, find; each run once.
 
     Raises:
-        RunNotFoundError: there are no references, or one of them finds no run.
+        RunNotFoundError: no reference is given, or one of them finds no run.
     """
     if not references:
         raise RunNotFoundError("no run is named: write the id of one, such as brave-otter or last, or a query")

@@ -1,4 +1,4 @@
-"""Deleting runs that are no longer needed, and what old and killed processes left in the folder of all runs."""
+"""Deleting runs, and what old and killed processes left in the folder of all runs."""
 
 import contextlib
 import os
@@ -80,7 +80,7 @@ def gc(options: GcOptions, console: Console) -> None:
     """Print what would be deleted, and with --delete do it."""
     folder, records = runs_folder(), list_runs(console=console)
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder} to clean up")
+        raise UserError(f"no folder {folder} to clean up; UNDERSTUDY_RUNS names another")
     found = plan(folder, records, _chosen(options, records), options.checkpoints)
     size = size_of(freed(found.paths()))
 
@@ -184,7 +184,7 @@ def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record
             if _is_older(path, LEFTOVER_SECONDS):
                 yield Leftover(path, "a run that never began")
         elif path.name.startswith("index.sqlite"):
-            yield Leftover(path, "an index of runs that is no longer used")
+            yield Leftover(path, "an index of runs that only earlier versions used")
     trees = folder / FOLDER
     for path in trees.iterdir() if trees.is_dir() else ():
         if _is_older(path, LEFTOVER_SECONDS):

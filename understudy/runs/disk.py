@@ -56,7 +56,7 @@ def disk(options: DiskOptions, console: "Console") -> None:
 
     folder = runs_folder()
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder} to look at")
+        raise UserError(f"no folder {folder} to look at; UNDERSTUDY_RUNS names another")
     found = usage(folder)
     runs = sorted(found.runs.items(), key=lambda item: -item[1].total())
     # The largest runs, the others together, and what lies beside the runs.

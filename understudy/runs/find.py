@@ -205,6 +205,6 @@ def _by_name(reference: str, folder: Path) -> Path:
         newest = ", ".join(found[-MOST_CANDIDATES:])
         raise RunNotFoundError(f"{reference!r} may be any of {newest}{older}: write more of the id")
     if not ids:
-        raise RunNotFoundError(f"no run {reference!r}: there are no runs in {folder} yet")
+        raise RunNotFoundError(f"no run {reference!r}: no runs in {folder} yet")
     close = suggestion(reference, ids if reference[:1].isdigit() else map(words_of, ids))
     raise RunNotFoundError(f"no run {reference!r} in {folder}{close or '; `understudy runs` lists them'}")
