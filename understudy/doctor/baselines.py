@@ -1,6 +1,5 @@
 """The first metrics of earlier healthy runs of the same kind, to compare those of a run with."""
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,8 @@ from statistics import median
 from typing import Any
 
 from understudy.doctor.checks import Finding, check
+from understudy.files import plain
+from understudy.runs.compare.differences import differing, setting
 from understudy.runs.record import read_record
 
 FIRST_STEPS = 20
@@ -21,18 +22,15 @@ LOSS, FACTOR = 0.5, 3.0
 """How far a loss may be from the median of earlier ones, in nats per token; and by which factor anything else."""
 SPREADS = 6
 """Or by how many standard deviations of the earlier runs, as their median absolute deviation tells them."""
-WITHOUT = ("options", "loop")
-WITHOUT_LEARNER = ("micro_batch_size", "compile")
+WITHOUT = ("options", "loop", "learner.micro_batch_size", "learner.compile")
 
 Baseline = Mapping[str, float]
 """What a run recorded of its first steps, by name."""
 
 
-def comparison_key(record: Mapping[str, Any]) -> str:
+def comparison_key(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what runs must share to be compared: verb, model and configuration, without seed and ways to compute."""
-    config = {name: value for name, value in record["config"].items() if name not in WITHOUT}
-    config["learner"] = {k: v for k, v in config.get("learner", {}).items() if k not in WITHOUT_LEARNER}
-    return json.dumps([record["verb"], record.get("model"), config], sort_keys=True)
+    return plain({"verb": record["verb"], "model": record.get("model"), **setting(record, WITHOUT)})
 
 
 def read_baselines(runs: Path, record: Mapping[str, Any]) -> list[Baseline]:
@@ -49,7 +47,7 @@ def read_baselines(runs: Path, record: Mapping[str, Any]) -> list[Baseline]:
         if other.status != "finished" or other.marks.bad or not other.data.get("check_figures"):
             continue
         passed = all(check["verdict"] != "failed" for check in other.data["checks"])
-        if passed and comparison_key(other.data) == key:
+        if passed and not differing([key, comparison_key(other.data)]):
             found.append(other.data["check_figures"])
         if len(found) == MOST:
             break
