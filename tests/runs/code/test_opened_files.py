@@ -69,6 +69,12 @@ def test_what_git_ignores_and_what_lies_outside_comes_along_when_it_is_read(repo
         assert code.read("kept.py") == b"kept = 1\n"
 
 
+def test_a_program_without_a_run_is_not_watched(here: Path) -> None:
+    program = "import understudy.runs.run; from understudy.runs.code import opened_files; print(opened_files._opened)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "{}\n"
+
+
 def test_a_second_start_reads_compiled_files_and_records_the_sources(repository: Path) -> None:
     (repository / ".gitignore").write_text("local*\nruns\n__pycache__\n")
     text = """

@@ -270,6 +270,17 @@ def test_submodules_are_kept_as_they_stand(repository: Path, kept: Path, git: Gi
     cloned(repository)
 
 
+def test_a_submodule_below_a_path_with_a_colon(repository: Path, kept: Path, git: Git) -> None:
+    outer = repository.parent / 'run 10:00 "a"'
+    outer.mkdir()
+    git("init", "--quiet", at=outer)
+    git("submodule", "--quiet", "add", str(repository), "module", at=outer)
+    (outer / "module" / "edited.py").write_text("after = 1\n")
+    (module,) = take(outer, "some-run", kept)["submodules"]
+    assert (module["kind"], module["dirty_files"]) == ("git", ["edited.py"])
+    assert (cloned(outer, "submodule-0-") / "edited.py").read_text() == "after = 1\n"
+
+
 def test_a_shallow_clone(repository: Path, kept: Path, git: Git) -> None:
     (repository / "edited.py").write_text("second = 1\n")
     git("commit", "--quiet", "--all", "--message=second")

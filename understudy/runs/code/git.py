@@ -157,8 +157,11 @@ class Scratch:
         objects, self._object_format, *trees = os.fsdecode(answer).splitlines()
         self._tree = trees[0] if trees else None
         self.folder = Path(tempfile.mkdtemp(prefix="understudy-"))
-        borrow = "GIT_OBJECT_DIRECTORY" if shared else "GIT_ALTERNATE_OBJECT_DIRECTORIES"
-        self._variables = {"GIT_DIR": str(self.folder), borrow: str(top / objects)}
+        borrowed = str(top / objects)
+        # The second variable holds a list of paths between colons, of which one may have a colon in quotes.
+        quoted = '"' + borrowed.replace("\\", r"\\").replace('"', r"\"") + '"'
+        borrow = {"GIT_OBJECT_DIRECTORY": borrowed} if shared else {"GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted}
+        self._variables = {"GIT_DIR": str(self.folder), **borrow}
 
     def close(self) -> None:
         """Remove the folder."""
