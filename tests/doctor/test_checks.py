@@ -144,7 +144,7 @@ def test_every_check_explains_itself() -> None:
     names = [one.name for one in (*ALL_CHECKS, *MONITORS)]
     assert len(set(names)) == len(names)
     for one in (*ALL_CHECKS, *MONITORS):
-        assert "Source: " in (one.function.__doc__ or ""), one.name
+        assert " Source: " in " ".join((one.function.__doc__ or "").split()), one.name
         assert len(one.causes) == 2
         assert f"| `{one.name}` | " in page
 
@@ -219,7 +219,7 @@ def judged(losses: list[float]) -> Verdict:
     history = LossHistory()
     for step, loss in enumerate(losses, start=1):
         history.add(step, loss)
-        found = spikes.verdict(spikes(step, history))
+        found = spikes.examine({"step": step, "losses": history})
         if found.verdict == "failed":
             break
     return found
@@ -237,8 +237,8 @@ def test_spikes_are_noted_and_divergence_fails() -> None:
 
 
 def test_infinity_is_found_in_the_gradient_too() -> None:
-    found = finite(1, {"loss": 2.0, "grad_norm": float("inf"), "lr": 1e-3})
-    assert (found.outcome, found.measured) == (False, "grad_norm inf at step 1")
+    found = finite.examine({"step": 1, "metrics": {"loss": 2.0, "grad_norm": float("inf"), "lr": 1e-3}})
+    assert (found.verdict, found.measured) == ("failed", "grad_norm inf at step 1")
 
 
 class Recorded(NullRecorder):
@@ -287,5 +287,5 @@ def test_the_monitors_tell_of_a_failure_once_and_measure_a_baseline_in_the_first
 )
 def test_earlier_runs_narrow_what_is_healthy(baseline: dict[str, float], verdict: str) -> None:
     earlier = [{"first_loss": 5.6, "grad_norm": norm, "update_ratio": 2e-3} for norm in (0.9, 1.0, 1.1)]
-    assert references.verdict(references(baseline, earlier)).verdict == verdict
-    assert references(baseline, earlier[:2]).outcome == "skipped"
+    assert references.examine({"baseline": baseline, "earlier": earlier}).verdict == verdict
+    assert references.examine({"baseline": baseline, "earlier": earlier[:2]}).verdict == "skipped"

@@ -12,16 +12,16 @@ from understudy.files import plain
 from understudy.runs.compare.differences import differing, setting
 from understudy.runs.record import read_record
 
+# Steps after which a run's own baseline is complete.
 FIRST_STEPS = 20
-"""Steps after which a run's own baseline is complete."""
+# How many earlier runs there must be, and how many are taken.
 FEWEST, MOST = 3, 20
-"""How many earlier runs there must be, and how many are taken."""
+# How many of the latest runs are searched for them.
 SEARCHED = 200
-"""How many of the latest runs are searched for them."""
+# How far a loss may be from the median of earlier ones, in nats per token; and by which factor anything else.
 LOSS, FACTOR = 0.5, 3.0
-"""How far a loss may be from the median of earlier ones, in nats per token; and by which factor anything else."""
+# Or by how many standard deviations of the earlier runs, as their median absolute deviation tells them.
 SPREADS = 6
-"""Or by how many standard deviations of the earlier runs, as their median absolute deviation tells them."""
 WITHOUT = ("options", "loop", "learner.micro_batch_size", "learner.compile")
 
 Baseline = Mapping[str, float]
@@ -62,9 +62,8 @@ def references(baseline: Baseline, earlier: Sequence[Baseline]) -> Finding:
     """Check that a run begins like the healthy runs before it: with no changed constant, other data or lost layer.
 
     The first loss, the median gradient norm of the first 20 steps and the update-to-weight ratio at the 20th are
-    compared with the medians of earlier finished runs of the same verb and configuration.
-
-    Source: Google, "Deep Learning Tuning Playbook" (2023), on comparing with earlier experiments; the limits are ours.
+    compared with the medians of earlier finished runs of the same verb and configuration. Source: Google, "Deep
+    Learning Tuning Playbook" (2023), on comparing with earlier experiments; the limits are ours.
     """
     if not baseline:
         return Finding("skipped", f"it takes the first {FIRST_STEPS} steps")

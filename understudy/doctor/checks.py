@@ -25,17 +25,12 @@ Outcome = Literal["ok", "failed", "skipped", "noted"]
 
 
 class Finding(NamedTuple):
-    """What a check returns.
-
-    Attributes:
-        outcome: whether all is well; "noted" where it is, but something is worth knowing; "skipped" where there is
-            nothing to look at.
-        measured: what was measured; of a skipped check, the reason.
-        expected: what would have been measured if all were well.
-    """
+    """What a check returns."""
 
     outcome: bool | Literal["noted", "skipped"]
+    """Whether all is well; noted: it is, but this is worth knowing; skipped: there is nothing to look at."""
     measured: str
+    """What was measured; of a skipped check, the reason."""
     expected: str = ""
 
 
@@ -46,7 +41,6 @@ class Verdict:
     name: str
     verdict: Outcome
     measured: str
-    """What was measured; of a skipped check, the reason."""
     expected: str = ""
     causes: tuple[str, ...] = ()
     """The two likeliest causes, of a failed check."""
@@ -73,29 +67,22 @@ class Check:
         """The function's name."""
         return self.function.__name__
 
-    def __call__(self, *arguments: Any, **named: Any) -> Finding:
-        """Call the function."""
-        return self.function(*arguments, **named)
-
-    def verdict(self, finding: Finding) -> Verdict:
-        """Return the finding with the check's name, and with its causes if the check failed."""
-        outcome, measured, expected = finding
-        told: Outcome = outcome if isinstance(outcome, str) else "ok" if outcome else "failed"
-        return Verdict(self.name, told, measured, expected, self.causes if told == "failed" else ())
-
-    def examine(self, program: Mapping[str, Any]) -> Finding:
-        """Call the function with those parts of the program that it asks for."""
+    def examine(self, program: Mapping[str, Any]) -> Verdict:
+        """Call the function with those parts of the program that it asks for, and return its verdict."""
         parameters = inspect.signature(self.function).parameters.values()
         if missing := [p.name for p in parameters if p.default is p.empty and p.name not in program]:
-            return Finding("skipped", f"it needs {' and '.join(missing)}")
+            return Verdict(self.name, "skipped", f"it needs {' and '.join(missing)}")
         try:
-            return self.function(**{p.name: program[p.name] for p in parameters if p.name in program})
+            finding = self.function(**{p.name: program[p.name] for p in parameters if p.name in program})
         except (MemoryError, torch.OutOfMemoryError, OSError) as error:
-            return Finding("skipped", f"not enough memory or disk ({type(error).__name__})")
+            return Verdict(self.name, "skipped", f"not enough memory or disk ({type(error).__name__})")
         except Exception as error:
             # A set-up that is wrong enough makes a check raise. That is a finding too, and must not end the training.
             told = " ".join(f"{type(error).__name__}: {error}".split())
-            return Finding(False, f"it stopped with {told[:300]}", "no error")
+            finding = Finding(False, f"it stopped with {told[:300]}", "no error")
+        outcome, measured, expected = finding
+        verdict: Outcome = outcome if isinstance(outcome, str) else "ok" if outcome else "failed"
+        return Verdict(self.name, verdict, measured, expected, self.causes if verdict == "failed" else ())
 
 
 def check(likeliest: str, second: str, *, about_start: bool = False) -> Callable[[Callable[..., Finding]], Check]:
@@ -124,10 +111,10 @@ def run_checks(
         begin(one.name)
         if time.thread_time() - began > seconds:
             reason = f"the {seconds:g} seconds of processor time for checks were used up; `understudy doctor` runs it"
-            verdicts.append(one.verdict(Finding("skipped", reason)))
+            verdicts.append(Verdict(one.name, "skipped", reason))
             continue
         with preserve_rng(program.get("device")):
-            verdicts.append(one.verdict(one.examine(program)))
+            verdicts.append(one.examine(program))
     return verdicts
 
 

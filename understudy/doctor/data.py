@@ -3,7 +3,7 @@
 Shape suffixes: B batch rows, T time steps.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,16 +13,15 @@ from understudy.data.packing import Batch, PackedBatches
 from understudy.doctor.checks import Finding, check
 from understudy.doctor.probes import float32_clone, probe_batch, token_nll, token_parts, weighted_mean
 from understudy.training.experiment import Experiment
-from understudy.training.objectives import TokenPart
 
+# How many batches are looked at unless there is time for all.
 SAMPLE = 8
-"""How many batches are looked at where there is no time for all."""
+# By how many positions targets may lie too late.
 SHIFTS = (-1, 0, 1, 2)
-"""By how many positions targets may lie too late."""
+# Share of ln V below which weights count as learned; share of their loss below which another shift's is lower.
 LEARNED, LOWER = 0.8, 0.95
-"""Share of ln V below which weights count as learned; share of their loss below which another shift's is lower."""
+# How many processes' random numbers are compared, however few there are.
 FEWEST_RANKS = 4
-"""How many processes' random numbers are compared, however few there are."""
 
 
 def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
@@ -32,33 +31,26 @@ def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
         yield batches.batch(step)
 
 
-def _as_the_model_gets(experiment: Experiment, batch: Batch) -> TokenPart:
-    """Return the rows as the learner hands them to the model."""
-    inputs, targets, weights, resets = zip(*token_parts(experiment.learner, batch), strict=True)
-    reset_BT: Tensor | None = None
-    if any(reset is not None for reset in resets):
-        pairs = zip(inputs, resets, strict=True)
-        reset_BT = torch.cat([torch.zeros_like(x, dtype=torch.bool) if r is None else r for x, r in pairs])
-    return torch.cat(inputs), torch.cat(targets), torch.cat(weights), reset_BT
+def _as_the_model_gets(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inputs_BT, targets_BT and reset_BT as the learner hands them to the model; no reset where it has none."""
+    parts = token_parts(experiment.learner, batch)
+    resets = [torch.zeros_like(part[0], dtype=torch.bool) if part[3] is None else part[3] for part in parts]
+    columns = [part[0] for part in parts], [part[1] for part in parts], resets
+    inputs, targets, reset = (torch.cat(column).cpu().numpy() for column in columns)
+    return inputs, targets, reset
 
 
-@check(
-    "the targets are cut from the tokens at another offset than one after the inputs",
-    "the loss shifts logits against targets that were shifted before",
-)
+@check("the targets are cut from the tokens at another offset", "the loss shifts targets that were shifted before")
 def label_alignment(experiment: Experiment, thorough: bool = False) -> Finding:
     """Check that each target is the token after its input, in the batches and in the loss.
 
-    In the batches: which share of the targets equals the input `shift` + 1 positions later in the same document? In
-    the loss: for which shift does a plain cross entropy give the loss that the learner computes? Shift 0 must fit
-    best, and all targets. With learned weights, shift 0 must also have the lowest loss.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), on off-by-one bugs in language models.
+    In the batches: which share of the targets equals the input `shift` + 1 positions later in the same document? In the
+    loss: for which shift does a plain cross entropy give the loss that the learner computes? Shift 0 must fit best, and
+    all targets. With learned weights, shift 0 must also have the lowest loss. Source: Karpathy, "A Recipe for Training
+    Neural Networks" (2019), on off-by-one bugs in language models.
     """
-    some = some_batches(experiment.batches, thorough)
-    agree = np.mean([_agreement(*_arrays(experiment, batch), shift=0) for batch in some])
-    first = _arrays(experiment, experiment.batches.batch(0))
-    shares = {shift: _agreement(*first, shift) for shift in SHIFTS}
+    agree = np.mean([_agreement(experiment, batch, 0) for batch in some_batches(experiment.batches, thorough)])
+    shares = {shift: _agreement(experiment, experiment.batches.batch(0), shift) for shift in SHIFTS}
     best = max(SHIFTS, key=lambda shift: (shares[shift], shift == 0))
     trained, lowest = _shift_of_the_loss(experiment)
     measured = f"shift {best} fits best, shift 0 {agree:.1%} of targets; the loss is that of shift {trained}"
@@ -94,34 +86,25 @@ def _shift_of_the_loss(experiment: Experiment) -> tuple[int, int | None]:
     return nearest, lowest if losses[lowest] < LOWER * losses[0] else 0
 
 
-def _arrays(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return inputs and targets as the model gets them, and where documents begin."""
-    inputs, targets = (x.cpu().numpy() for x in _as_the_model_gets(experiment, batch)[:2])
+def _agreement(experiment: Experiment, batch: Batch, shift: int) -> float:
+    """Return the share of targets that equal the input `shift` + 1 positions later, where their document has one."""
+    inputs, targets, _ = _as_the_model_gets(experiment, batch)
     begins = inputs == experiment.tokenizer.special["<|bos|>"]
     padding = inputs == experiment.batches.store.meta.pad
-    return inputs, targets, batch.reset_BT[: len(inputs)] | begins | padding
-
-
-def _agreement(inputs: np.ndarray, targets: np.ndarray, reset: np.ndarray, shift: int) -> float:
-    """Return the share of targets that equal the input `shift` + 1 positions later, where their document has one."""
+    document = (batch.reset_BT[: len(inputs)] | begins | padding).cumsum(axis=1)
     length = inputs.shape[1]
-    document = reset.cumsum(axis=1)
     here = slice(max(0, -1 - shift), length - 1 - shift if shift >= 0 else length)
     there = slice(here.start + 1 + shift, here.stop + 1 + shift)
     same = document[:, here] == document[:, there]
     return float((targets[:, here] == inputs[:, there])[same].mean()) if same.any() else 1.0
 
 
-@check(
-    "the mask belongs to the inputs instead of the targets (off by one)",
-    "the mask of another role, or of another document, was taken",
-)
+@check("the mask is off by one (the inputs' instead of the targets')", "the mask of another role or document was taken")
 def reply_mask(experiment: Experiment, thorough: bool = False) -> Finding:
     """Check that the loss weighs the assistant's tokens, and no other's.
 
-    The role tokens tell who speaks. Each target's weight is compared with what its speaker should have.
-
-    Source: by definition of the loss (docs/finetune.md).
+    The role tokens tell who speaks. Each target's weight is compared with what its speaker should have. Source: by
+    definition of the loss (docs/finetune.md).
     """
     special, batches = experiment.tokenizer.special, experiment.batches
     wrong = looked_at = 0
@@ -145,59 +128,46 @@ def reply_mask(experiment: Experiment, thorough: bool = False) -> Finding:
 def document_starts(experiment: Experiment, thorough: bool = False) -> Finding:
     """Check that no document is read as the continuation of the one before it in its row.
 
-    Every `<|bos|>` must carry a reset in what the learner hands to the model.
-
-    Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021).
+    Every `<|bos|>` must carry a reset in what the learner hands to the model. Source: Krell et al., "Efficient Sequence
+    Packing without Cross-contamination" (2021).
     """
     begins = missing = 0
     for batch in some_batches(experiment.batches, thorough):
-        inputs, _, _, reset = _as_the_model_gets(experiment, batch)
+        inputs, _, reset = _as_the_model_gets(experiment, batch)
         inner = (inputs == experiment.tokenizer.special["<|bos|>"])[:, 1:]  # a row's first position needs no reset
         begins += int(inner.sum())
-        missing += int((inner if reset is None else inner & ~reset[:, 1:]).sum())
+        missing += int((inner & ~reset[:, 1:]).sum())
     return Finding(missing == 0, f"{missing:,} of {begins:,} documents within rows begin without a reset", "0")
 
 
-@check(
-    "documents are truncated to the context instead of cut into pieces",
-    "the last rows or batches of an epoch are dropped",
-)
+@check("documents are truncated instead of cut into pieces", "the last rows or batches of an epoch are dropped")
 def data_complete(experiment: Experiment, thorough: bool = False) -> Finding:
     """Check that an epoch holds all the data: documents keep their ends, and no row or batch is dropped.
 
-    An epoch must have one target for each token of its documents but the first. With `thorough` they are counted in
-    the batches, else the packing's own count is taken.
-
-    Source: by definition of an epoch (docs/data.md).
+    An epoch must have one target for each token of its documents but the first. With `thorough` they are counted in the
+    batches, else the packing's own count is taken. Source: by definition of an epoch (docs/data.md).
     """
-    train, validation = experiment.batches, experiment.validation
-    sides: tuple[tuple[str, PackedBatches, np.ndarray, Iterable[Batch]], ...] = (
-        ("train", train, experiment.dataset.train_docs, map(train.batch, range(train.batches_per_epoch))),
-        ("validation", validation, experiment.dataset.valid_docs, validation.eval_batches()),
-    )
+    train, validation, dataset = experiment.batches, experiment.validation, experiment.dataset
     told, good = [], True
-    for side, batches, docs, every in sides:
+    for side, batches, docs in (("train", train, dataset.train_docs), ("validation", validation, dataset.valid_docs)):
         lengths = batches.store.starts[docs + 1] - batches.store.starts[docs]
         held = int(np.maximum(lengths - 1, 0).sum())
         given = batches.tokens_per_epoch
         if thorough:
+            every = some_batches(train, thorough) if batches is train else validation.eval_batches()
             given = sum(int((batch.inputs_BT != batches.store.meta.pad).sum()) for batch in every)
         good &= given == held
         told.append(f"{given:,} of {held:,} {side} targets")
     return Finding(good, "an epoch has " + ", ".join(told), "all of them")
 
 
-@check(
-    "the seed does not depend on the process's rank",
-    "every process resumes with the random state of the first",
-)
+@check("the seed does not depend on the process's rank", "every process resumes with the random state of the first")
 def random_streams(experiment: Experiment, process_states: Tensor | None = None) -> Finding:
     """Check that each process draws its own random numbers, so that each drops other activations.
 
     A generator is seeded as the run seeds that of each process, and the first draws are compared. Where
-    `process_states` [processes, bytes] gives the generators' true states, these are compared too.
-
-    Source: Pärnamaa, "Using PyTorch + NumPy? You're making a mistake" (2021), which found it in most public projects.
+    `process_states` [processes, bytes] gives the generators' true states, these are compared too. Source: Pärnamaa,
+    "Using PyTorch + NumPy? You're making a mistake" (2021), which found it in most public projects.
     """
     ranks = max(FEWEST_RANKS, experiment.learner.dist.size)
     draws = set()

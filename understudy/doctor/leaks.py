@@ -9,53 +9,40 @@ from understudy.doctor.checks import Finding, check
 from understudy.doctor.probes import clone, float32_clone, input_gradients, one_document_per_row, probe_batch
 from understudy.training.experiment import Experiment
 
+# Share of the largest gradient that counts as none. Where nothing leaks, the gradient is exactly zero.
 ROUNDING = 1e-6
-"""Share of the largest gradient that counts as none. Where nothing leaks, the gradient is exactly zero."""
+# Share of the inputs before a loss that must receive a gradient.
 REACHED = 0.95
-"""Share of the inputs before a loss that must receive a gradient."""
+# Positions of a row that these checks need.
 SHORTEST = 4
-"""Positions of a row that these checks need."""
 
 
-@check(
-    "the causal mask is missing or off by one",
-    "a layer mixes time steps (a convolution or norm over time, a state that runs backwards)",
-)
+@check("the causal mask is missing or off by one", "a layer mixes time steps (convolution, norm, backwards state)")
 def leak_over_time(experiment: Experiment) -> Finding:
     """Check that no loss sees the tokens after it, from which the model would copy the answer and learn nothing.
 
-    The gradient of the loss at one step with respect to the embeddings of later steps must be zero.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    The gradient of the loss at one step with respect to the embeddings of later steps must be zero. Source: Karpathy,
+    "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
     """
     return _leak(experiment, lambda row_BT, step_BT, row, step, start: (row_BT == row) & (step_BT > step))
 
 
-@check(
-    "a view or reshape that swaps the batch and time dimensions",
-    "a statistic over the batch (batch norm, a mean over dim 0)",
-)
+@check("a view or reshape swaps batch and time", "a statistic over the batch (batch norm, a mean over dim 0)")
 def leak_over_batch(experiment: Experiment) -> Finding:
     """Check that no loss sees other rows of its batch, which would mix conversations.
 
     The gradient of the loss in one row with respect to the embeddings of all other rows, in training mode, must be
-    zero.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    zero. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
     """
     return _leak(experiment, lambda row_BT, step_BT, row, step, start: row_BT != row)
 
 
-@check(
-    "the resets do not reach the model, or it ignores them",
-    "the attention mask or the recurrent state ignores where a document begins",
-)
+@check("the resets do not reach the model, or it ignores them", "attention or state ignores where a document begins")
 def leak_over_documents(experiment: Experiment) -> Finding:
     """Check that no loss sees the document before its own in a packed row.
 
-    In rows of two documents, the gradient of a loss in the second with respect to the first must be zero.
-
-    Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021).
+    In rows of two documents, the gradient of a loss in the second with respect to the first must be zero. Source: Krell
+    et al., "Efficient Sequence Packing without Cross-contamination" (2021).
     """
     return _leak(experiment, lambda row_BT, step_BT, row, step, start: (row_BT == row) & (step_BT < start))
 
@@ -88,16 +75,12 @@ def _leak(experiment: Experiment, forbidden: Callable[..., np.ndarray]) -> Findi
     return Finding(worst <= ROUNDING, measured, f"at most {ROUNDING:.0e}")
 
 
-@check(
-    "the state is detached (or computed without gradient) inside the row",
-    "the attention window is narrower than the context, or a reset is set where no document begins",
-)
+@check("the state is detached inside the row", "the window is narrower than the context, or a reset is misplaced")
 def gradient_reach(experiment: Experiment) -> Finding:
     """Check that a loss can learn from far back: no state is detached on the way, and no window is too narrow.
 
-    A late loss must give a gradient, however small, to nearly every embedding since its document began.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
+    A late loss must give a gradient, however small, to nearly every embedding since its document began. Source:
+    Karpathy, "A Recipe for Training Neural Networks" (2019), "use backprop to chart dependencies".
     """
     batch = one_document_per_row(probe_batch(experiment))
     length = batch.inputs_BT.shape[1]

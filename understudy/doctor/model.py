@@ -11,34 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from understudy.doctor import probes
 from understudy.doctor.checks import Finding, check
-from understudy.doctor.probes import (
-    clone,
-    float32_clone,
-    one_document_per_row,
-    probe_batch,
-    shuffled,
-    token_loss,
-    token_nll,
-    token_parts,
-    weighted_mean,
-)
 from understudy.models.device import autocast
 from understudy.models.lora import merge
 from understudy.training.experiment import Experiment
 
+# Standard deviation of the embedding as it is initialised (Radford 2018).
 EMBEDDING_STD = 0.02
-"""Standard deviation of the embedding as it is initialised (Radford 2018)."""
+# How far the first loss may be from ln V, as a share of it.
 GUESSING = 0.1
-"""How far the first loss may be from ln V, as a share of it."""
+# Share of a layer's units that may be dead: of fresh weights, and of learned ones, whose units may rarely fire.
 DEAD, RARELY = 0.5, 0.9
-"""Share of a layer's units that may be dead: of fresh weights, and of learned ones, whose units may rarely fire."""
+# How far the head's scores may be from the embedding's; share of the unread rows that must have a gradient.
 TIED, UNREAD = 0.01, 0.99
-"""How far the head's scores may be from the embedding's; share of the unread rows that must have a gradient."""
+# How far logits over a cache may be from those without, as a share of their standard deviation.
 CACHED = 1e-3
-"""How far logits over a cache may be from those without, as a share of their standard deviation."""
+# Share of the losses that must change with their input; how much more shuffled inputs must cost.
 CHANGED, COSTLIER = 0.99, 1.1
-"""Share of the losses that must change with their input; how much more shuffled inputs must cost."""
 
 
 @check(
@@ -50,11 +40,10 @@ def initial_loss(experiment: Experiment) -> Finding:
     """Check that the fresh model guesses: its loss on real data is near ln V.
 
     Another loss means a bad initialisation, a wrong vocabulary, or weights that are not fresh. Weights that have
-    learned must only do better than guessing.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "verify loss @ init".
+    learned must only do better than guessing. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "verify
+    loss @ init".
     """
-    loss = clone(experiment.learner, micro_batch_size=0).step(probe_batch(experiment))["loss"]
+    loss = probes.clone(experiment.learner, micro_batch_size=0).step(probes.probe_batch(experiment))["loss"]
     size, width = experiment.tokenizer.vocab_size, experiment.learner.model.spec.width
     guessing, measured = math.log(size), f"{loss:.2f} nats per token"
     if not experiment.fresh:
@@ -73,12 +62,11 @@ def dead_units(experiment: Experiment) -> Finding:
     """Check that units respond to their input: activations are not dead, gates not saturated.
 
     A unit is dead if it is the same at every position of real data. Looked at are the inputs of each matrix and the
-    outputs of each LSTM.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019); Lu et al., "Dying ReLU and Initialization"
-    (2019).
+    outputs of each LSTM. Source: Karpathy, "A Recipe for Training Neural Networks" (2019); Lu et al., "Dying ReLU and
+    Initialization" (2019).
     """
-    learner, batch = clone(experiment.learner, micro_batch_size=0), one_document_per_row(probe_batch(experiment))
+    learner = probes.clone(experiment.learner, micro_batch_size=0)
+    batch = probes.one_document_per_row(probes.probe_batch(experiment))
     dead: dict[str, float] = {}
 
     def note(name: str, units: Tensor) -> None:
@@ -95,25 +83,21 @@ def dead_units(experiment: Experiment) -> Finding:
                 continue
             hooks.callback(handle.remove)
         learner.model.eval()
-        hidden_BTD, _ = learner.model.hidden(token_parts(learner, batch)[0][0])
+        hidden_BTD, _ = learner.model.hidden(probes.token_parts(learner, batch)[0][0])
         note("the output of the core", hidden_BTD)
     worst, limit = max(dead, key=lambda name: dead[name]), DEAD if experiment.fresh else RARELY
     return Finding(dead[worst] <= limit, f"{dead[worst]:.0%} dead at {worst}", f"at most {limit:.0%}")
 
 
-@check(
-    "the head has a copy of the embedding instead of the embedding itself",
-    "the embedding is detached in the head",
-)
+@check("the head has a copy of the embedding", "the embedding is detached in the head")
 def tied_weights(experiment: Experiment) -> Finding:
     """Check that the head is the embedding, and teaches it.
 
     The model's scores must be hidden vectors times the embedding, before and after a step. The embeddings of tokens
-    that were not read must have a gradient, which only the head can give.
-
-    Source: Press & Wolf, "Using the Output Embedding to Improve Language Models" (2017).
+    that were not read must have a gradient, which only the head can give. Source: Press & Wolf, "Using the Output
+    Embedding to Improve Language Models" (2017).
     """
-    learner, batch = float32_clone(experiment.learner), probe_batch(experiment)
+    learner, batch = probes.float32_clone(experiment.learner), probes.probe_batch(experiment)
     merge(learner.model)  # under LoRA the embedding itself is frozen
 
     @torch.no_grad()
@@ -128,7 +112,7 @@ def tied_weights(experiment: Experiment) -> Finding:
     apart = max(before, distance())
 
     learner.model.zero_grad()
-    token_loss(learner)(*token_parts(learner, batch)[0]).backward()
+    probes.token_loss(learner)(*probes.token_parts(learner, batch)[0]).backward()
     gradient_VD = learner.model.embedding.weight.grad
     unread_V = torch.ones(learner.model.vocab_size, dtype=torch.bool)
     unread_V[torch.from_numpy(batch.inputs_BT).flatten()] = False
@@ -139,20 +123,15 @@ def tied_weights(experiment: Experiment) -> Finding:
     return Finding(apart < TIED and taught > UNREAD, measured, "equal scores, and all of the tokens")
 
 
-@check(
-    "positions or lengths in the cache are not moved on",
-    "the cached keys, values or states are those of another row or step",
-)
+@check("positions or lengths in the cache are not moved on", "keys, values or states are of another row or step")
 def cached_logits(experiment: Experiment) -> Finding:
     """Check that sampling computes what training does: no position is stale, no cache shifts or mixes rows.
 
-    The logits of whole rows are compared with those of the same rows fed in pieces and single steps over a state,
-    one row reset in the middle; in float32.
-
-    Source: the contract of cores (tests/contracts/test_cores.py).
+    The logits of whole rows are compared with those of the same rows fed in pieces and single steps over a state, one
+    row reset in the middle; in float32. Source: the contract of cores (tests/contracts/test_cores.py).
     """
-    model = float32_clone(experiment.learner).model.eval()
-    batch = one_document_per_row(probe_batch(experiment, rows=2, length=32))
+    model = probes.float32_clone(experiment.learner).model.eval()
+    batch = probes.one_document_per_row(probes.probe_batch(experiment, rows=2, length=32))
     length = batch.inputs_BT.shape[1]
     batch.reset_BT[1, length // 2] = True
     ids_BT, reset_BT = (torch.from_numpy(x).to(experiment.learner.device) for x in (batch.inputs_BT, batch.reset_BT))
@@ -170,27 +149,23 @@ def cached_logits(experiment: Experiment) -> Finding:
     return Finding(apart <= CACHED, measured, f"at most {CACHED:.0e}")
 
 
-@check(
-    "the inputs are overwritten, zeroed or taken from another batch",
-    "the core's output does not depend on them (a residual or mask that drops everything)",
-)
+@check("the inputs are zeroed or taken from another batch", "the core's output does not depend on them")
 def inputs_matter(experiment: Experiment) -> Finding:
     """Check that the model's answers depend on its inputs: they are not zeroed, detached or replaced on the way.
 
     Where an input changes, its loss must change. Shuffled inputs must cost learned weights more than real ones; where
     they do not, it is only noted, as a short training may not get that far. (`overfit_one_batch` asks the same of
-    weights that surely have learned.)
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "input-independent baseline".
+    weights that surely have learned.) Source: Karpathy, "A Recipe for Training Neural Networks" (2019),
+    "input-independent baseline".
     """
-    learner, batch = float32_clone(experiment.learner), probe_batch(experiment)
-    other = shuffled(batch)
-    real_BT, wrong_BT = (token_nll(learner, x) for x in (batch, other))
+    learner, batch = probes.float32_clone(experiment.learner), probes.probe_batch(experiment)
+    other = probes.shuffled(batch)
+    real_BT, wrong_BT = (probes.token_nll(learner, x) for x in (batch, other))
     different_BT = batch.inputs_BT != other.inputs_BT
     changed = float((real_BT != wrong_BT)[different_BT].mean()) if different_BT.any() else 1.0
     if changed < CHANGED or experiment.fresh:
         measured = f"{changed:.0%} of the losses change with their input"
         return Finding(changed >= CHANGED, measured, f"at least {CHANGED:.0%}")
-    real, wrong = (weighted_mean(x_BT, batch.weights_BT) for x_BT in (real_BT, wrong_BT))
+    real, wrong = (probes.weighted_mean(x_BT, batch.weights_BT) for x_BT in (real_BT, wrong_BT))
     measured = f"{real:.2f} nats per token on real inputs, {wrong:.2f} on shuffled ones"
     return Finding(wrong > COSTLIER * real or "noted", measured, "at least 10% more on shuffled ones")

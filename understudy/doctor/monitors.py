@@ -17,12 +17,12 @@ from understudy.runs.run import Recorder
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.schedules import rate_at
 
+# How many losses before a step tell what it should have.
 WINDOW = 64
-"""How many losses before a step tell what it should have."""
+# A loss that jumps: this far above the mean of the window, in nats per token and in standard deviations.
 NATS, DEVIATIONS = 1.0, 6
-"""A loss that jumps: this far above the mean of the window, in nats per token and in standard deviations."""
+# Of the update-to-weight ratio. It should be about 1e-3; earlier runs narrow it (see `baselines`).
 SMALLEST, LARGEST = 1e-8, 0.5
-"""Of the update-to-weight ratio. It should be about 1e-3; earlier runs narrow it (see `baselines`)."""
 
 Metrics = Mapping[str, float]
 
@@ -73,10 +73,7 @@ class UpdateHistory:
             self._before = {}
 
 
-@check(
-    "the learning rate is too high, or its warm-up too short",
-    "a division by 0, or a logarithm or root of a number below 0, in the loss or a layer",
-)
+@check("the learning rate is too high, or its warm-up too short", "a division by 0, or a logarithm or root below 0")
 def finite(step: int, metrics: Metrics) -> Finding:
     """Check that loss and gradient are finite. From a step where they are not, the weights are NaN.
 
@@ -86,19 +83,15 @@ def finite(step: int, metrics: Metrics) -> Finding:
     return Finding(not wrong, f"{' and '.join(wrong)} at step {step}" if wrong else "all finite", "finite numbers")
 
 
-@check(
-    "the learning rate is too high for this model",
-    "batches of another kind or scale (damaged or unshuffled data)",
-)
+@check("the learning rate is too high for this model", "batches of another kind or scale (damaged, unshuffled)")
 def spikes(step: int, losses: LossHistory) -> Finding:
     """Check that the loss does not stay far above its first values, and note where it jumped.
 
     Source: Chowdhery et al., "PaLM" (2022), section 5.1, on loss spikes; the thresholds are ours.
     """
     if losses.first and losses.mean > (first := fmean(losses.first)) + NATS:
-        return Finding(
-            False, f"mean loss {losses.mean:.2f} at step {step}, {first:.2f} at the start", "a loss that falls"
-        )
+        measured = f"mean loss {losses.mean:.2f} at step {step}, {first:.2f} at the start"
+        return Finding(False, measured, "a loss that falls")
     if losses.jumps:
         return Finding("noted", f"{len(losses.jumps)} spikes, the first at step {losses.jumps[0]}", "no spikes")
     return Finding(True, "no spikes", "no spikes")
@@ -116,16 +109,12 @@ def schedule_followed(step: int, metrics: Metrics, config: LearnerConfig) -> Fin
     return Finding(good, measured, "the configured rate")
 
 
-@check(
-    "the learning rate is off by orders of magnitude",
-    "the weights are initialised at another scale, or the gradients are scaled",
-)
+@check("the learning rate is off by orders of magnitude", "weights are initialised, or gradients scaled, wrongly")
 def update_ratio(updates: UpdateHistory) -> Finding:
     """Check that steps are neither far too large nor far too small for the weights.
 
-    They are with a wrong rate, a wrong epsilon, or weights of another scale.
-
-    Source: Karpathy, CS231n notes (2015), "ratio of weights:updates".
+    They are with a wrong rate, a wrong epsilon, or weights of another scale. Source: Karpathy, CS231n notes (2015),
+    "ratio of weights:updates".
     """
     wrong = [step for step, ratio in updates.ratios.items() if not SMALLEST <= ratio <= LARGEST]
     step = wrong[0] if wrong else max(updates.ratios, default=0)
@@ -152,13 +141,8 @@ class TrainingMonitors:
         self.losses, self.updates = LossHistory(), UpdateHistory()
         self.baseline: dict[str, float] = {}
         """What is recorded of the first 20 steps, once they are done."""
-        self._program: dict[str, Any] = {
-            "config": learner.config,
-            "losses": self.losses,
-            "updates": self.updates,
-            "baseline": self.baseline,
-            "earlier": earlier,
-        }
+        self._program: dict[str, Any] = {"config": learner.config, "losses": self.losses, "updates": self.updates}
+        self._program |= {"baseline": self.baseline, "earlier": earlier}
         self._failed: dict[str, Verdict] = {}
         self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
         self._norms: list[float] = []
@@ -204,7 +188,7 @@ class TrainingMonitors:
         """Return what has been found so far. A check that failed once stays failed, as it was then."""
         found = []
         for one in MONITORS:
-            verdict = self._failed.get(one.name) or one.verdict(one.examine(self._program))
+            verdict = self._failed.get(one.name) or one.examine(self._program)
             if verdict.verdict == "failed":
                 self._failed[one.name] = verdict
             found.append(verdict)

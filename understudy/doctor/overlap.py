@@ -1,6 +1,6 @@
 """Whether the validation documents were learned from: whole, or in long pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,16 @@ from understudy.doctor.checks import Finding, check
 from understudy.training.experiment import Experiment
 
 GRAM = 13
+# A document counts as contained in others when they hold this share of its 13-grams.
 CONTAINED = 0.8
-"""A document counts as contained in others when they hold this share of its 13-grams."""
+# Share of the validation documents that may be exact duplicates.
 EXACT = 0.01
-"""Share of the validation documents that may be exact duplicates."""
+# How many more of the validation documents may be contained than of the training ones: a share, standard errors.
 MORE, ERRORS = 0.05, 4
-"""How many more of the validation documents may be contained than of the training ones: a share, standard errors."""
+# Tokens of training documents, and validation documents, that are looked at unless there is time for all.
 SAMPLE_TOKENS, SAMPLE_DOCS = 6_000_000, 400
-"""Tokens of training documents, and validation documents, that are looked at where there is no time for all."""
+# Tokens in memory together.
 CHUNK = 1_000_000
-"""Tokens in memory together."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 BITS = 22
 
@@ -33,10 +33,9 @@ def train_valid_overlap(experiment: Experiment, thorough: bool = False) -> Findi
     """Check that validation documents were not learned from, so that their loss does not measure memory.
 
     Exact duplicates are found by a hash of each document's tokens, near ones by hashes of 13-grams: a document is
-    contained when most of its 13-grams are in training documents. Data made from templates repeat themselves without
-    a leak, so training documents are compared with the other ones in the same way.
-
-    Source: Brown et al., "Language Models are Few-Shot Learners" (2020), appendix C, for the 13-grams.
+    contained when most of its 13-grams are in training documents. Data made from templates repeat themselves without a
+    leak, so training documents are compared with the other ones in the same way. Source: Brown et al., "Language Models
+    are Few-Shot Learners" (2020), appendix C, for the 13-grams.
     """
     data = experiment.dataset
     train_docs, valid_docs = data.train_docs, data.valid_docs
@@ -48,12 +47,11 @@ def train_valid_overlap(experiment: Experiment, thorough: bool = False) -> Findi
 
     # Some validation and as many training documents are looked for in all training documents.
     valid = list(_chunks(data.valid, valid_docs))
-    held_out = _Grams(valid)
-    learned = _Grams(list(_chunks(data.train, _spread(train_docs, len(valid_docs)))))
-    keys = np.union1d(held_out.hashes, learned.hashes)
+    train = list(_chunks(data.train, _spread(train_docs, len(valid_docs))))
+    keys = np.unique(np.concatenate([chunk.gram_hashes for chunk in (*valid, *train)]))
     train_hashes, counts = _scan(data.train, train_docs, keys)
     exact = float(np.isin(np.concatenate([chunk.document_hashes for chunk in valid]), train_hashes).mean())
-    shares = held_out.contained(keys, counts, twice=False), learned.contained(keys, counts, twice=True)
+    shares = _contained(valid, keys, counts, twice=False), _contained(train, keys, counts, twice=True)
 
     # Are clearly more validation documents contained than training documents?
     pooled, more = np.concatenate(shares).mean(), shares[0].mean() - shares[1].mean()
@@ -75,33 +73,27 @@ class _Chunk:
     gram_document: Indices
 
 
-class _Grams:
-    """The 13-grams of some documents."""
+def _contained(chunks: Sequence[_Chunk], keys: Hashes, counts: Indices, twice: bool) -> npt.NDArray[np.bool_]:
+    """Return for each document with a 13-gram whether it is contained in training documents.
 
-    def __init__(self, chunks: list[_Chunk]):
-        self.hashes = np.concatenate([chunk.gram_hashes for chunk in chunks])
-        sizes = np.cumsum([0, *(len(chunk.document_hashes) for chunk in chunks)])
-        numbers = [chunk.gram_document + first for chunk, first in zip(chunks, sizes, strict=False)]
-        self.document: Indices = np.concatenate(numbers)
-
-    def contained(self, keys: Hashes, counts: Indices, twice: bool) -> npt.NDArray[np.bool_]:
-        """Return for each document with a 13-gram whether it is contained.
-
-        Args:
-            keys: sorted hashes, among them those of all 13-grams here.
-            counts: how often each of them is in the training documents.
-            twice: whether these documents are among the training documents, so that their own do not count.
-        """
-        if not len(self.hashes):
-            return np.zeros(1, dtype=bool)
-        key = np.searchsorted(keys, self.hashes)
-        found = counts[key]
-        if twice:
-            pair = self.document * len(keys) + key
-            _, where, own = np.unique(pair, return_inverse=True, return_counts=True)
-            found = found - own[where]
-        _, where = np.unique(self.document, return_inverse=True)
-        return np.bincount(where, found > 0) / np.bincount(where) >= CONTAINED
+    Args:
+        chunks: the documents.
+        keys: sorted hashes, among them those of all 13-grams here.
+        counts: how often each of them is in the training documents.
+        twice: whether these documents are among the training documents, so that their own do not count.
+    """
+    hashes = np.concatenate([chunk.gram_hashes for chunk in chunks])
+    if not len(hashes):
+        return np.zeros(1, dtype=bool)
+    first = np.cumsum([0, *(len(chunk.document_hashes) for chunk in chunks)])
+    document = np.concatenate([chunk.gram_document + n for chunk, n in zip(chunks, first, strict=False)])
+    key = np.searchsorted(keys, hashes)
+    found = counts[key]
+    if twice:
+        _, where, own = np.unique(document * len(keys) + key, return_inverse=True, return_counts=True)
+        found = found - own[where]
+    _, where = np.unique(document, return_inverse=True)
+    return np.bincount(where, found > 0) / np.bincount(where) >= CONTAINED
 
 
 def _scan(store: TokenStore, docs: Indices, keys: Hashes) -> tuple[Hashes, Indices]:

@@ -4,7 +4,7 @@ Shape suffixes: B batch rows, T time steps, D width, V vocabulary.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 from understudy.training.objectives import TokenLoss, TokenPart
 
+# Rows of a small batch, and at most how many positions each of them has.
 ROWS, LENGTH = 4, 64
-"""Rows of a small batch, and at most how many positions each of them has."""
+# How many batches to search for rows with something to learn.
 MOST_BATCHES = 64
-"""How many batches to search for rows with something to learn."""
 
 
 def clone(learner: Learner, **changes: Any) -> Learner:
@@ -35,10 +35,7 @@ def clone(learner: Learner, **changes: Any) -> Learner:
 
 
 def float32_clone(learner: Learner, **changes: Any) -> Learner:
-    """Return a copy whose gradients can be compared: float32, no dropout, no clipping, no micro-batches.
-
-    Weights in float64 stay as they are.
-    """
+    """Return a copy whose gradients can be compared: in float32 or finer; no dropout, clipping or micro-batches."""
     made = clone(learner, **{"clip": 0.0, "micro_batch_size": 0, **changes})
     made.dtype = torch.float32
     made.model.set_dropout(0.0)
@@ -63,12 +60,14 @@ def probe_batch(experiment: Experiment, rows: int = ROWS, length: int = LENGTH) 
     """
     length = min(length, experiment.batches.context)
     pieces = _pieces_with_weight(experiment.batches, rows + rows // 2, length)
-    batch = map_arrays(lambda x: x[:rows].copy(), pieces)
-    joined, half = slice(rows - rows // 2, rows), length // 2
-    if half:
-        for name in ("inputs_BT", "targets_BT", "weights_BT", "reset_BT"):
-            getattr(batch, name)[joined, half:] = getattr(pieces, name)[rows:, : length - half]
-    return batch
+
+    def joined(array: np.ndarray) -> np.ndarray:
+        batch, half = array[:rows].copy(), length // 2
+        if half:
+            batch[rows - rows // 2 :, half:] = array[rows:, : length - half]
+        return batch
+
+    return map_arrays(joined, pieces)
 
 
 def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batch:
@@ -97,10 +96,8 @@ def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batc
 
 def with_question(batch: Batch, experiment: Experiment) -> Batch:
     """Return the batch with a question for the next-reply head, if the experiment's batches ask any."""
-    some = experiment.batches.batch(0).questions[:1]
-    return replace(
-        batch, questions=tuple(Question(0, tuple(ids[-LENGTH:] for ids in asked.candidates)) for asked in some)
-    )
+    some = [asked.candidates for asked in experiment.batches.batch(0).questions[:1]]
+    return replace(batch, questions=tuple(Question(0, tuple(ids[-LENGTH:] for ids in each)) for each in some))
 
 
 def one_document_per_row(batch: Batch) -> Batch:
@@ -161,7 +158,7 @@ def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], d
 
 
 @torch.no_grad()
-def difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+def difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
     """Return ‖a − b‖ / ‖b‖ over all tensors together. A tensor that only one side has counts as 0 on the other."""
 
     def squared(a: Tensor, b: Tensor) -> float:

@@ -5,37 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from understudy.doctor import probes
 from understudy.doctor.checks import Finding, check
-from understudy.doctor.probes import (
-    LENGTH,
-    ROWS,
-    clone,
-    difference,
-    float32_clone,
-    map_arrays,
-    one_document_per_row,
-    probe_batch,
-    shuffled,
-    token_nll,
-    weighted_mean,
-)
 from understudy.training import checkpoint
 from understudy.training.evaluation import evaluate
 from understudy.training.experiment import Experiment
-from understudy.training.learner import Learner
 
+# Parameters from which writing a checkpoint takes too long at the start of a training.
 LARGE = 10_000_000
-"""Parameters from which writing a checkpoint takes too long at the start of a training."""
+# How far apart resumed weights and losses may be on a GPU, which adds in any order.
 GPU = 1e-3
-"""How far apart resumed weights and losses may be on a GPU, which adds in any order."""
+# Steps in which a batch must be overfitted.
 STEPS = 100
-"""Steps in which a batch must be overfitted."""
+# Share of its first loss that a batch may keep; where weights are frozen; nats per token that suffice in any case.
 FALLEN, FALLEN_FROZEN, LEARNED = 0.5, 0.9, 0.1
-"""Share of its first loss that a batch may keep; where weights are frozen; nats per token that suffice in any case."""
+# How much more shuffled inputs must cost.
 COSTLIER = 1.1
-"""How much more shuffled inputs must cost."""
 
 
 @check("model.eval() is missing before, or model.train() after", "the evaluation draws random numbers, or learns")
@@ -44,11 +30,9 @@ def evaluation(experiment: Experiment) -> Finding:
 
     A copy, with half of its activations dropped in training, is evaluated twice on the same rows. All modules must be
     in evaluation mode meanwhile and both losses equal; afterwards mode, weights, gradients and random numbers must be
-    those of before.
-
-    Source: Karpathy, "most common neural net mistakes" (2018), no. 2.
+    those of before. Source: Karpathy, "most common neural net mistakes" (2018), no. 2.
     """
-    learner = clone(experiment.learner)
+    learner = probes.clone(experiment.learner)
     model = learner.model.train()
     model.set_dropout(0.5)
     modes: list[bool] = []
@@ -56,7 +40,8 @@ def evaluation(experiment: Experiment) -> Finding:
     def note(*_: Any) -> None:
         modes.append(any(module.training for module in model.modules()))
 
-    rows = map_arrays(lambda x: x[:ROWS, :LENGTH].copy(), next(experiment.validation.eval_batches()))
+    batch = next(experiment.validation.eval_batches())
+    rows = probes.map_arrays(lambda x: x[: probes.ROWS, : probes.LENGTH].copy(), batch)
     state, weights = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
     handle = model.embedding.register_forward_pre_hook(note)
     first, second = (evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2))
@@ -73,23 +58,19 @@ def evaluation(experiment: Experiment) -> Finding:
     return Finding(not found, ", ".join(found) or "no trace", "evaluation mode meanwhile, and no trace after")
 
 
-@check(
-    "the state of the random numbers is not saved, or not restored",
-    "the optimizer's moments or the number of steps are not restored",
-)
+@check("random numbers are not saved, or not restored", "the optimizer's moments or the step are not restored")
 def resume(experiment: Experiment, thorough: bool = False) -> Finding:
     """Check that a resumed run equals an uninterrupted one: a checkpoint holds optimizer, random numbers and step.
 
     A copy takes two steps with dropout, saves, and takes two more. Another copy, with other random numbers, restores
-    what was saved and takes those two. Weights, losses and random numbers must be equal, bit for bit.
-
-    Source: by definition (docs/pretrain.md, "Stopping and resuming").
+    what was saved and takes those two. Weights, losses and random numbers must be equal, bit for bit. Source: by
+    definition (docs/pretrain.md, "Stopping and resuming").
     """
     if experiment.learner.model.parameter_count() > LARGE and not thorough:
         reason = "the checkpoint of a model of this size takes long to write; `understudy doctor` does it"
         return Finding("skipped", reason)
-    steady, again = clone(experiment.learner), clone(experiment.learner)
-    batch = probe_batch(experiment)
+    steady, again = probes.clone(experiment.learner), probes.clone(experiment.learner)
+    batch = probes.probe_batch(experiment)
     for learner in (steady, again):
         learner.model.set_dropout(0.2)
     for _ in range(2):
@@ -101,14 +82,9 @@ def resume(experiment: Experiment, thorough: bool = False) -> Finding:
         torch.manual_seed(1)
         checkpoint.restore(again, folder)
     resumed = [again.step(batch)["loss"] for _ in range(2)]
-
-    def learned(learner: Learner) -> dict[str, Tensor]:
-        return {name: parameter for name, parameter in learner.model.named_parameters() if parameter.requires_grad}
-
-    apart = max(
-        difference(learned(again), learned(steady)),
-        *(abs(one - other) / other for one, other in zip(losses, resumed, strict=True)),
-    )
+    weights, expected = ({n: p for n, p in x.model.named_parameters() if p.requires_grad} for x in (again, steady))
+    losses_apart = (abs(one - other) / other for one, other in zip(losses, resumed, strict=True))
+    apart = max(probes.difference(weights, expected), *losses_apart)
     allowed = 0.0 if steady.device.type == "cpu" else GPU
     wrong = {
         f"weights or losses ({apart:.1e} apart)": not apart <= allowed,
@@ -128,16 +104,15 @@ def overfit_one_batch(experiment: Experiment) -> Finding:
     """Check that the set-up can learn at all: two short rows, at a constant rate, without dropout.
 
     Their loss must fall, and shuffled inputs must then cost more. A set-up that cannot do that is broken somewhere
-    between the data and the weights.
-
-    Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "overfit one batch" and "input-independent
-    baseline".
+    between the data and the weights. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "overfit one
+    batch" and "input-independent baseline".
     """
     config = dict(schedule="constant", warmup=0, lr=3e-3, steps=10**6, clip=1.0)
-    learner = float32_clone(experiment.learner, **config)
-    batch = one_document_per_row(probe_batch(experiment, rows=2, length=32))
+    learner = probes.float32_clone(experiment.learner, **config)
+    batch = probes.one_document_per_row(probes.probe_batch(experiment, rows=2, length=32))
     losses = [learner.step(batch)["loss"] for _ in range(STEPS)]
-    real, wrong = (weighted_mean(token_nll(learner, x), batch.weights_BT) for x in (batch, shuffled(batch)))
+    inputs = batch, probes.shuffled(batch)
+    real, wrong = (probes.weighted_mean(probes.token_nll(learner, x), batch.weights_BT) for x in inputs)
     measured = f"from {losses[0]:.2f} to {real:.2f} nats per token in {STEPS} steps, {wrong:.2f} with shuffled inputs"
     kept = FALLEN_FROZEN if experiment.frozen else FALLEN
     good = real < max(LEARNED, kept * losses[0]) and wrong > COSTLIER * real

@@ -14,23 +14,19 @@ from understudy.training.experiment import Experiment
 
 DRAWS = 4000
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=12)
+# Tokens of the prompts: unequal, so that the batch is ragged.
 PROMPTS = (3, 7, 12)
-"""Tokens of the prompts: unequal, so that the batch is ragged."""
+# How far probabilities may be from the formula's; how many standard errors frequencies may be from probabilities.
 APART, ERRORS = 1e-5, 5
-"""How far probabilities may be from the formula's; how many standard errors frequencies may be from probabilities."""
 
 
-@check(
-    "the logits are multiplied by the temperature, or negated",
-    "the draw takes another distribution than that of the logits",
-)
+@check("the logits are multiplied by it, or negated", "the draw takes another distribution than that of the logits")
 def sampling_temperature() -> Finding:
     """Check that the temperature divides the logits, and that tokens are drawn with the probabilities that follow.
 
-    The probabilities at temperatures 0.5 and 2 are compared with softmax(logits / temperature), the draws at 0 with
-    the likeliest tokens, and the frequencies of many draws at 0.7 with their probabilities.
-
-    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2, for the formula.
+    The probabilities at temperatures 0.5 and 2 are compared with softmax(logits / temperature), the draws at 0 with the
+    likeliest tokens, and the frequencies of many draws at 0.7 with their probabilities. Source: Hinton et al.,
+    "Distilling the Knowledge in a Neural Network" (2015), section 2, for the formula.
     """
     logits_BV = 2 * torch.randn(16, 64)
     apart = 0.0
@@ -43,9 +39,7 @@ def sampling_temperature() -> Finding:
     ids_B = sampling.sample(logits_V.expand(DRAWS, -1), SamplingConfig(temperature=0.7))
     share_V, p_V = torch.bincount(ids_B, minlength=8) / DRAWS, (logits_V / 0.7).softmax(dim=-1)
     errors = float(((share_V - p_V).abs() / (p_V * (1 - p_V) / DRAWS).sqrt()).max())
-    measured = (
-        f"probabilities {apart:.1e} apart; greedy draws {'right' if greedy else 'wrong'}; {errors:.1f} errors off"
-    )
+    measured = f"probabilities {apart:.1e} apart; greedy {'right' if greedy else 'wrong'}; {errors:.1f} errors off"
     return Finding(apart <= APART and greedy and errors <= ERRORS, measured, "at most 1e-5, right, at most 5")
 
 
@@ -54,9 +48,8 @@ def cached_generation(experiment: Experiment) -> Finding:
     """Check that replies do not depend on how they are computed: not on a cache, on padding or on other rows.
 
     Greedy replies to unequal prompts, in one batch over a cache, must have the same tokens as when the whole sequence
-    is computed again for each token; in float64.
-
-    Source: the contract of generation (tests/contracts/test_generation.py).
+    is computed again for each token; in float64. Source: the contract of generation
+    (tests/contracts/test_generation.py).
     """
     model = float32_clone(experiment.learner).model.double().eval()
     dataset = experiment.dataset

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -110,7 +110,16 @@ def _opened(target: str) -> Iterator[NullRecorder]:
         if Path(target).is_file():
             folder = Path(place) / "made-up"
             folder.mkdir()
-            write_json(folder / "run.json", _read_config(Path(target)))
+            try:
+                found = json.loads(Path(target).read_bytes())
+                record = {"id": folder.name, "verb": found["verb"], "config": found["config"], "data": [], "checks": []}
+                record |= {"seed": int(record["config"]["options"]["seed"]), "seeds": {}}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"{target} cannot be examined ({type(error).__name__}: {error}); "
+                    'expected JSON with a "verb" and a "config", as a run.json has them'
+                ) from error
+            write_json(folder / "run.json", record)
             cache = runs_folder() / "cache"
             if cache.is_dir():
                 (Path(place) / "cache").symlink_to(cache)  # data that were prepared once are found there
@@ -121,17 +130,3 @@ def _opened(target: str) -> Iterator[NullRecorder]:
             expected = f"expected a run or configuration of {' or '.join(TRAINING_VERBS)}"
             raise ConfigError(f"{target} is of {run.verb}; {expected}")
         yield run
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Read the verb and configuration in a file, as the record of a run that has not begun."""
-    try:
-        found = json.loads(path.read_bytes())
-        verb, config = found["verb"], found["config"]
-        seed = int(config["options"]["seed"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f'{path} cannot be examined ({type(error).__name__}: {error}); expected JSON with a "verb" and a "config", '
-            "as a run.json has them"
-        ) from error
-    return {"id": "made-up", "verb": verb, "config": config, "seed": seed, "seeds": {}, "data": [], "checks": []}

@@ -198,7 +198,7 @@ def inputs_zeroed(patch: Patch) -> None:
 def attention_looks_ahead(patch: Patch) -> None:
     @wrap(patch, attention, "attend")
     def _(original: Any, q: Any, k: Any, v: Any, layout: Any, dropout: float) -> Any:
-        return original(q, k, v, replace(layout, causal=False, episodes=None), dropout)
+        return original(q, k, v, replace(layout, causal=False, segments=None), dropout)
 
 
 @bug("leak_over_batch", also="accumulation leak_over_documents")
