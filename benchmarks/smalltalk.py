@@ -81,7 +81,7 @@ def ngram_row(tokenizer: Tokenizer, trained_on: int, held_out: Sequence[SmallTal
             answered.append((question, tokenizer.decode(model.reply(prompt, end))))
         rendered = render(talk.conversation, tokenizer)
         ids = rendered.ids.tolist()
-        for position in rendered.is_reply.nonzero()[0].tolist():
+        for position in rendered.loss_mask.nonzero()[0].tolist():
             nats -= math.log(model.probability(ids[:position][-ORDER + 1 :], ids[position]))
             size += int(bytes_of[ids[position]])
     return shares_right(answered), nats / math.log(2) / size

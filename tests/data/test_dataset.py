@@ -69,7 +69,7 @@ def test_plain_text() -> None:
     corpus = prepared("book.txt", valid_share=0.2)
     assert corpus.kind == "text"
     assert len(corpus.train_docs) + len(corpus.valid_docs) == 50
-    assert all(corpus.train.document(0).is_reply[1:])
+    assert all(corpus.train.document(0).loss_mask[1:])
 
 
 def test_the_split_follows_from_the_seed() -> None:

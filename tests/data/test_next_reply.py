@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from understudy.data.dataset import DataConfig, Dataset, load_dataset
-from understudy.data.next_reply import ChoiceBatches, lay_out, replies_in
-from understudy.data.packing import PackedBatches, Question
+from understudy.data.next_reply import NextReply, pack_candidates, replies_in
+from understudy.data.packing import NextReplyQuestion, PackedBatches
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import DataError
 
@@ -39,8 +39,9 @@ def corpus(tmp_path: Path) -> Dataset:
     return a_corpus(tmp_path, said)
 
 
-def batches_of(corpus: Dataset, candidates: int = 4, seed: int = 0) -> ChoiceBatches:
-    return ChoiceBatches(corpus.train, corpus.train_docs, 3, CONTEXT, seed, candidates=candidates)
+def batches_of(corpus: Dataset, candidates: int = 4, seed: int = 0) -> PackedBatches:
+    next_reply = NextReply(corpus.train, corpus.train_docs, CONTEXT, seed, candidates)
+    return PackedBatches(corpus.train, corpus.train_docs, 3, CONTEXT, seed, ask=next_reply.questions)
 
 
 def test_tokens_are_batched_as_ever_and_each_conversation_has_a_question(corpus: Dataset) -> None:
@@ -72,8 +73,8 @@ def test_the_first_candidate_was_said_in_that_row_and_the_others_elsewhere(corpu
                 assert said[reply.tobytes()] != mine
 
 
-def test_questions_hang_on_the_seed_and_the_step_alone(corpus: Dataset) -> None:
-    def drawn(batches: ChoiceBatches, step: int) -> list[list[int]]:
+def test_questions_depend_on_the_seed_and_the_step_alone(corpus: Dataset) -> None:
+    def drawn(batches: PackedBatches, step: int) -> list[list[int]]:
         return [ids.tolist() for question in batches.batch(step).questions for ids in question.candidates]
 
     epoch = batches_of(corpus).batches_per_epoch
@@ -106,13 +107,13 @@ def test_one_conversation_is_too_few(tmp_path: Path) -> None:
         batches_of(corpus)
 
 
-def test_layout_holds_every_candidate_apart() -> None:
+def test_packed_candidates_are_apart() -> None:
     draw = np.random.default_rng(0)
     questions = [
-        Question(0, tuple(draw.integers(1, 9, size=draw.integers(1, 12)).astype(np.int32) for _ in range(3)))
+        NextReplyQuestion(0, tuple(draw.integers(1, 9, size=draw.integers(1, 12)).astype(np.int32) for _ in range(3)))
         for _ in range(20)
     ]
-    ids_RT, reset_RT, last_QC = lay_out(questions, context=16)
+    ids_RT, reset_RT, last_QC = pack_candidates(questions, context=16)
     assert last_QC.shape == (20, 3)
     assert reset_RT.sum() == 60
     flat, starts = ids_RT.flatten(), reset_RT.flatten()

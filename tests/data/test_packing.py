@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.packing import Batch, PackedBatches, pack
 from understudy.data.token_store import TokenStore, build_store
 from understudy.data.tokenizers import ByteTokenizer
@@ -24,7 +24,7 @@ def store_of(folder: Path, lengths: list[int]) -> TokenStore:
     for number, length in enumerate(lengths):
         ids = random.integers(0, 256, length).astype(np.int32)
         ids[:2] = np.array(divmod(number, 256))[:length]
-        documents.append(Rendered(ids, random.random(length) < 0.5))
+        documents.append(TokenizedDocument(ids, random.random(length) < 0.5))
     return build_store(folder, documents, BYTES)
 
 
@@ -61,7 +61,7 @@ def targets_due(store: TokenStore, docs: list[int], context: int, other_weight: 
         ids = document.ids.tolist()
         for t in range(1, len(ids)):
             start = (t - 1) // context * context
-            due[tuple(ids[start:t]), ids[t], 1.0 if document.is_reply[t] else other_weight] += 1
+            due[tuple(ids[start:t]), ids[t], 1.0 if document.loss_mask[t] else other_weight] += 1
     return due
 
 

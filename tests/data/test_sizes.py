@@ -8,7 +8,7 @@ import pytest
 import torch
 from published.vocabularies import small_gpt1
 
-from understudy.data.chat_template import Rendered, fit, render, render_text
+from understudy.data.chat_template import TokenizedDocument, render, render_text, split_windows
 from understudy.data.conversations import Conversation, Message
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
@@ -29,7 +29,7 @@ def test_the_bytes_of_a_message_are_shared_out_among_its_tokens() -> None:
     rendered = render(TALK, LOSSY)
     assert rendered.sizes is not None
     assert rendered.sizes.sum() == sum(len(text.encode()) for _, text in SAID)
-    assert rendered.sizes[rendered.is_reply].sum() == REPLIES
+    assert rendered.sizes[rendered.loss_mask].sum() == REPLIES
     marks = np.isin(rendered.ids, list(LOSSY.special.values()))
     assert not rendered.sizes[marks].any()
     text = render_text("The  cat 😀\n", LOSSY)
@@ -44,9 +44,9 @@ def test_eval_counts_the_same_bytes(tokenizer: Tokenizer) -> None:
 
 def test_windows_hold_the_bytes_of_their_messages() -> None:
     long = [Message(message.role, message.content) for _ in range(9) for message in TALK.messages]
-    windows = fit(long, LOSSY, context=60)
+    windows = split_windows(long, LOSSY, context=60)
     assert len(windows) > 2
-    assert sum(int(window.sizes[window.is_reply].sum()) for window in windows) == 9 * REPLIES  # type: ignore[index]
+    assert sum(int(window.sizes[window.loss_mask].sum()) for window in windows) == 9 * REPLIES  # type: ignore[index]
 
 
 def test_a_lossless_tokenizer_needs_no_sizes(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_a_store_gives_the_sizes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("context", [16, 128])
 def test_bits_a_byte_are_those_of_the_text(tokenizer: Tokenizer, context: int, tmp_path: Path) -> None:
     """Of replies and their ends, whichever way rows are cut; a model that knows nothing, so that the loss is known."""
-    documents: list[Rendered] = [render(TALK, tokenizer)] * 3
+    documents: list[TokenizedDocument] = [render(TALK, tokenizer)] * 3
     store = build_store(tmp_path / "store", documents, tokenizer)
     batches = PackedBatches(store, np.arange(3), 2, context, seed=0, shuffle=False)
     model = LanguageModel(CoreConfig(layers=1, width=8, heads=2, context=context).resolved(), tokenizer.vocab_size)
     with torch.no_grad():
         model.embedding.weight.zero_()
-    bits = 3 * int(documents[0].is_reply.sum()) * math.log2(tokenizer.vocab_size)
+    bits = 3 * int(documents[0].loss_mask.sum()) * math.log2(tokenizer.vocab_size)
     ends = 2
     figures = evaluate(model, batches.eval_batches(), tokenizer)
     assert figures["val_bpb"] == pytest.approx(bits / (3 * (REPLIES + ends)), rel=1e-5)

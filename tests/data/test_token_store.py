@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.chat_template import Rendered, content_hash, fit, render_text
+from understudy.data.chat_template import TokenizedDocument, content_hash, render_text, split_windows
 from understudy.data.conversations import Conversation, Message
 from understudy.data.token_store import TokenStore, build_store, open_store, overlap, split
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
@@ -20,13 +20,13 @@ def build(folder: Path, texts: list[str], key: str = "") -> TokenStore:
     return build_store(folder, (render_text(text, BYTES) for text in texts), BYTES, key)
 
 
-def unread() -> Iterator[Rendered]:
+def unread() -> Iterator[TokenizedDocument]:
     raise AssertionError("the documents were read")
     yield
 
 
-def same(one: Rendered, other: Rendered) -> bool:
-    return one.ids.tolist() == other.ids.tolist() and one.is_reply.tolist() == other.is_reply.tolist()
+def same(one: TokenizedDocument, other: TokenizedDocument) -> bool:
+    return one.ids.tolist() == other.ids.tolist() and one.loss_mask.tolist() == other.loss_mask.tolist()
 
 
 @given(texts=st.lists(st.text(max_size=20), min_size=1))
@@ -39,12 +39,12 @@ def test_documents_come_back(tmp_path_factory: pytest.TempPathFactory, texts: li
         rendered = render_text(text, BYTES)
         assert same(store.document(index), rendered)
         assert store.hashes[index] == content_hash(rendered.ids)
-    assert store.meta.tokens == len(store.tokens) == len(store.reply) == store.starts[-1]
+    assert store.meta.tokens == len(store.tokens) == len(store.loss_mask) == store.starts[-1]
     assert store.meta.pad == BYTES.special["<|pad|>"]
 
 
 def test_replies_come_back(tmp_path: Path) -> None:
-    windows = fit((Message("user", "U"), Message("assistant", "A")), BYTES, 20)
+    windows = split_windows((Message("user", "U"), Message("assistant", "A")), BYTES, 20)
     assert same(build_store(tmp_path / "s", windows, BYTES).document(0), windows[0])
 
 
@@ -58,7 +58,7 @@ class ManyTokens(ByteTokenizer):
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(65_535, "uint16"), (65_536, "uint32"), (100_000, "uint32")])
 def test_the_vocabulary_sets_the_width(tmp_path: Path, vocab_size: int, dtype: str) -> None:
     ids = np.array([0, 1, vocab_size - 1], dtype=np.int32)
-    document = Rendered(ids, np.array([False, True, True]))
+    document = TokenizedDocument(ids, np.array([False, True, True]))
     store = build_store(tmp_path / "s", [document], ManyTokens(vocab_size))
     assert store.tokens.dtype == dtype
     assert store.document(0).ids.tolist() == ids.tolist()
@@ -79,7 +79,7 @@ def test_another_key_or_tokenizer_replaces_the_store(tmp_path: Path) -> None:
 
 
 def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    def broken() -> Iterator[Rendered]:
+    def broken() -> Iterator[TokenizedDocument]:
         yield render_text("x", BYTES)
         raise KeyboardInterrupt
 
@@ -94,7 +94,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_two_builders_of_one_store_agree(tmp_path: Path) -> None:
-    def slow() -> Iterator[Rendered]:
+    def slow() -> Iterator[TokenizedDocument]:
         build(tmp_path / "s", ["a"], key="1")  # another process is done first
         yield render_text("a", BYTES)
 
@@ -104,9 +104,9 @@ def test_two_builders_of_one_store_agree(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="is there and is no token store"):
+    with pytest.raises(DataError, match="exists and is not a token store"):
         build(tmp_path, ["a"])
-    with pytest.raises(DataError, match="is there and is no token store"):
+    with pytest.raises(DataError, match="exists and is not a token store"):
         build(tmp_path / "thesis.txt", ["a"])
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -176,7 +176,7 @@ def test_windows_of_one_conversation_stay_together(tmp_path: Path) -> None:
         Conversation(tuple(Message(role, f"{number} {turn}") for turn in range(4) for role in ("user", "assistant")))
         for number in range(40)
     ]
-    windows = [fit(talk.messages, BYTES, context=15) for talk in talks]
+    windows = [split_windows(talk.messages, BYTES, context=15) for talk in talks]
     store = build_store(tmp_path / "s", [window for some in windows for window in some], BYTES)
     assert {len(some) for some in windows} == {4}
     train, valid = split(store, 0.5, seed=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.dataset import Dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
@@ -33,7 +33,9 @@ CPU = torch.device("cpu")
 
 def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.ndarray], **options: Any) -> Experiment:
     stores = [
-        build_store(folder / side, [Rendered(ids.astype(np.int32), np.ones(len(ids), bool)) for ids in some], BYTES)
+        build_store(
+            folder / side, [TokenizedDocument(ids.astype(np.int32), np.ones(len(ids), bool)) for ids in some], BYTES
+        )
         for side, some in (("train", documents), ("valid", valid))
     ]
     torch.manual_seed(0)

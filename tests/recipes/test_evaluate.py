@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, record_of, talk
-from understudy.data.chat_template import Rendered, render, render_text
+from understudy.data.chat_template import TokenizedDocument, render, render_text
 from understudy.data.conversations import Conversation, Message
 from understudy.data.token_store import TokenStore, build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
@@ -25,7 +25,7 @@ CHATS = (
 )
 
 
-def store_of(folder: Path, documents: list[Rendered], tokenizer: Tokenizer) -> TokenStore:
+def store_of(folder: Path, documents: list[TokenizedDocument], tokenizer: Tokenizer) -> TokenStore:
     return build_store(folder / "store", documents, tokenizer)
 
 
@@ -48,12 +48,12 @@ def test_loss_figures_by_hand(tokenizer: Tokenizer, tmp_path: Path) -> None:
 
 def test_a_text_counts_whole() -> None:
     assert text_size(render_text("Só, it is.", BPE), BPE) == (len("Só, it is.".encode()), 5)
-    assert text_size(Rendered(np.array([1, 2]), np.array([False, False])), BPE) == (0, 0)
+    assert text_size(TokenizedDocument(np.array([1, 2]), np.array([False, False])), BPE) == (0, 0)
 
 
 def test_windows_of_a_conversation_are_one_conversation(tmp_path: Path) -> None:
     ids, said = np.arange(5, dtype=np.int32), np.ones(5, dtype=np.bool_)
-    documents = [Rendered(ids + i, said, source) for i, source in enumerate([70, 9, 70, None, 9])]
+    documents = [TokenizedDocument(ids + i, said, source) for i, source in enumerate([70, 9, 70, None, 9])]
     store = store_of(tmp_path, documents, BYTES)
     assert conversations_of(store, np.array([1, 2, 0, 3, 4])).tolist() == [0, 1, 1, 2, 0]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
@@ -40,7 +40,9 @@ def make_learner(seed: int = 0, core: Any = "transformer", **options: Any) -> Le
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory: pytest.TempPathFactory) -> PackedBatches:
     random = np.random.default_rng(5)
-    documents = [Rendered(random.integers(0, 256, 20).astype(np.int32), np.ones(20, dtype=bool)) for _ in range(20)]
+    documents = [
+        TokenizedDocument(random.integers(0, 256, 20).astype(np.int32), np.ones(20, dtype=bool)) for _ in range(20)
+    ]
     store = build_store(tmp_path_factory.mktemp("data") / "store", documents, BYTES)
     return PackedBatches(store, np.arange(20), batch_size=4, context=24, seed=1)
 

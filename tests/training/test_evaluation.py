@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.chat_template import Rendered, render, render_text
+from understudy.data.chat_template import TokenizedDocument, render, render_text
 from understudy.data.conversations import Conversation, Message
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
@@ -19,6 +19,7 @@ from understudy.training.evaluation import document_losses, evaluate, scored_byt
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import TokenLoss
 
+Documents = list[TokenizedDocument]
 BYTES = ByteTokenizer()
 BPE = BPETokenizer.train(["the cat, the hat, the bat"] * 9, vocab_size=270)
 CHAT = Conversation((Message("user", "the hat?"), Message("assistant", "the bät")))
@@ -33,7 +34,7 @@ def make_model(tokenizer: Tokenizer, core: Any = "transformer", **options: Any) 
 
 
 def batches_of(
-    folder: Path, documents: list[Rendered], tokenizer: Tokenizer, batch_size: int = 4, context: int = 64
+    folder: Path, documents: Documents, tokenizer: Tokenizer, batch_size: int = 4, context: int = 64
 ) -> PackedBatches:
     store = build_store(folder / "store", documents, tokenizer)
     return PackedBatches(store, np.arange(len(store)), batch_size, context, seed=0, shuffle=False)
@@ -71,7 +72,7 @@ def test_only_the_reply_is_measured_with_all_before_it_in_view(tmp_path: Path) -
     ids = torch.from_numpy(rendered.ids.astype(np.int64))
     with torch.no_grad():
         log_p = model(ids[None, :-1])[0][0].log_softmax(-1)
-    nats = [-log_p[i, ids[i + 1]].item() for i in range(len(ids) - 1) if rendered.is_reply[i + 1]]
+    nats = [-log_p[i, ids[i + 1]].item() for i in range(len(ids) - 1) if rendered.loss_mask[i + 1]]
     assert len(nats) == 9
     figures = evaluate(model, batches_of(tmp_path, [rendered], BYTES).eval_batches(), BYTES)
     assert figures["val_loss"] == pytest.approx(sum(nats) / 9, rel=1e-6)
@@ -87,18 +88,16 @@ def test_bytes_of_special_tokens() -> None:
 
 
 @pytest.fixture(scope="module")
-def documents() -> list[Rendered]:
+def documents() -> Documents:
     random = np.random.default_rng(2)
     return [
-        Rendered(random.integers(0, 256, length).astype(np.int32), random.random(length) < 0.5)
+        TokenizedDocument(random.integers(0, 256, length).astype(np.int32), random.random(length) < 0.5)
         for length in (40, 3, 17, 30, 22, 9, 5, 33)
     ]
 
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
-def test_neither_batch_size_nor_padding_changes_the_figures(
-    core: Any, documents: list[Rendered], tmp_path: Path
-) -> None:
+def test_neither_batch_size_nor_padding_changes_the_figures(core: Any, documents: Documents, tmp_path: Path) -> None:
     model = make_model(BYTES, core)
     each = [
         evaluate(model, batches_of(tmp_path, documents, BYTES, batch_size, context).eval_batches(), BYTES)
@@ -110,7 +109,7 @@ def test_neither_batch_size_nor_padding_changes_the_figures(
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
 @pytest.mark.parametrize("training", [True, False])
-def test_everything_is_left_as_it_was(core: Any, training: bool, documents: list[Rendered], tmp_path: Path) -> None:
+def test_everything_is_left_as_it_was(core: Any, training: bool, documents: Documents, tmp_path: Path) -> None:
     model = make_model(BYTES, core, dropout=0.5).train(training)
     batches = batches_of(tmp_path, documents, BYTES)
     for parameter in model.parameters():
@@ -129,7 +128,7 @@ def test_everything_is_left_as_it_was(core: Any, training: bool, documents: list
 
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
-def test_a_model_learns_on_after_an_evaluation(core: Any, documents: list[Rendered], tmp_path: Path) -> None:
+def test_a_model_learns_on_after_an_evaluation(core: Any, documents: Documents, tmp_path: Path) -> None:
     config = LearnerConfig(batch_size=4, warmup=0, dtype="float32")
     batches = batches_of(tmp_path, documents, BYTES)
     evaluated, plain = (Learner(TokenLoss(make_model(BYTES, core)), config, torch.device("cpu")) for _ in range(2))
@@ -139,21 +138,21 @@ def test_a_model_learns_on_after_an_evaluation(core: Any, documents: list[Render
         evaluate(evaluated.model, batches.eval_batches(), BYTES)
 
 
-def test_evaluation_in_bfloat16_is_close(documents: list[Rendered], tmp_path: Path) -> None:
+def test_evaluation_in_bfloat16_is_close(documents: Documents, tmp_path: Path) -> None:
     model, batches = make_model(BYTES).float(), batches_of(tmp_path, documents, BYTES)
     exact, rough = (evaluate(model, batches.eval_batches(), BYTES, d) for d in (torch.float32, torch.bfloat16))
     assert exact != rough
     assert rough["val_loss"] == pytest.approx(exact["val_loss"], rel=0.02)
 
 
-def test_nothing_to_measure_gives_no_division_by_zero(documents: list[Rendered], tmp_path: Path) -> None:
-    silent = [replace(document, is_reply=np.zeros_like(document.is_reply)) for document in documents]
+def test_nothing_to_measure_gives_no_division_by_zero(documents: Documents, tmp_path: Path) -> None:
+    silent = [replace(document, loss_mask=np.zeros_like(document.loss_mask)) for document in documents]
     figures = evaluate(make_model(BYTES), batches_of(tmp_path, silent, BYTES).eval_batches(), BYTES)
     assert figures["val_loss"] == 0.0
 
 
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
-def test_documents_add_up_to_the_whole(core: Any, documents: list[Rendered], tmp_path: Path) -> None:
+def test_documents_add_up_to_the_whole(core: Any, documents: Documents, tmp_path: Path) -> None:
     model = make_model(BYTES, core)
     for batch_size, context in [(1, 64), (3, 64), (4, 7)]:
         batches = batches_of(tmp_path, documents, BYTES, batch_size, context)
@@ -161,14 +160,14 @@ def test_documents_add_up_to_the_whole(core: Any, documents: list[Rendered], tmp
         assert found.nats.sum() / found.tokens.sum() == pytest.approx(figures["val_loss"], rel=1e-6)
 
 
-def test_each_document_has_its_own_loss(documents: list[Rendered], tmp_path: Path) -> None:
+def test_each_document_has_its_own_loss(documents: Documents, tmp_path: Path) -> None:
     model = make_model(BYTES)
     chats = [*documents, render(CHAT, BYTES)]
     found = document_losses(model, batches_of(tmp_path, chats, BYTES), BYTES)
     for index, document in enumerate(chats):
         alone = batches_of(tmp_path / str(index), [document], BYTES)
         figures = evaluate(model, alone.eval_batches(), BYTES)
-        assert found.tokens[index] == document.is_reply[1:].sum()
+        assert found.tokens[index] == document.loss_mask[1:].sum()
         assert found.nats[index] == pytest.approx(figures["val_loss"] * found.tokens[index], rel=1e-6)
     ids = torch.from_numpy(chats[-1].ids.astype(np.int64))
     with torch.no_grad():
@@ -176,14 +175,14 @@ def test_each_document_has_its_own_loss(documents: list[Rendered], tmp_path: Pat
     assert found.end_nats[-1] == pytest.approx(end, rel=1e-6)
 
 
-def test_scores_are_taken_in_parts(documents: list[Rendered], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_taken_in_parts(documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batches = make_model(BYTES), batches_of(tmp_path, documents, BYTES)
     whole = document_losses(model, batches, BYTES)
     monkeypatch.setattr(evaluation, "SCORED_AT_ONCE", 3)
     np.testing.assert_allclose(document_losses(model, batches, BYTES).nats, whole.nats, rtol=1e-12)
 
 
-def test_measuring_documents_leaves_the_model_as_it_was(documents: list[Rendered], tmp_path: Path) -> None:
+def test_measuring_documents_leaves_the_model_as_it_was(documents: Documents, tmp_path: Path) -> None:
     model = make_model(BYTES, dropout=0.5).train()
     batches = batches_of(tmp_path, documents, BYTES)
     first = document_losses(model, batches, BYTES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.packing import Batch, PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
@@ -39,7 +39,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> PackedBatches:
     """Documents of very unequal length, some of whose tokens are replies."""
     random = np.random.default_rng(5)
     documents = [
-        Rendered(random.integers(0, 256, length).astype(np.int32), random.random(length) < 0.4)
+        TokenizedDocument(random.integers(0, 256, length).astype(np.int32), random.random(length) < 0.4)
         for length in [25, 3, 25, 4, 9, 25, 2, 14, 25, 6, 25, 25, 3, 3] * 3
     ]
     store = build_store(tmp_path_factory.mktemp("data") / "store", documents, BYTES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.data.packing import Batch, Question
+from understudy.data.packing import Batch, NextReplyQuestion
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
@@ -36,7 +36,9 @@ def a_batch(seed: int = 0) -> Batch:
     reset_BT[:, 0] = reset_BT[1, 9] = True
     weights_BT = (random.random((4, 24)) < 0.5).astype(np.float32)
     questions = tuple(
-        Question(row, tuple(random.integers(0, 256, size).astype(np.int32) for size in random.integers(3, 20, 3)))
+        NextReplyQuestion(
+            row, tuple(random.integers(0, 256, size).astype(np.int32) for size in random.integers(3, 20, 3))
+        )
         for row in (0, 1, 1, 2)
     )
     return Batch(ids_BT[:, :-1], ids_BT[:, 1:], weights_BT, reset_BT, questions)

@@ -9,7 +9,7 @@ from torch import Tensor
 from understudy.acting.engine import Engine, prefill
 from understudy.acting.rows import FinishReason, RowState, reserved_for_reply
 from understudy.acting.sampling import SamplingConfig, make_generator
-from understudy.data.chat_template import fit_prompt, render_message, render_prompt
+from understudy.data.chat_template import render_message, render_prompt, truncate_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel
@@ -74,7 +74,7 @@ class Chat:
         dropped = self.last.dropped if self.last else 0
         reserve = reserved_for_reply(self.model, self.config)
         if len(prompt) + reserve > self.model.context:
-            kept, dropped = fit_prompt([*self.messages, message], self.tokenizer, self.model.context, reserve)
+            kept, dropped = truncate_prompt([*self.messages, message], self.tokenizer, self.model.context, reserve)
             prompt = render_prompt(kept, self.tokenizer)
             if prompt[: cached.num_cached] != cached.ids[: cached.num_cached]:
                 cached = Prefix([])

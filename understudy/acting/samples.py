@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, evaluating
 
@@ -13,11 +13,11 @@ TEXT_START = 16  # tokens of a text that are given
 
 
 def sample_talk(
-    model: LanguageModel, tokenizer: Tokenizer, documents: Sequence[Rendered], kind: str
+    model: LanguageModel, tokenizer: Tokenizer, documents: Sequence[TokenizedDocument], kind: str
 ) -> list[dict[str, str]]:
     """The model's reply in the middle of each conversation, or its continuation of each text."""
     if kind == "chats":  # a window of a long conversation may hold no reply
-        starts = [_middle(document, tokenizer) for document in documents if document.is_reply.any()]
+        starts = [_middle(document, tokenizer) for document in documents if document.loss_mask.any()]
     else:
         starts = [document.ids[: min(TEXT_START, model.context // 2)] for document in documents]
     with evaluating(model):
@@ -35,7 +35,7 @@ def sample_talk(
     return lines
 
 
-def _middle(document: Rendered, tokenizer: Tokenizer):  # type: ignore[no-untyped-def]
+def _middle(document: TokenizedDocument, tokenizer: Tokenizer):  # type: ignore[no-untyped-def]
     """The document up to a reply in its middle."""
     begins = (document.ids == tokenizer.special["<|assistant|>"]).nonzero()[0]
     return document.ids[: begins[len(begins) // 2] + 1]

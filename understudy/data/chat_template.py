@@ -2,8 +2,8 @@
 
     <|bos|> <|system|> Be brief. <|end|> <|user|> Hi! <|end|> <|assistant|> Hello. <|end|>
 
-Loss falls on what the assistant says and on the `<|end|>` that ends it: on "Hello." and the last `<|end|>` here. A
-prompt is the same sequence up to and with `<|assistant|>`, so a model meets in a chat exactly what it met in training.
+Loss falls on what the assistant says and on the `<|end|>` after it: on "Hello." and the last `<|end|>` here. A prompt
+is the same sequence up to `<|assistant|>`, so a model meets in a chat exactly what it met in training.
 """
 
 import hashlib
@@ -23,21 +23,20 @@ ENCODED_AT_ONCE = 512  # conversations
 
 
 @dataclass(frozen=True)
-class Rendered:
+class TokenizedDocument:
     """A document as a model sees it.
 
     Attributes:
         ids: int32 [tokens].
-        is_reply: bool [tokens], whether the token is one to learn to say.
-        source: the content hash of the conversation that this is a window of; None for a document that is whole.
-            A split keeps windows of one source on one side.
-        sizes: int32 [tokens], bytes of the text that each token stands for; None where the tokenizer's `token_bytes`
-            tell. Of a tokenizer that is not lossless nobody can tell which token stands for what: each has an equal
-            share of its message.
+        loss_mask: bool [tokens], whether the token carries loss.
+        source: the content hash of the conversation that this is a window of; None for a whole document. A split keeps
+            windows of one source on one side.
+        sizes: int32 [tokens], bytes of the text that each token stands for; None if the tokenizer's `token_bytes` give
+            them. With a tokenizer that is not lossless, each token has an equal share of its message.
     """
 
     ids: npt.NDArray[np.int32]
-    is_reply: npt.NDArray[np.bool_]
+    loss_mask: npt.NDArray[np.bool_]
     source: int | None = None
     sizes: npt.NDArray[np.int32] | None = None
 
@@ -52,54 +51,54 @@ class _Turn:
     """Bytes of its content."""
 
 
-def render(conversation: Conversation, tokenizer: Tokenizer) -> Rendered:
-    """A whole conversation: `<|bos|>`, then for each message its role, its content and `<|end|>`.
+def render(conversation: Conversation, tokenizer: Tokenizer) -> TokenizedDocument:
+    """Tokenize a whole conversation: `<|bos|>`, then for each message its role, its content and `<|end|>`.
 
     >>> from understudy.data.tokenizers import ByteTokenizer
     >>> rendered = render(Conversation((Message("user", "Hi!"), Message("assistant", "Yo"))), ByteTokenizer())
     >>> rendered.ids.tolist()
     [256, 258, 72, 105, 33, 260, 259, 89, 111, 260]
-    >>> rendered.is_reply.astype(int).tolist()
+    >>> rendered.loss_mask.astype(int).tolist()
     [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
     """
     return render_batch([conversation], tokenizer)[0]
 
 
-def render_batch(conversations: Sequence[Conversation], tokenizer: Tokenizer) -> list[Rendered]:
-    """`render` for many conversations, whose texts the tokenizer encodes at once."""
+def render_batch(conversations: Sequence[Conversation], tokenizer: Tokenizer) -> list[TokenizedDocument]:
+    """Apply `render` to many conversations; the tokenizer encodes all their texts at once."""
     turns_of_each = _encode([conversation.messages for conversation in conversations], tokenizer)
     return [_joined(turns, tokenizer) for turns in turns_of_each]
 
 
-def render_text(text: str, tokenizer: Tokenizer) -> Rendered:
-    """A plain text: `<|bos|>` and its tokens, all of them to learn."""
+def render_text(text: str, tokenizer: Tokenizer) -> TokenizedDocument:
+    """Tokenize a plain text: `<|bos|>` and its tokens, which all carry loss."""
     ids = np.array([tokenizer.special["<|bos|>"], *tokenizer.encode(text)], dtype=np.int32)
-    is_reply = np.ones(len(ids), dtype=np.bool_)
-    is_reply[0] = False
+    loss_mask = np.ones(len(ids), dtype=np.bool_)
+    loss_mask[0] = False
     sizes = None if tokenizer.lossless else np.array([0, *_shares(_size(text), len(ids) - 1)], dtype=np.int32)
-    return Rendered(ids, is_reply, sizes=sizes)
+    return TokenizedDocument(ids, loss_mask, sizes=sizes)
 
 
 def render_message(message: Message, tokenizer: Tokenizer) -> list[int]:
-    """The ids of one message: role token, content, `<|end|>`."""
+    """Return the ids of one message: role token, content, `<|end|>`."""
     return _framed(message, tokenizer.encode(message.content), tokenizer)
 
 
 def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int]:
-    """The ids after which the assistant's next reply comes: a prefix of what `render` gives with that reply."""
+    """Return the ids that the assistant's next reply follows: a prefix of what `render` gives with that reply."""
     said = chain.from_iterable(render_message(message, tokenizer) for message in messages)
     return [tokenizer.special["<|bos|>"], *said, tokenizer.special["<|assistant|>"]]
 
 
 def render_windows(
     conversations: Iterable[Conversation], tokenizer: Tokenizer, context: int, report: Report, strict: bool = False
-) -> Iterator[Rendered]:
-    """Stream all conversations through `fit`; one that cannot fit is left out and goes to the report by its source.
+) -> Iterator[TokenizedDocument]:
+    """Stream all conversations through `split_windows`; one that cannot fit is left out and reported by its source.
 
-    The report counts the conversations that were cut, and the windows that came of them.
+    The report counts the conversations that were cut, and their windows.
 
     Raises:
-        TooLongError: (strict) the first conversation that cannot fit.
+        TooLongError: (strict) a conversation cannot fit.
     """
     number, stream = 0, iter(conversations)
     while some := list(islice(stream, ENCODED_AT_ONCE)):
@@ -119,8 +118,8 @@ def render_windows(
                 report.add_problem(problem)
 
 
-def fit(messages: Sequence[Message], tokenizer: Tokenizer, context: int) -> list[Rendered]:
-    """A conversation as one window of at most `context` tokens or, where it is longer, as several that follow on.
+def split_windows(messages: Sequence[Message], tokenizer: Tokenizer, context: int) -> list[TokenizedDocument]:
+    """Tokenize a conversation as one window of at most `context` tokens or, if it is longer, as several in turn.
 
     It is cut between exchanges (the user's messages and the answers to them). Each window starts with `<|bos|>` and the
     system message, if there is one, and holds as many whole exchanges as fit.
@@ -131,15 +130,15 @@ def fit(messages: Sequence[Message], tokenizer: Tokenizer, context: int) -> list
     return _windows(_encode([messages], tokenizer)[0], tokenizer, context)
 
 
-def fit_prompt(
+def truncate_prompt(
     messages: Sequence[Message], tokenizer: Tokenizer, context: int, reserve: int
 ) -> tuple[list[Message], int]:
-    """The messages of a chat whose prompt leaves `reserve` tokens of the context for the reply.
+    """Drop the oldest exchanges of a chat until its prompt leaves `reserve` tokens of the context for the reply.
 
-    The oldest exchanges are dropped whole, and only as many as need be; the system message and the last message stay.
+    Only whole exchanges are dropped, and no more than necessary. The system message and the last message stay.
 
     Returns:
-        the messages kept, and the number of messages dropped.
+        The messages kept, and the number of messages dropped.
 
     Raises:
         TooLongError: the system message and the last message alone leave too little room.
@@ -158,7 +157,7 @@ def fit_prompt(
 
 
 def content_hash(ids: npt.NDArray[np.integer]) -> int:
-    """64 bits of BLAKE2b over token ids: equal for equal documents."""
+    """Return 64 bits of BLAKE2b over token ids: equal for equal documents."""
     return int.from_bytes(hashlib.blake2b(ids.astype("<u4").tobytes(), digest_size=8).digest(), "little")
 
 
@@ -167,21 +166,21 @@ def _framed(message: Message, content: list[int], tokenizer: Tokenizer) -> list[
 
 
 def _encode(many: Sequence[Sequence[Message]], tokenizer: Tokenizer) -> list[list[_Turn]]:
-    """The turns of many conversations, encoded in one call."""
+    """Return the turns of many conversations, encoded in one call."""
     contents = iter(tokenizer.encode_batch([message.content for messages in many for message in messages]))
     return [
         [_Turn(m.role, _framed(m, next(contents), tokenizer), _size(m.content)) for m in messages] for messages in many
     ]
 
 
-def _joined(turns: Sequence[_Turn], tokenizer: Tokenizer, source: int | None = None) -> Rendered:
-    ids, is_reply, sizes = [tokenizer.special["<|bos|>"]], [False], [0]
+def _joined(turns: Sequence[_Turn], tokenizer: Tokenizer, source: int | None = None) -> TokenizedDocument:
+    ids, loss_mask, sizes = [tokenizer.special["<|bos|>"]], [False], [0]
     for turn in turns:
         ids += turn.ids
-        is_reply += [False] + [turn.role == "assistant"] * (len(turn.ids) - 1)
+        loss_mask += [False] + [turn.role == "assistant"] * (len(turn.ids) - 1)
         sizes += [0, *_shares(turn.size, len(turn.ids) - 2), 0]
     sizes_T = None if tokenizer.lossless else np.array(sizes, dtype=np.int32)
-    return Rendered(np.array(ids, dtype=np.int32), np.array(is_reply, dtype=np.bool_), source, sizes_T)
+    return TokenizedDocument(np.array(ids, dtype=np.int32), np.array(loss_mask, dtype=np.bool_), source, sizes_T)
 
 
 def _size(text: str) -> int:
@@ -189,7 +188,7 @@ def _size(text: str) -> int:
 
 
 def _shares(size: int, tokens: int) -> list[int]:
-    """The bytes of a text shared out among its tokens.
+    """Share the bytes of a text out among its tokens.
 
     >>> _shares(10, 4)
     [2, 3, 2, 3]
@@ -197,7 +196,7 @@ def _shares(size: int, tokens: int) -> list[int]:
     return [size * (i + 1) // tokens - size * i // tokens for i in range(tokens)]
 
 
-def _windows(turns: list[_Turn], tokenizer: Tokenizer, context: int) -> list[Rendered]:
+def _windows(turns: list[_Turn], tokenizer: Tokenizer, context: int) -> list[TokenizedDocument]:
     whole = _joined(turns, tokenizer)
     if len(whole.ids) <= context:
         return [whole]
@@ -222,7 +221,7 @@ def _windows(turns: list[_Turn], tokenizer: Tokenizer, context: int) -> list[Ren
 
 
 def _exchange_starts(turns: Sequence[_Turn]) -> list[int]:
-    """Where each exchange begins: after the system messages at the start, and wherever an answer is answered."""
+    # An exchange begins after the system messages at the start, and wherever an answer is answered.
     head = sum(1 for _ in takewhile(lambda turn: turn.role == "system", turns))
     speaks = [turn.role == "assistant" for turn in turns]
     return [i for i in range(head, len(turns)) if i == head or (speaks[i - 1] and not speaks[i])]

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from understudy.config import Files, child_seed, in_range
-from understudy.data.chat_template import Rendered, render_text, render_windows
+from understudy.data.chat_template import TokenizedDocument, render_text, render_windows
 from understudy.data.conversations import Conversation, read_conversations
 from understudy.data.files import DataFile, DataFiles, Kind, Report
 from understudy.data.text import read_documents
@@ -198,7 +198,7 @@ class _TokenCache:
     ) -> TokenStore:
         """The documents of some files; what was wrong with them goes to the report, whether they are read or found."""
         mine, paths = Report(), [file.path for file in part]
-        documents: Iterator[Rendered]
+        documents: Iterator[TokenizedDocument]
         if files.kind == "text":
             texts = read_documents(paths, mine, strict, files.text)
             documents = (render_text(text, self.tokenizer) for text in texts)
@@ -220,7 +220,7 @@ class _TokenCache:
         report.add(mine)
         return store
 
-    def store(self, documents: Iterator[Rendered], source: list[Any]) -> TokenStore:
+    def store(self, documents: Iterator[TokenizedDocument], source: list[Any]) -> TokenStore:
         """The store made from `source`; built from `documents` where there is none."""
         key = json.dumps([source, self.tokenizer.fingerprint])
         return build_store(self.folder / hashlib.sha256(key.encode()).hexdigest()[:16], documents, self.tokenizer, key)

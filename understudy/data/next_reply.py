@@ -3,80 +3,66 @@
 Shape suffixes: Q questions, C candidates, R rows, T positions.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from understudy.config import child_seed
-from understudy.data.chat_template import Rendered
-from understudy.data.packing import Batch, PackedBatches, Question, pack
+from understudy.data.chat_template import TokenizedDocument
+from understudy.data.packing import NextReplyQuestion, pack
 from understudy.data.token_store import Indices, TokenStore
 from understudy.errors import DataError
 
 TRIES = 100
-"""How often a distractor is drawn anew before its question is left out."""
+"""Draws of a distractor before its question is left out."""
 
 
-class ChoiceBatches(PackedBatches):
-    """Batches with a question about one reply of each conversation in them.
+class NextReply:
+    """Asks about one reply of each conversation in a batch; `PackedBatches` takes its `questions`.
 
-    The others to choose from are replies from other conversations of `docs`. What is drawn hangs on nothing but the
-    seed and the step.
+    The distractors are replies from other conversations of `docs`. What is drawn depends only on the seed and the step.
 
     Args:
+        store: the documents.
+        docs: int64 [documents], which of them to take.
+        context: tokens of the longest candidate.
+        seed: of what is drawn.
         candidates: replies to choose from, C, the true one included.
 
     Raises:
-        DataError: all replies are of one conversation.
+        DataError: all replies are from one conversation.
     """
 
-    def __init__(
-        self,
-        store: TokenStore,
-        docs: Indices,
-        batch_size: int,
-        context: int,
-        seed: int,
-        other_weight: float = 0.0,
-        candidates: int = 2,
-    ) -> None:
-        super().__init__(store, docs, batch_size, context, seed, other_weight)
-        self.docs, self.candidates = docs, candidates
+    def __init__(self, store: TokenStore, docs: Indices, context: int, seed: int, candidates: int) -> None:
+        self.store, self.docs, self.context, self.seed, self.candidates = store, docs, context, seed, candidates
         if len(np.unique(store.hashes[docs])) < 2:
             raise DataError("replies to choose from come from other conversations, and there is only one; add data")
 
-    def batch(self, step: int) -> Batch:
-        """See `PackedBatches.batch`."""
-        return replace(super().batch(step), questions=tuple(self._questions(step)))
-
-    def _questions(self, step: int) -> Iterator[Question]:
+    def questions(self, step: int, documents: Iterable[tuple[int, int]]) -> Iterator[NextReplyQuestion]:
+        """Yield the questions of a step about its documents, given as (row of the batch, index in the store)."""
         random = np.random.default_rng(child_seed(self.seed, f"candidates of step {step}"))
-        for row, doc in self._documents(step):
+        for row, doc in documents:
             document = self.store.document(doc)
             replies = replies_in(document)
             if not replies:
                 continue
             reply = replies[random.integers(len(replies))]
-            others = self._others(random, doc, document.ids[reply])
-            if others is not None:
-                yield Question(
-                    row, tuple(self._candidates(document.ids[: reply.start], [document.ids[reply], *others]))
-                )
+            others = self._distractors(random, doc, document.ids[reply])
+            if others is None:
+                continue
+            # Each candidate follows what was said before. The middle of one that is too long is left out.
+            before = document.ids[: reply.start]
+            room = self.context - len(before)
+            candidates = (document.ids[reply], *others)
+            fitting = (ids if len(ids) <= room else np.append(ids[: room - 1], ids[-1:]) for ids in candidates)
+            yield NextReplyQuestion(row, tuple(np.concatenate([before, ids]) for ids in fitting))
 
-    def _documents(self, step: int) -> Iterator[tuple[int, int]]:
-        """The row and the document of each piece in the batch."""
-        plan, first, end = self._rows_of(step)
-        starts = plan.row_starts[first : end + 1]
-        docs = np.searchsorted(self.store.starts, plan.source[starts[0] : starts[-1]], side="right") - 1
-        yield from zip(np.repeat(np.arange(end - first), np.diff(starts)).tolist(), docs.tolist(), strict=True)
-
-    def _others(
+    def _distractors(
         self, random: np.random.Generator, doc: int, right: npt.NDArray[np.int32]
     ) -> list[npt.NDArray[np.int32]] | None:
-        """Distractors: none like another or like the right reply; None where there are too few."""
+        """Return replies that all differ, also from the right one; None where there are too few."""
         conversation = self.store.hashes[doc]
         taken, others = {right.tobytes()}, []
         for _ in range(TRIES):
@@ -93,33 +79,25 @@ class ChoiceBatches(PackedBatches):
                 return others
         return None
 
-    def _candidates(
-        self, before: npt.NDArray[np.int32], replies: list[npt.NDArray[np.int32]]
-    ) -> Iterator[npt.NDArray[np.int32]]:
-        """Each reply after what was said before it; the middle of one that is too long for the context is left out."""
-        room = self.context - len(before)
-        for ids in replies:
-            yield np.concatenate([before, ids if len(ids) <= room else np.append(ids[: room - 1], ids[-1:])])
 
+def replies_in(document: TokenizedDocument) -> list[slice]:
+    """Return where the replies are, each with the token that ends it.
 
-def replies_in(document: Rendered) -> list[slice]:
-    """Where the replies are, each with the token that ends it.
-
-    >>> is_reply = np.array([0, 0, 1, 1, 0, 1], dtype=np.bool_)
-    >>> replies_in(Rendered(np.arange(6, dtype=np.int32), is_reply))
+    >>> loss_mask = np.array([0, 0, 1, 1, 0, 1], dtype=np.bool_)
+    >>> replies_in(TokenizedDocument(np.arange(6, dtype=np.int32), loss_mask))
     [slice(2, 4, None), slice(5, 6, None)]
     """
-    edges = np.flatnonzero(np.diff(document.is_reply, prepend=False, append=False)).tolist()
+    edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False)).tolist()
     return [slice(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-class Layout(NamedTuple):
+class PackedCandidates(NamedTuple):
     """Candidates packed into rows.
 
     Attributes:
         ids_RT: int64, the tokens.
         reset_RT: bool, True where a candidate starts.
-        last_QC: int64, where each candidate's last token stands, counted row after row; the right one comes first.
+        last_QC: int64, index of each candidate's last token, counted row after row; the right one comes first.
     """
 
     ids_RT: npt.NDArray[np.int64]
@@ -127,11 +105,11 @@ class Layout(NamedTuple):
     last_QC: npt.NDArray[np.int64]
 
 
-def lay_out(questions: Sequence[Question], context: int) -> Layout:
-    """Pack the candidates of some questions, of C each, into as few rows as there need be.
+def pack_candidates(questions: Sequence[NextReplyQuestion], context: int) -> PackedCandidates:
+    """Pack the candidates of some questions, of C each, into few rows.
 
-    >>> questions = (Question(0, (np.array([1, 2, 3]), np.array([1, 4]))),)
-    >>> lay_out(questions, context=5).ids_RT, lay_out(questions, context=5).last_QC
+    >>> questions = (NextReplyQuestion(0, (np.array([1, 2, 3]), np.array([1, 4]))),)
+    >>> pack_candidates(questions, context=5).ids_RT, pack_candidates(questions, context=5).last_QC
     (array([[1, 2, 3, 1, 4]]), array([[2, 4]]))
     """
     sequences = [ids for question in questions for ids in question.candidates]
@@ -146,4 +124,4 @@ def lay_out(questions: Sequence[Question], context: int) -> Layout:
         ids_RT[at, start : start + len(ids)] = ids
         reset_RT[at, start] = True
     last = row * width + column + lengths - 1
-    return Layout(ids_RT, reset_RT, last.reshape(len(questions), -1))
+    return PackedCandidates(ids_RT, reset_RT, last.reshape(len(questions), -1))

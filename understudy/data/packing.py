@@ -1,11 +1,11 @@
-"""Training batches: whole documents packed into rows, any batch a pure function of its number.
+"""Training batches: whole documents packed into rows; each batch is a pure function of its number.
 
 Shapes: B rows, T positions (the context). A document of n tokens takes n - 1 positions: each token but the last is an
 input, each but the first a target. So no position joins two documents, and no target is lost.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,12 @@ from understudy.errors import DataError
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which reply came next?
+class NextReplyQuestion:
+    """A question of next-reply classification: which of the candidates came next?
 
     Attributes:
         row: the row of the batch that holds the conversation.
-        candidates: ids of what was said and each reply with its end, the true one first; none longer than a row.
+        candidates: ids of the conversation so far followed by each reply, the true one first; none longer than a row.
     """
 
     row: int
@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from.
+    """The data of one training step.
 
     Attributes:
         inputs_BT: int64, token ids; the padding token where a row is not full.
@@ -38,15 +38,15 @@ class Batch:
         weights_BT: float32, 1 where the target is a reply's token, `other_weight` at a document's other tokens and
             0 at padding.
         reset_BT: bool, True where a document starts: nothing before it may be attended to.
-        sizes_BT: int64, bytes of text that each target stands for; None where the tokenizer's `token_bytes` tell.
-        questions: what to learn of the replies as a whole, if anything.
+        questions: of next-reply classification, if that is learned.
+        sizes_BT: int64, bytes of text that each target stands for; None if the tokenizer's `token_bytes` give them.
     """
 
     inputs_BT: npt.NDArray[np.int64]
     targets_BT: npt.NDArray[np.int64]
     weights_BT: npt.NDArray[np.float32]
     reset_BT: npt.NDArray[np.bool_]
-    questions: tuple[Question, ...] = ()
+    questions: tuple[NextReplyQuestion, ...] = ()
     sizes_BT: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which piece of the store goes where, sorted by row.
+    """Where each piece of the store goes, sorted by row.
 
     Attributes:
         source: int64 [pieces], index of the piece's first token in the store.
@@ -72,19 +72,20 @@ class _Plan:
 
 
 class PackedBatches:
-    """Batches of documents of a store, without end: every epoch holds each document once, in an order of its own.
+    """Endless batches of the documents of a store: every epoch holds each document once, in a new order.
 
-    `batch(step)` hangs on nothing but the step, so a run that resumes needs no other position in the data. A document
-    longer than a row is cut into pieces, each of which starts afresh.
+    `batch(step)` depends only on the step, so resuming needs no data-loader state. A document longer than a row is cut
+    into pieces, each of which starts a new context.
 
     Args:
         store: the documents.
         docs: int64 [documents], which of them to take.
         batch_size: rows of a batch, B.
         context: positions of a row, T.
-        seed: of the order; with `shuffle` only.
-        other_weight: weight of targets that are no reply's tokens.
-        shuffle: a new order each epoch; otherwise always the same one.
+        seed: of the order, if `shuffle`.
+        other_weight: weight of targets that are not part of a reply.
+        shuffle: draw a new order for each epoch; otherwise the order is always the same.
+        ask: makes the questions of a step about its documents, as `NextReply.questions` does.
 
     Raises:
         DataError: there is no token to predict in these documents.
@@ -99,36 +100,49 @@ class PackedBatches:
         seed: int,
         other_weight: float = 0.0,
         shuffle: bool = True,
+        ask: Callable[[int, Iterable[tuple[int, int]]], Iterable[NextReplyQuestion]] | None = None,
     ) -> None:
         self.store, self.batch_size, self.context = store, batch_size, context
-        self.seed, self.other_weight, self.shuffle = seed, other_weight, shuffle
+        self.seed, self.other_weight, self.shuffle, self.ask = seed, other_weight, shuffle, ask
         self._source, self._length = _pieces(store, docs, context)
         if not len(self._source):
             raise DataError(f"nothing to predict in {len(docs)} documents of {store.folder}; expected longer ones")
-        # Packing goes by length alone, so it is done once; an epoch only draws which document takes which place.
+        # Packing depends on the lengths alone, so it is done once. An epoch only draws which document goes where.
         self._row, self._column = pack(np.sort(self._length)[::-1], context)
         self.rows = int(self._row.max()) + 1
         self.batches_per_epoch = -(-self.rows // batch_size)
         self.tokens_per_epoch = int(self._length.sum())
-        self._epoch_at_hand: tuple[int, _Plan] = (0, self._plan(0))
+        self._last_plan: tuple[int, _Plan] = (0, self._plan(0))
 
     @property
     def fill(self) -> float:
-        """The share of the rows' positions that hold a token to predict."""
+        """Share of the rows' positions that hold a token to predict."""
         return self.tokens_per_epoch / (self.rows * self.context)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0 over all epochs; an epoch's rows are spread evenly over its batches."""
-        return self._assemble(*self._rows_of(step))
+        """Return the batch of a step, counted from 0 over all epochs."""
+        # An epoch's rows are spread evenly over its batches.
+        epoch, index = divmod(step, self.batches_per_epoch)
+        first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
+        if self._last_plan[0] != epoch and self.shuffle:
+            self._last_plan = (epoch, self._plan(epoch))
+        plan = self._last_plan[1]
+        batch = self._assemble(plan, first, end)
+        if self.ask is None:
+            return batch
+        starts = plan.row_starts[first : end + 1]
+        docs = np.searchsorted(self.store.starts, plan.source[starts[0] : starts[-1]], side="right") - 1
+        rows = np.repeat(np.arange(end - first), np.diff(starts))
+        return replace(batch, questions=tuple(self.ask(step, zip(rows.tolist(), docs.tolist(), strict=True))))
 
     def eval_batches(self) -> Iterator[Batch]:
-        """Each document once, in an order that never changes; rows that the last batch lacks are padding."""
+        """Yield each document once, in a fixed order. Rows that the last batch lacks are padding."""
         plan = self._plan(None)
         for first in range(0, self.rows, self.batch_size):
             yield self._assemble(plan, first, min(first + self.batch_size, self.rows))
 
     def eval_documents(self) -> Iterator[Indices]:
-        """For each of `eval_batches`: int64 [B, T], which document of the store a target is of, -1 at padding."""
+        """Yield, for each of `eval_batches`, int64 [B, T]: the index of each target's document, -1 at padding."""
         plan = self._plan(None)
         document = np.searchsorted(self.store.starts, plan.source, side="right") - 1
         for first in range(0, self.rows, self.batch_size):
@@ -139,19 +153,8 @@ class PackedBatches:
                     document_BT[row - first, column : column + plan.length[piece]] = document[piece]
             yield document_BT
 
-    def _rows_of(self, step: int) -> tuple[_Plan, int, int]:
-        """The plan of a step's epoch, and which of its rows are the step's."""
-        epoch, index = divmod(step, self.batches_per_epoch)
-        first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
-        return self._plan_of(epoch), first, end
-
-    def _plan_of(self, epoch: int) -> _Plan:
-        if self._epoch_at_hand[0] != epoch and self.shuffle:
-            self._epoch_at_hand = (epoch, self._plan(epoch))
-        return self._epoch_at_hand[1]
-
     def _plan(self, epoch: int | None) -> _Plan:
-        """Deal the pieces to the places for their length; shuffle pieces of one length, and the rows, if need be."""
+        # Deal the pieces to the places for their length. Shuffle pieces of one length, and the rows.
         pieces, rows = np.arange(len(self._source)), np.arange(self.rows)
         if self.shuffle and epoch is not None:
             random = np.random.default_rng(child_seed(self.seed, f"batches of epoch {epoch}"))
@@ -176,41 +179,37 @@ class PackedBatches:
         weights, reset = np.zeros(B * T, dtype=np.float32), np.zeros(B * T, dtype=np.bool_)
         inputs[position] = self.store.tokens[token]
         targets[position] = self.store.tokens[token + 1]
-        weights[position] = np.where(self.store.reply[token + 1], 1.0, self.other_weight)
+        weights[position] = np.where(self.store.loss_mask[token + 1], 1.0, self.other_weight)
         reset[place] = True
+        sizes_BT = None
+        if self.store.sizes is not None:
+            sizes_BT = np.zeros((B, T), dtype=np.int64)
+            sizes_BT.reshape(-1)[position] = self.store.sizes[token + 1]
         return Batch(
             inputs.reshape(B, T),
             targets.reshape(B, T),
             weights.reshape(B, T),
             reset.reshape(B, T),
-            sizes_BT=self._sizes(token + 1, position),
+            sizes_BT=sizes_BT,
         )
-
-    def _sizes(self, token: Indices, position: Indices) -> Indices | None:
-        """The sizes of some tokens of the store, where the batch has them."""
-        if self.store.sizes is None:
-            return None
-        sizes = np.zeros(self.batch_size * self.context, dtype=np.int64)
-        sizes[position] = self.store.sizes[token]
-        return sizes.reshape(self.batch_size, self.context)
 
 
 def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:
-    """Best-fit decreasing: put each piece in the fullest row that still has room, or in a new one.
+    """Pack by best-fit decreasing: put each piece in the fullest row that still has room, or in a new one.
 
     Args:
-        lengths: int64 [pieces], falling, each from 1 to context.
+        lengths: int64 [pieces], decreasing, each from 1 to context.
         context: positions of a row.
 
     Returns:
-        the row and the first column of each piece, int64 [pieces] both.
+        The row and the first column of each piece, both int64 [pieces].
 
     >>> pack(np.array([6, 5, 3, 3, 1]), context=9)
     (array([0, 1, 0, 1, 1]), array([0, 0, 6, 5, 8]))
     """
     row, column = np.empty_like(lengths), np.empty_like(lengths)
-    rows_with: list[list[int]] = [[] for _ in range(context + 1)]  # by how much room they have left
-    rooms = 0  # bit r is set where rows_with[r] is not empty, so that a search is a shift
+    rows_with: list[list[int]] = [[] for _ in range(context + 1)]  # rows by the room left in them
+    rooms = 0  # bit r is set if rows_with[r] is not empty, so that a search is a shift
     count = 0
     for piece, length in enumerate(lengths.tolist()):
         enough = rooms >> length
@@ -230,7 +229,7 @@ def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:
 
 
 def _pieces(store: TokenStore, docs: Indices, context: int) -> tuple[Indices, Indices]:
-    """Each document's first token and number of targets; those of its pieces where it is longer than a row."""
+    """Return the first token and the number of targets of each document, or of its pieces if it exceeds a row."""
     first = store.starts[docs]
     targets = np.maximum(store.starts[docs + 1] - first - 1, 0)
     count = -(-targets // context)

@@ -1,8 +1,8 @@
-"""Documents as tokens on disk, memory-mapped: of any size, opened in no time, and split without leaks.
+"""Documents as tokens on disk, memory-mapped: of any size, opened at once, and split without leaks.
 
 tokens.bin   uint16 (uint32 for a vocabulary over 65,535) [tokens], all documents end to end
-reply.bin    uint8 [tokens], 1 where the token is one to learn to say
-sizes.bin    uint32 [tokens], bytes of text that the token stands for; only where no tokenizer's `token_bytes` tell
+reply.bin    uint8 [tokens], 1 where the token carries loss
+sizes.bin    uint32 [tokens], bytes of text that the token stands for; only if the tokenizer is not lossless
 starts.npy   int64 [documents + 1], where each document starts; the last one is the end
 hashes.npy   uint64 [documents], the content hash of the document or of the conversation that it was cut from
 meta.json    what it was built from, and its sizes
@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from understudy.data.chat_template import Rendered, content_hash
+from understudy.data.chat_template import TokenizedDocument, content_hash
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import ConfigError, DataError
+from understudy.files import whole
 
 Indices = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -33,7 +34,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Meta:
-    """What a store was built from (the caller's key, the tokenizer's fingerprint) and what is in it."""
+    """What a store was built from (the caller's key, the tokenizer's fingerprint) and its sizes."""
 
     version: int
     key: str
@@ -47,12 +48,12 @@ class Meta:
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Documents on disk, as arrays that are read where they are touched (see the module for shapes)."""
+    """Documents on disk as memory-mapped arrays, with the shapes given at the head of this file."""
 
     folder: Path
     meta: Meta
     tokens: npt.NDArray[np.unsignedinteger]
-    reply: npt.NDArray[np.uint8]
+    loss_mask: npt.NDArray[np.uint8]
     starts: Indices
     hashes: Hashes
     sizes: npt.NDArray[np.uint32] | None = None
@@ -60,41 +61,53 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def document(self, index: int) -> Rendered:
-        """One document, as it was rendered."""
+    def document(self, index: int) -> TokenizedDocument:
+        """Return one document as it was tokenized."""
         span = slice(self.starts[index], self.starts[index + 1])
         sizes = None if self.sizes is None else self.sizes[span].astype(np.int32)
-        return Rendered(self.tokens[span].astype(np.int32), self.reply[span].astype(np.bool_), sizes=sizes)
+        return TokenizedDocument(self.tokens[span].astype(np.int32), self.loss_mask[span].astype(np.bool_), sizes=sizes)
 
 
-def build_store(folder: str | Path, documents: Iterable[Rendered], tokenizer: Tokenizer, key: str = "") -> TokenStore:
-    """Write documents as they come, in 16 bytes of memory a document, or open the store that holds them already.
+def build_store(
+    folder: str | Path, documents: Iterable[TokenizedDocument], tokenizer: Tokenizer, key: str = ""
+) -> TokenStore:
+    """Write documents as they come, in 16 bytes of memory per document, or open the store that holds them already.
 
-    The folder appears whole or not at all. A store there that was built with the same key and tokenizer is opened and
-    `documents` is left unread; one of another key is replaced.
+    The folder is written atomically. If it holds a store that was built with the same key and tokenizer, that is opened
+    and `documents` is not read. A store of another key is replaced.
 
     Args:
         folder: where the store is to be.
-        documents: what `render`, `fit` or `render_text` gives.
+        documents: the tokenized documents.
         tokenizer: the one that made them.
         key: names the source of the documents, such as the fingerprints of files and the context.
 
     Raises:
-        DataError: there are no documents, or the folder holds something that is no store.
+        DataError: there are no documents, or the folder holds something else.
     """
     folder = Path(folder)
-    if _same(folder, key, tokenizer):
+
+    def is_there() -> bool:
+        meta = _read_meta(folder)
+        return meta is not None and (meta.key, meta.tokenizer) == (key, tokenizer.fingerprint)
+
+    if is_there():
         return open_store(folder)
     if folder.exists() and not (folder / "meta.json").exists():
-        raise DataError(f"{folder} is there and is no token store; expected a name that is free")
+        raise DataError(f"{folder} exists and is not a token store; expected a free name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    building.mkdir()
+    replaced = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}-replaced")
     try:
-        _write(building, documents, tokenizer, key)
-        _put(building, folder, key, tokenizer)
+        with whole(folder) as building:
+            building.mkdir()
+            _write(building, documents, tokenizer, key)
+            with suppress(FileNotFoundError):
+                os.rename(folder, replaced)
+    except OSError:
+        if not is_there():  # else another process has put the same store there meanwhile
+            raise
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     return open_store(folder)
 
 
@@ -102,32 +115,32 @@ def open_store(folder: str | Path) -> TokenStore:
     """Open the store in a folder.
 
     Raises:
-        DataError: there is none, or another version's.
+        DataError: there is none, or one of another version.
     """
     folder = Path(folder)
-    meta = _meta(folder)
+    meta = _read_meta(folder)
     if meta is None:
         raise DataError(f"no token store of version {VERSION} in {folder}; expected one that build_store made")
     # Views as plain arrays: slicing np.memmap itself costs several times as much.
     tokens = np.memmap(folder / "tokens.bin", dtype=meta.dtype, mode="r").view(np.ndarray)
-    reply = np.memmap(folder / "reply.bin", dtype=np.uint8, mode="r").view(np.ndarray)
+    loss_mask = np.memmap(folder / "reply.bin", dtype=np.uint8, mode="r").view(np.ndarray)
     starts = np.load(folder / "starts.npy", mmap_mode="r").view(np.ndarray)
     hashes = np.load(folder / "hashes.npy", mmap_mode="r").view(np.ndarray)
     sizes = None
     if (folder / "sizes.bin").exists():
         sizes = np.memmap(folder / "sizes.bin", dtype=np.uint32, mode="r").view(np.ndarray)
-    return TokenStore(folder, meta, tokens, reply, starts, hashes, sizes)
+    return TokenStore(folder, meta, tokens, loss_mask, starts, hashes, sizes)
 
 
 def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out about `fraction` of the documents: (training, validation) indices, each sorted, all documents in one.
+    """Hold out about `fraction` of the documents. Returns sorted (training, validation) indices.
 
-    A document's side follows from its hash and the seed alone: duplicates, and windows of one conversation, stay
-    together, and adding documents moves none. But for that, each side gets at least one.
+    A document's side depends only on its hash and the seed: duplicates, and windows of one conversation, stay together,
+    and adding documents moves none. Each side gets at least one.
 
     Raises:
         ConfigError: the fraction is not between 0 and 1.
-        DataError: there are not two distinct documents.
+        DataError: there are fewer than two distinct documents.
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"a validation fraction of {fraction} holds out all or nothing; expected one between 0 and 1")
@@ -143,7 +156,7 @@ def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indic
 
 
 def overlap(train_hashes: Hashes, valid_hashes: Hashes) -> Indices:
-    """Indices of the training documents that the validation documents hold too.
+    """Return the indices of the training documents that are among the validation documents too.
 
     >>> overlap(np.array([5, 6, 7], dtype=np.uint64), np.array([7, 8], dtype=np.uint64)).tolist()
     [2]
@@ -151,7 +164,7 @@ def overlap(train_hashes: Hashes, valid_hashes: Hashes) -> Indices:
     return np.flatnonzero(np.isin(train_hashes, valid_hashes))
 
 
-def _meta(folder: Path) -> Meta | None:
+def _read_meta(folder: Path) -> Meta | None:
     try:
         values = json.loads((folder / "meta.json").read_text())
         return Meta(**values) if values["version"] == VERSION else None
@@ -159,12 +172,7 @@ def _meta(folder: Path) -> Meta | None:
         return None
 
 
-def _same(folder: Path, key: str, tokenizer: Tokenizer) -> bool:
-    meta = _meta(folder)
-    return meta is not None and (meta.key, meta.tokenizer) == (key, tokenizer.fingerprint)
-
-
-def _write(folder: Path, documents: Iterable[Rendered], tokenizer: Tokenizer, key: str) -> None:
+def _write(folder: Path, documents: Iterable[TokenizedDocument], tokenizer: Tokenizer, key: str) -> None:
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 65_535 else np.uint32)
     starts, hashes = array("q", [0]), array("Q")
     with ExitStack() as stack:
@@ -172,7 +180,7 @@ def _write(folder: Path, documents: Iterable[Rendered], tokenizer: Tokenizer, ke
         sizes = None if tokenizer.lossless else stack.enter_context((folder / "sizes.bin").open("wb"))
         for document in documents:
             tokens.write(document.ids.astype(dtype).tobytes())
-            reply.write(document.is_reply.astype(np.uint8).tobytes())
+            reply.write(document.loss_mask.astype(np.uint8).tobytes())
             if sizes and document.sizes is not None:
                 sizes.write(document.sizes.astype(np.uint32).tobytes())
             starts.append(starts[-1] + len(document.ids))
@@ -187,22 +195,8 @@ def _write(folder: Path, documents: Iterable[Rendered], tokenizer: Tokenizer, ke
     (folder / "meta.json").write_text(json.dumps(asdict(meta), indent=2))
 
 
-def _put(building: Path, folder: Path, key: str, tokenizer: Tokenizer) -> None:
-    """Move the finished store into place, and the one that it replaces out of the way."""
-    replaced = building.with_name(f"{building.name}-replaced")
-    try:
-        with suppress(FileNotFoundError):
-            os.rename(folder, replaced)
-        os.rename(building, folder)
-    except OSError:
-        if not _same(folder, key, tokenizer):  # else another process put the same store there meanwhile
-            raise
-    finally:
-        shutil.rmtree(replaced, ignore_errors=True)
-
-
 def _mix(x: Hashes) -> Hashes:
-    """SplitMix64's finalizer: each bit of the result hangs on every bit of x."""
+    # SplitMix64's finalizer: each bit of the result depends on every bit of x.
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.data.packing import Batch, PackedBatches, Question
+from understudy.data.packing import Batch, NextReplyQuestion, PackedBatches
 from understudy.models.device import autocast
 from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment
@@ -97,7 +97,8 @@ def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batc
 def with_question(batch: Batch, experiment: Experiment) -> Batch:
     """Return the batch with a question for the next-reply head, if the experiment's batches ask any."""
     some = [asked.candidates for asked in experiment.batches.batch(0).questions[:1]]
-    return replace(batch, questions=tuple(Question(0, tuple(ids[-LENGTH:] for ids in each)) for each in some))
+    questions = tuple(NextReplyQuestion(0, tuple(ids[-LENGTH:] for ids in each)) for each in some)
+    return replace(batch, questions=questions)
 
 
 def one_document_per_row(batch: Batch) -> Batch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.token_store import TokenStore
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
@@ -39,18 +39,18 @@ def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokeniz
     }
 
 
-def text_size(document: Rendered, tokenizer: Tokenizer) -> tuple[int, int]:
+def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, int]:
     """Bytes and words of what is to be predicted: of each reply its text, and one byte for its end.
 
     The end counts as the line break that would end the message in a plain file, and as no word.
     """
-    edges = np.flatnonzero(np.diff(document.is_reply, prepend=False, append=False))
+    edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
     ids, end = document.ids.tolist(), tokenizer.special["<|end|>"]
     replies = [ids[start:stop] for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
     texts = [tokenizer.decode(reply) for reply in replies]
     ends = sum(reply[-1] == end for reply in replies)
     sizes = document.sizes
-    size = sum(len(text.encode()) for text in texts) if sizes is None else int(sizes[document.is_reply].sum())
+    size = sum(len(text.encode()) for text in texts) if sizes is None else int(sizes[document.loss_mask].sum())
     return size + ends, sum(len(words(text)) for text in texts)
 
 

@@ -7,7 +7,7 @@ from understudy.acting.engine import generate
 from understudy.acting.rows import reserved_for_reply
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import child_seed
-from understudy.data.chat_template import fit_prompt, render_prompt
+from understudy.data.chat_template import render_prompt, truncate_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, evaluating
@@ -45,7 +45,7 @@ def answers(
 def _prompt(
     messages: Sequence[Message], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
 ) -> list[int]:
-    kept, _ = fit_prompt(messages, tokenizer, model.context, reserved_for_reply(model, config))
+    kept, _ = truncate_prompt(messages, tokenizer, model.context, reserved_for_reply(model, config))
     return render_prompt(kept, tokenizer)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.chat_template import Rendered
+from understudy.data.chat_template import TokenizedDocument
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import hit, plain_words
 from understudy.evaluation.ranking import candidate_scores
@@ -58,11 +58,11 @@ def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     return turns
 
 
-def turns_of(documents: Iterable[tuple[int, Rendered]], tokenizer: Tokenizer) -> list[Turn]:
+def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Tokenizer) -> list[Turn]:
     """Every reply of some documents, each given with the number of its conversation."""
     turns = []
     for conversation, document in documents:
-        edges = np.flatnonzero(np.diff(document.is_reply, prepend=False, append=False))
+        edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
         ids = document.ids.tolist()
         for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             turns.append(Turn(conversation, ids[:start], ids[start:end], tokenizer.decode(ids[start:end])))

@@ -8,7 +8,7 @@ import tyro
 
 from understudy.config import RunName
 from understudy.data.dataset import DataConfig
-from understudy.data.next_reply import ChoiceBatches
+from understudy.data.next_reply import NextReply
 from understudy.data.packing import PackedBatches
 from understudy.doctor.baselines import read_baselines
 from understudy.doctor.monitors import TrainingMonitors
@@ -173,8 +173,11 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     frozen = adapt(model, config.lora) if config.lora else frozenset[str]()
 
     # The batches, and the learner's steps where they are given as passes over the data.
-    source = dataset.train, dataset.train_docs, *rows, run.seed("batches")
-    batches = ChoiceBatches(*source, candidates=config.candidates) if config.candidates else PackedBatches(*source)
+    seed = run.seed("batches")
+    questions = None
+    if config.candidates:
+        questions = NextReply(dataset.train, dataset.train_docs, model.context, seed, config.candidates).questions
+    batches = PackedBatches(dataset.train, dataset.train_docs, *rows, seed, ask=questions)
     learner_config = config.learner
     if config.epochs:
         learner_config = replace(learner_config, steps=max(1, round(config.epochs * batches.batches_per_epoch)))

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from understudy.data.next_reply import Layout, lay_out
-from understudy.data.packing import Batch, Question
+from understudy.data.next_reply import PackedCandidates, pack_candidates
+from understudy.data.packing import Batch, NextReplyQuestion
 from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 
@@ -112,14 +112,14 @@ class NextReplyLoss(Objective):
 
 
 def next_reply_part(
-    questions: Sequence[Question], context: int, device: torch.device
+    questions: Sequence[NextReplyQuestion], context: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return the candidates of some questions as tensors: ids_RT, reset_RT (None where none matters) and last_QC.
 
     Without questions they are those of a single token.
     """
-    no_questions = Layout(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), np.zeros((0, 1), np.int64))
-    packed = lay_out(questions, context) if questions else no_questions
+    no_questions = PackedCandidates(np.zeros((1, 1), np.int64), np.ones((1, 1), np.bool_), np.zeros((0, 1), np.int64))
+    packed = pack_candidates(questions, context) if questions else no_questions
     ids_RT, reset_RT, last_QC = (torch.from_numpy(array).to(device) for array in packed)
     return ids_RT, reset_RT if bool(reset_RT[:, 1:].any()) else None, last_QC
 
