@@ -6,7 +6,7 @@ Item = tuple[Fact, ...]  # facts that are told in one line
 
 
 def draw_agenda(world: World) -> list[Item]:
-    """Everything that the user means to tell, in order."""
+    """Return everything that the user means to tell, in order."""
     mix, rand = world.mix, world.rand
     agenda: list[Item] = []
     for topic in dict.fromkeys(mix.told.draw(rand) for _ in range(int(mix.facts.draw(rand)))):
@@ -19,7 +19,11 @@ def draw_agenda(world: World) -> list[Item]:
 
 def _items(world: World, topic: str, taken: list[str]) -> list[Item]:
     if topic == "pet":
-        return _pet(world, world.kind(taken))
+        # The name and, at times, the age: in one line or in two.
+        name, age = _named(world, "pet", world.kind(taken))
+        if world.rand() < 0.6:
+            return [name]
+        return [name + age] if world.rand() < 0.4 else [name, age]
     if topic == "two pets":
         first = world.kind(taken)
         return _side_by_side(_named(world, "pet", first), _named(world, "pet", world.kind([first, *taken])))
@@ -34,21 +38,13 @@ def _items(world: World, topic: str, taken: list[str]) -> list[Item]:
     return [_item(world.fact(topic))]
 
 
-def _pet(world: World, kind: str) -> list[Item]:
-    """A pet's name and, at times, its age: in one line or in two."""
-    name, age = _named(world, "pet", kind)
-    if world.rand() < 0.6:
-        return [name]
-    return [name + age] if world.rand() < 0.4 else [name, age]
-
-
 def _named(world: World, topic: str, about: str) -> tuple[Item, Item]:
-    """The name and the age of a pet or a relative."""
+    """Return the name and the age of a pet or a relative."""
     return _item(world.fact(topic, about)), _item(world.fact(f"{topic} age", about))
 
 
 def _side_by_side(first: tuple[Item, Item], second: tuple[Item, Item]) -> list[Item]:
-    """Both told by name in one line, and both ages in the next."""
+    """Tell both names in one line and both ages in the next."""
     return [first[0] + second[0], first[1] + second[1]]
 
 

@@ -1,4 +1,4 @@
-"""The user asks for told facts, for facts that were not told, and for what nobody can know."""
+"""The user asks for told facts, for facts that were not told, and for what cannot be known."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -16,44 +16,48 @@ _MANY = ("pet", "kin", "plan", "pair", "pet age", "kin age")  # several facts of
 
 
 def askable(talk: Talk) -> list[Key]:
-    """The told facts that were not yet asked for twice."""
+    """Return the told facts that were asked for at most once."""
     return [key for key in talk.facts if talk.asked[key] < 2]
 
 
 def can_recall(talk: Talk) -> bool:
-    """Whether there is something to ask for that was not just asked for."""
+    """Return whether there is something to ask for other than what was just asked for."""
     return any(key != talk.last_asked for key in askable(talk))
 
 
 def recall(talk: Talk) -> None:
-    """A told fact is asked for."""
+    """Ask for a told fact."""
     key = _asked_key(talk)
     question, opener = _question(talk, key)
     slots = talk.known(key)
     user = talk.user_line(question, slots, chat.ask_leads)
     talk.question("recall", key[0], slots["v"], talk.rivals(key[0]))
-    talk.exchange(user, talk.reply_line(_reply(talk, topic_of(key).reply, opener), slots))
+    reply = talk.pick_plain(topic_of(key).reply)
+    if opener and talk.chance(0.5):
+        reply = talk.pick(questions.openers[opener]) + decapitalised(reply)
+    talk.exchange(user, talk.reply_line(reply, slots))
 
 
 def can_reverse(talk: Talk) -> bool:
-    """Whether there is a fact that can be asked for the other way round ("Who is Bix?")."""
+    """Return whether a fact can be asked for the other way round ("Who is Bix?")."""
     return bool(_reversible(talk))
 
 
 def reverse(talk: Talk) -> None:
-    """The value is given, and whom or when it is about is asked for."""
+    """Give the value and ask whom or when it is about."""
     key = talk.pick_key(_reversible(talk))
     slots, topic = talk.known(key), topic_of(key)
     about = slots.get("d", key[1])
     _note_asked(talk, key)
-    rivals = [_bare(other) for other in talk.facts if (other[0] == "plan") == (key[0] == "plan")]
+    planned = key[0] == "plan"
+    rivals = [words.DAYS[on] if planned else on for topic_, on in talk.facts if (topic_ == "plan") == planned]
     user = talk.user_line(talk.pick(topic.when), slots, chat.ask_leads)
     talk.question("recall", f"{key[0]} reversed", about, [rival for rival in rivals if rival and rival != about])
     talk.exchange(user, talk.reply_line(talk.pick_plain(topic.when_reply), slots))
 
 
 def recall_two(talk: Talk) -> None:
-    """Two told facts are asked for in one line."""
+    """Ask for two told facts in one line."""
     first = _asked_key(talk)
     second = talk.pick_key([key for key in talk.facts if key != first])
     _note_asked(talk, second)
@@ -72,7 +76,7 @@ def recall_two(talk: Talk) -> None:
 
 
 def summary(talk: Talk) -> None:
-    """The user asks what the assistant knows; it says the two or three most important things told."""
+    """Ask what the assistant knows: it says the two or three most important things told."""
     talk.done["summary"] += 1
     rank = {topic: place for place, topic in enumerate(_SUMMARY_ORDER)}
     keys = sorted(talk.facts, key=lambda key: rank.get(key[0], len(rank)))[:3]
@@ -86,10 +90,14 @@ def summary(talk: Talk) -> None:
 
 
 def ask_unknown(talk: Talk) -> None:
-    """The user asks for a fact that was never told, or for somebody never mentioned."""
+    """Ask for a fact that was never told, or for a stranger."""
     talk.done["unknown"] += 1
     if talk.chance(0.2):
-        return _ask_stranger(talk)
+        name = talk.world.word(talk.pick(("person", "pet")))
+        slots = {"v": name.lower() if talk.style.lower else name}
+        user = talk.user_line(talk.pick(questions.who_asks), slots, chat.ask_leads)
+        talk.question("refuse", "stranger", "", talk.all_values())
+        return talk.exchange(user, talk.reply_line(talk.pick(questions.who_refusals), slots))
     key = _untold(talk)
     topic = topic_of(key)
     question, opener = _question(talk, key)
@@ -97,7 +105,8 @@ def ask_unknown(talk: Talk) -> None:
     user = talk.user_line(question, slots, chat.ask_leads)
     replies = questions.refusals
     prompts = key[0] not in _MANY and topic.prompt
-    fact = talk.world.fact(key[0]) if prompts and not _on_agenda(talk, key) and talk.chance(0.5) else None
+    to_come = any(fact.key == key for item in talk.agenda for fact in item)
+    fact = talk.world.fact(key[0]) if prompts and not to_come and talk.chance(0.5) else None
     if fact:
         replies, talk.pending = questions.refusals_asking, Pending("short", (fact,))
     reply = talk.pick(replies).format(yours=topic.yours, prompt=talk.pick(topic.prompt))
@@ -108,7 +117,7 @@ def ask_unknown(talk: Talk) -> None:
 
 
 def ask_impossible(talk: Talk) -> None:
-    """The user asks for what a small language model cannot see or was never taught."""
+    """Ask for what a small language model cannot see or was never taught."""
     talk.done["impossible"] += 1
     said = questions.impossible[int(talk.rand() * len(questions.impossible))]
     user = talk.user_line(talk.pick(said.user), {"country": talk.pick(words.COUNTRIES)}, chat.ask_leads)
@@ -116,16 +125,8 @@ def ask_impossible(talk: Talk) -> None:
     talk.exchange(user, talk.reply_line(talk.pick(said.reply), {}))
 
 
-def _ask_stranger(talk: Talk) -> None:
-    name = talk.world.word(talk.pick(("person", "pet")))
-    slots = {"v": name.lower() if talk.style.lower else name}
-    user = talk.user_line(talk.pick(questions.who_asks), slots, chat.ask_leads)
-    talk.question("refuse", "stranger", "", talk.all_values())
-    talk.exchange(user, talk.reply_line(talk.pick(questions.who_refusals), slots))
-
-
 def _asked_key(talk: Talk) -> Key:
-    """The told fact to ask for: names and homes rather than others, and rather one not asked for before."""
+    """Return the told fact to ask for: names and homes more often, and those asked for before less often."""
     mix = talk.mix
     keys = [key for key in askable(talk) if key != talk.last_asked] or list(talk.facts)
     shares = {key: mix.asked.get(key[0], 1.0) * mix.asked_again ** talk.asked[key] for key in keys}
@@ -135,7 +136,7 @@ def _asked_key(talk: Talk) -> Key:
 
 
 def _nameless(lines: Lines) -> Lines:
-    """Those that do not say a pet's name, which may be what the other half of the question asks for."""
+    """Return the lines without a pet's name, which the other half of the question may ask for."""
     return tuple(line for line in lines if "{p}" not in line)
 
 
@@ -149,7 +150,7 @@ def _note_asked(talk: Talk, key: Key) -> None:
 
 
 def _question(talk: Talk, key: Key) -> tuple[str, str]:
-    """A question for the fact, and which opener its answer may take: "yes", "no" or none."""
+    """Return a question for the fact, and the opener that its answer may take: "yes", "no" or none."""
     topic, register = topic_of(key), talk.style.register
     if register == "terse" and topic.terse_ask and talk.chance(0.7):
         return talk.pick(topic.terse_ask), ""
@@ -163,28 +164,21 @@ def _question(talk: Talk, key: Key) -> tuple[str, str]:
 
 @cache
 def _wrapped(topic: str, formal: bool) -> tuple[tuple[str, str], ...]:
-    """Every wrapping of what the user calls the fact, with the opener for its answer."""
+    """Return every wrapping of what the user calls the fact, with the opener for its answer."""
     wrappings = questions.wrapped_formal if formal else questions.wrapped
     pairs = [(wrapping, opener) for opener, lines in wrappings.items() for wrapping in lines]
     return tuple((line.replace("{mine}", mine), opener) for (line, opener), mine in product(pairs, TOPICS[topic].mine))
 
 
-def _reply(talk: Talk, lines: Lines, opener: str) -> str:
-    line = talk.pick_plain(lines)
-    if opener and talk.chance(0.5):
-        return talk.pick(questions.openers[opener]) + decapitalised(line)
-    return line
-
-
 def _plain_together(keys: Sequence[Key]) -> str:
-    """The plainest answers for several facts, as one sentence with numbered slots."""
+    """Return the plainest answers for several facts, as one sentence with numbered slots."""
     lines = [numbered(topic_of(key).reply[0], place).rstrip(".") for place, key in enumerate(keys)]
     rest = [decapitalised(line) for line in lines[1:]]
     return listed([lines[0], *rest]) + "."
 
 
 def _untold(talk: Talk) -> Key:
-    """Something that was not told, and about which nothing is told that would make the question unclear."""
+    """Return a fact that was not told, such that no told fact makes the question unclear."""
     told_abouts = {about for _, about in talk.facts} | set(talk.kinds)
     for _ in range(20):
         topic = talk.mix.unknown.draw(talk.rand)
@@ -193,23 +187,10 @@ def _untold(talk: Talk) -> Key:
             if known:
                 return topic, talk.pick(known)
         elif topic in ("pet", "kin", "plan"):
-            about = _new_about(talk, topic)
+            about = talk.world.kind() if topic == "pet" else talk.world.relation() if topic == "kin" else ""
+            about = about or talk.pick(tuple(words.DAYS))
             if about not in told_abouts:
                 return topic, about
         elif topic not in _MANY and (topic, "") not in talk.facts:
             return topic, ""
     return "kin", talk.world.relation(told_abouts)
-
-
-def _new_about(talk: Talk, topic: str) -> str:
-    if topic == "plan":
-        return talk.pick(tuple(words.DAYS))
-    return talk.world.kind() if topic == "pet" else talk.world.relation()
-
-
-def _on_agenda(talk: Talk, key: Key) -> bool:
-    return any(fact.key == key for item in talk.agenda for fact in item)
-
-
-def _bare(key: Key) -> str:
-    return words.DAYS[key[1]] if key[0] == "plan" else key[1]

@@ -7,7 +7,7 @@ from understudy.tasks.smalltalk.topic import Exchange
 
 
 def greet(talk: Talk) -> None:
-    """The user greets; the assistant greets back and, at times, asks something."""
+    """Greet; the assistant greets back and, at times, asks something."""
     greeting = talk.pick(chat.greetings)
     user = talk.user_line(greeting, {})
     reply = talk.pick(chat.fine_replies if "how are you" in greeting else chat.greeting_replies)
@@ -21,7 +21,7 @@ def greet(talk: Talk) -> None:
 
 
 def part(talk: Talk) -> None:
-    """The user says goodbye; the assistant too, by name where it knows one."""
+    """Say goodbye; so does the assistant, by name where it knows one."""
     slots = {"n": talk.facts.get(("name", ""), "")}
     pets = [value for (topic, _), value in talk.facts.items() if topic == "pet"]
     lines = chat.goodbye_replies
@@ -34,14 +34,14 @@ def part(talk: Talk) -> None:
 
 
 def answer_chat(talk: Talk, pending: Pending) -> None:
-    """The user answers a question of the assistant's that was not about a fact."""
+    """Answer a question of the assistant's that was not about a fact."""
     answers = chat.answers[pending.kind]
     said = answers[int(talk.rand() ** 1.5 * len(answers))]  # rather the first, friendlier ones
     talk.exchange(talk.user_line(talk.pick(said.user), {}), talk.reply_line(talk.pick(said.reply or chat.jokes), {}))
 
 
 def chatter(talk: Talk) -> None:
-    """Something small that has nothing to do with the facts, each at most once."""
+    """Say something that has nothing to do with the facts, each thing at most once."""
     index = int(talk.rand() * len(chat.chats))
     if talk.done[f"chat {index}"]:
         return
@@ -53,12 +53,12 @@ def chatter(talk: Talk) -> None:
 
 
 def praise(talk: Talk) -> None:
-    """The user confirms what was just recalled."""
+    """Confirm what was just recalled."""
     _say(talk, chat.after_recall)
 
 
 def ask_about_assistant(talk: Talk) -> None:
-    """The user asks the assistant about itself, each thing at most once."""
+    """Ask the assistant about itself, each thing at most once."""
     index = int(talk.rand() * len(chat.self))
     if not talk.done[f"self {index}"]:
         talk.done[f"self {index}"] += 1
@@ -67,7 +67,7 @@ def ask_about_assistant(talk: Talk) -> None:
 
 
 def joke(talk: Talk) -> None:
-    """The user asks for a joke."""
+    """Ask for a joke."""
     talk.done["joke"] += 1
     talk.exchange(talk.user_line(talk.pick(chat.joke_asks), {}), talk.reply_line(talk.pick(chat.jokes), {}))
     if talk.chance(0.3):
@@ -75,12 +75,12 @@ def joke(talk: Talk) -> None:
 
 
 def can_say_more(talk: Talk) -> bool:
-    """Whether the user can talk on about something told."""
+    """Return whether the user can talk on about something told."""
     return talk.done["about told"] < 2 and any(topic_of(key).more for key in talk.facts)
 
 
 def say_more(talk: Talk) -> None:
-    """The user talks on about a told fact, adding no new one."""
+    """Talk on about a told fact without adding a new one."""
     talk.done["about told"] += 1
     key = talk.pick_key([key for key in talk.facts if topic_of(key).more])
     more = topic_of(key).more

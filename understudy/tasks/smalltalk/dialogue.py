@@ -44,9 +44,9 @@ class SmallTalk:
 
 
 def generate(count: int, seed: int, split: Split) -> Iterator[SmallTalk]:
-    """The first `count` conversations of a split.
+    """Yield the first `count` conversations of a split.
 
-    Conversation i depends on seed, split and i alone, so any stretch can be made again. Held out: a name, town or pet
+    Conversation i depends only on seed, split and i, so any stretch can be made again. Held out: a name, town or pet
     name that occurs in one split occurs in no other (`names.split_of`, by hash), and the same holds for combinations of
     job with hobby, pet kind with pet age, and day with activity (`world.combination_split`). Sums occur in all splits.
 
@@ -59,7 +59,7 @@ def generate(count: int, seed: int, split: Split) -> Iterator[SmallTalk]:
 
 
 def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: str | None = None) -> SmallTalk:
-    """One conversation, in the given register or in one drawn from the mix."""
+    """Return one conversation, in the given register or in one drawn from the mix."""
     talk = new_talk(seed, split, index, mix, register)
     talk.agenda = draw_agenda(talk.world)
     exchanges = int(mix.exchanges.draw(talk.rand))
@@ -87,7 +87,7 @@ def _can_compare(talk: Talk) -> bool:
 
 
 def _step(talk: Talk, exchanges: int, recalls: int) -> None:
-    """One exchange, or none where the drawn one turns out to be impossible."""
+    """Add one exchange, or none where the drawn one turns out to be impossible."""
     pending, talk.pending = talk.pending, None
     if pending and pending.item:
         return telling.answer_fact(talk, pending)
@@ -102,7 +102,7 @@ def _step(talk: Talk, exchanges: int, recalls: int) -> None:
 
 
 def _next_beat(talk: Talk, exchanges: int, recalls: int) -> str:
-    """What happens next; once the conversation is long enough only the recall questions still owed."""
+    """Return what happens next: once the conversation is long enough, only the recall questions still owed."""
     owed = talk.recalls < recalls
     if len(talk.messages) >= 2 * exchanges:
         if owed and asking.can_recall(talk):

@@ -121,7 +121,7 @@ class Mix:
     two_words: float = 0.03  # share of names with a surname, and of towns such as "Port Zelmar"
 
     beats: Shares[str] = BEATS  # what happens next
-    exchanges: Shares[str] = EXCHANGES  # at least so many
+    exchanges: Shares[str] = EXCHANGES  # at least this many
     characters: int = 720  # past this many the conversation comes to its end
     recalls: Shares[str] = RECALLS  # how many recall questions
     asked: Mapping[str, float] = field(default_factory=lambda: {"name": 4, "home": 2.4, "pet": 3, "kin": 3})  # else 1

@@ -41,7 +41,7 @@ Rand = Callable[[], float]
 
 
 def split_of(word: str) -> Split:
-    """The only split in which an open-class word may stand, by its hash: eight tenths train, a tenth for each other.
+    """Return the only split in which an open-class word may occur, by its hash: eight tenths train, a tenth each other.
 
     >>> split_of("Ottoline"), split_of("ottoline")
     ('test', 'test')
@@ -51,7 +51,7 @@ def split_of(word: str) -> Split:
 
 
 def coin_person(rand: Rand) -> str:
-    """A made-up first name, such as "Zorvia"."""
+    """Make up a first name, such as "Zorvia"."""
     if rand() < 0.15:
         return _coin_anything(rand)
     if rand() < COMMON_START:
@@ -63,7 +63,7 @@ def coin_person(rand: Rand) -> str:
 
 
 def coin_town(rand: Rand) -> str:
-    """A made-up town, such as "Plenmoor"."""
+    """Make up a town, such as "Plenmoor"."""
     if rand() < 0.2:
         return _coin_anything(rand)
     if rand() < COMMON_START:
@@ -75,14 +75,14 @@ def coin_town(rand: Rand) -> str:
 
 
 def coin_pet(rand: Rand) -> str:
-    """A made-up pet name, such as "Bix"."""
+    """Make up a pet name, such as "Bix"."""
     if rand() < 0.15:
         return coin_person(rand)
     return (_pick(_ONSETS, rand) + _pick(_VOWELS, rand) + _pick(_CODAS, rand) + _pick(_PET_ENDINGS, rand)).capitalize()
 
 
 def _coin_anything(rand: Rand) -> str:
-    """Syllables in any order: whatever a live user may be called should not look too strange."""
+    """Make up a word of syllables in any order, so that no user's name looks too strange."""
     word = "" if rand() < 0.2 else _pick(_ONSETS, rand)
     for _ in range(1 + int(rand() * 2)):
         word += _pick(_VOWELS, rand) + _pick(_MIDDLES, rand)

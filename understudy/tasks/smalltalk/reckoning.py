@@ -6,7 +6,7 @@ from understudy.tasks.smalltalk.words import NUMBERS, with_article
 
 
 def comparable(talk: Talk) -> list[Key]:
-    """The two told ages that can be compared: of the user's only two pets, or of two relatives; else nothing."""
+    """Return two told ages that can be compared, of the user's only two pets or of two relatives; else nothing."""
     for topic in ("pet age", "kin age"):
         keys = [key for key in talk.facts if key[0] == topic]
         others_told = len(talk.kinds) + 2 * _pairs(talk) if topic == "pet age" else 2
@@ -16,7 +16,7 @@ def comparable(talk: Talk) -> list[Key]:
 
 
 def compare(talk: Talk) -> None:
-    """The user asks who of two is the older or the younger."""
+    """Ask which of two is the older or the younger."""
     talk.done["compare"] += 1
     more = talk.pick(("older", "older", "younger"))
     first, second = keys = comparable(talk)
@@ -36,16 +36,19 @@ def compare(talk: Talk) -> None:
 
 
 def has_pets(talk: Talk) -> bool:
-    """Whether a pet was told about."""
+    """Return whether a pet was told about."""
     return bool(talk.kinds) or _pairs(talk) > 0
 
 
 def count(talk: Talk) -> None:
-    """The user asks how many pets were told about."""
+    """Ask how many pets were told about."""
     talk.done["count"] += 1
     number = len(talk.kinds) + 2 * _pairs(talk)
     slots = {"w": NUMBERS[number], "W": NUMBERS[number].capitalize(), "pets": "pet" if number == 1 else "pets"}
-    slots["list"] = listed(_pets_by_name(talk))
+    # By name: the single ones (or their kinds, where no name was told), then the pairs.
+    singles = [talk.facts.get(("pet", kind), with_article(kind)) for kind in talk.kinds]
+    pairs = [value for (topic, _), value in talk.facts.items() if topic == "pair"]
+    slots["list"] = listed(singles + [name for pair in pairs for name in pair.split(" and ")])
     listing = number > 1 and talk.chance(0.4)
     replies = questions.count_pets_listing if listing else questions.count_pets_replies
     user = talk.user_line(talk.pick(questions.count_pets), slots, chat.ask_leads)
@@ -54,7 +57,7 @@ def count(talk: Talk) -> None:
 
 
 def add(talk: Talk) -> None:
-    """A sum of two numbers up to ten; the assistant calculates in digits."""
+    """Ask for a sum of two numbers up to ten; the assistant calculates in digits."""
     talk.done["sum"] += 1
     x, z = (1 + int(talk.rand() * 10) for _ in range(2))
     as_words = talk.chance(0.25)
@@ -66,12 +69,12 @@ def add(talk: Talk) -> None:
 
 
 def can_add_told(talk: Talk) -> bool:
-    """Whether an age of a pet was told."""
+    """Return whether an age of a pet was told."""
     return any(key[0] == "pet age" for key in talk.facts)
 
 
 def add_told(talk: Talk) -> None:
-    """A sum with told numbers: the ages of two pets together, or the age of one in a year or two."""
+    """Ask for a sum of told numbers: the ages of two pets together, or the age of one in a year or two."""
     talk.done["told sum"] += 1
     keys = comparable(talk)
     if keys and keys[0][0] == "pet age" and talk.chance(0.6):
@@ -91,12 +94,6 @@ def add_told(talk: Talk) -> None:
 
 def _pairs(talk: Talk) -> int:
     return sum(key[0] == "pair" for key in talk.facts)
-
-
-def _pets_by_name(talk: Talk) -> list[str]:
-    pairs = [value for (topic, _), value in talk.facts.items() if topic == "pair"]
-    singles = [talk.facts.get(("pet", kind), with_article(kind)) for kind in talk.kinds]
-    return singles + [name for pair in pairs for name in pair.split(" and ")]
 
 
 def _number(talk: Talk, key: Key) -> int:

@@ -43,7 +43,7 @@ class Question:
 
 
 def is_right(question: Question, reply: str) -> bool:
-    """Whether the reply answers the question.
+    """Return whether the reply answers the question.
 
     >>> question = Question(3, "recall", "name", "Ottoline", ("Mirela",))
     >>> [is_right(question, reply) for reply in ("Your name is ottoline.", "Ottoline or Mirela?", "It's Otto.")]
@@ -62,14 +62,14 @@ def is_right(question: Question, reply: str) -> bool:
 
 
 def refuses(reply: str) -> bool:
-    """Whether the reply says that it does not know or cannot know."""
+    """Return whether the reply says that it does not know or cannot know."""
     lower = reply.lower().replace("’", "'")
     return any(refusal in lower for refusal in REFUSALS)
 
 
 @lru_cache(maxsize=10_000)
 def normalised(text: str) -> str:
-    """The words in lower case, number words as digits, each between blanks: " you have 2 pets "."""
+    """Return the words in lower case, number words as digits, each between blanks: " you have 2 pets "."""
     lower = _COMPOUND.sub(lambda both: str(int(_DIGITS[both[1]]) + int(_DIGITS[both[2]])), text.lower())
     words = re.findall(r"[^\W_]+", lower)
     return f" {' '.join(_DIGITS.get(word, word) for word in words)} "

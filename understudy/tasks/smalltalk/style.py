@@ -39,7 +39,7 @@ class Style:
 
 
 def draw_style(register: str, american: bool, rand: Rand) -> Style:
-    """A style of the register, with the habits that differ from one person to the next."""
+    """Return a style of the register, with habits that differ between people."""
     if register == "casual":
         return Style(register, False, True, rand() < 0.4, False, rand() < 0.6, rand() < 0.8, american)
     if register == "lower":
@@ -51,7 +51,7 @@ def draw_style(register: str, american: bool, rand: Rand) -> Style:
 
 @lru_cache(maxsize=10_000)
 def decapitalised(template: str) -> str:
-    """The phrase as it goes on after a comma; "I" and names that come first stay as they are.
+    """Return the phrase as it continues after a comma; "I" and names at its start stay as they are.
 
     >>> decapitalised("What's my name?"), decapitalised("I'm {v}."), decapitalised("{V}, for sure.")
     ("what's my name?", "I'm {v}.", '{v}, for sure.')
@@ -64,20 +64,21 @@ def decapitalised(template: str) -> str:
 
 
 def led_in(lead: str, template: str) -> str:
-    """The phrase after a lead-in such as "By the way, "."""
+    """Return the phrase after a lead-in such as "By the way, "."""
     return lead + (template if lead.endswith(("! ", ". ")) else decapitalised(template))
 
 
 @lru_cache(maxsize=100_000)
 def dressed(template: str, style: Style) -> str:
-    """A neat template in the given style, its slots untouched (the caller lowers the filled text where `lower` is set).
+    """Return a neat template in the given style, its slots untouched (`lower` also lowers the filled text, later).
 
     >>> dressed("What's my name?", Style("lower", True, True, True, False, False, False))
     'whats my name'
     >>> dressed("I'm {v}. What's yours?", Style("formal"))
     'I am {v}. What is yours?'
     """
-    text = _exclaimed(template) if style.register == "chatty" else template
+    chatty = style.register == "chatty" and template.endswith(".")
+    text = template[:-1] + "!" if chatty else template
     text = _replaced(text, _AMERICAN) if style.american else text
     text = _replaced(text, _EXPANSIONS) if style.register == "formal" else text
     text = decapitalised(text) if style.small_start else text
@@ -88,10 +89,6 @@ def dressed(template: str, style: Style) -> str:
     return re.sub(r"[.,:!]", "", text) if style.lower else text
 
 
-def _exclaimed(text: str) -> str:
-    return text[:-1] + "!" if text.endswith(".") else text
-
-
 def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
     for old, new in pairs:
         text = re.sub(rf"\b{old}\b", new, text)
@@ -99,19 +96,16 @@ def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
 
 
 def slipped(template: str, rand: Rand) -> str:
-    """The template with one function word mistyped, where it has one that often is.
+    """Return the template with one function word mistyped, where it has one that often is.
 
     >>> slipped("What is {v}?", lambda: 0.0)
     'Waht is {v}?'
     """
-    found = [match for match in re.finditer(r"[A-Za-z']+", template) if _can_slip(template, match)]
+    every = re.finditer(r"[A-Za-z']+", template)
+    found = [m for m in every if m[0].lower() in _SLIPS and not template[: m.start()].endswith("{")]
     if not found:
         return template
     match = found[int(rand() * len(found))]
     slip = _SLIPS[match[0].lower()]
     slip = slip.capitalize() if match[0][0].isupper() else slip
     return template[: match.start()] + slip + template[match.end() :]
-
-
-def _can_slip(template: str, match: re.Match[str]) -> bool:
-    return match[0].lower() in _SLIPS and not template[: match.start()].endswith("{")

@@ -58,29 +58,29 @@ class Talk:
         self.characters = 0
 
     def pick(self, choices: Sequence[str]) -> str:
-        """One of the choices, all equally likely."""
+        """Return one of the choices, all equally likely."""
         return pick(choices, self.rand)
 
     def pick_plain(self, lines: Sequence[str]) -> str:
-        """The first and plainest of the lines more often than the others."""
+        """Return one of the lines, the first and plainest more often than the others."""
         return lines[0] if self.rand() < self.mix.plain_reply else pick(lines, self.rand)
 
     def pick_key(self, keys: Sequence[Key]) -> Key:
-        """One of the facts, all equally likely."""
+        """Return one of the facts, all equally likely."""
         return pick(keys, self.rand)
 
     def chance(self, probability: float) -> bool:
-        """True with the given probability."""
+        """Return true with the given probability."""
         return self.rand() < probability
 
     def next_turn(self) -> None:
-        """Settle how the user's next line is written: nearly always as the others."""
+        """Choose how the user's next line is written: nearly always like the others."""
         self.style = self._own_style
         if self.rand() < self.mix.drift:
             self.style = draw_style(self.mix.registers.draw(self.rand), self.american, self.rand)
 
     def user_line(self, template: str, slots: Slots, leads: Sequence[str] = ()) -> str:
-        """A line of the user's in the style of this turn."""
+        """Return a line of the user's in the style of this turn."""
         register = self.style.register
         if leads and register not in ("terse", "formal") and self.rand() < self.mix.lead_in:
             template = led_in(self.pick(leads), template)
@@ -95,7 +95,7 @@ class Talk:
         return text.lower() if self.style.lower else text
 
     def reply_line(self, template: str, slots: Slots) -> str:
-        """A line of the assistant's: always neat, at times as cheerful as a chatty user."""
+        """Return a line of the assistant's: always neat, at times as cheerful as a chatty user."""
         if self.style.register == "chatty" and template.endswith(".") and self.rand() < 0.3:
             template = template[:-1] + "!"
         return template.format_map(slots)
@@ -106,14 +106,14 @@ class Talk:
         self.characters += len(user) + len(reply)
 
     def question(self, kind: str, topic: str, answer: str, distractors: Sequence[str]) -> None:
-        """Note that the assistant's line of the exchange to come answers a question."""
+        """Record that the assistant's line of the coming exchange answers a question."""
         right = normalised(answer)
         wrong = dict.fromkeys(other for other in distractors if normalised(other) not in right)
         self.recalls += kind == "recall"
         self.questions.append(Question(len(self.messages) + 1, kind, topic, answer, tuple(wrong)))
 
     def learn(self, fact: Fact) -> Slots:
-        """Take a fact as told in this turn's spelling; its slots."""
+        """Record a fact as told, in this turn's spelling. Returns its slots."""
         value = fact.value.lower() if self.style.lower and fact.topic in _OPEN_TOPICS else fact.value
         if fact.key in self.facts:
             self.old.append((fact.topic, self.facts[fact.key]))
@@ -123,11 +123,11 @@ class Talk:
         return self.slots(fact.key, value)
 
     def known(self, key: Key) -> Slots:
-        """The slots of a fact that was told."""
+        """Return the slots of a told fact."""
         return self.slots(key, self.facts[key])
 
     def slots(self, key: Key, value: str = "") -> Slots:
-        """What fills the slots of the topic's phrases (see topic.py)."""
+        """Return what fills the slots of the topic's phrases; topic.py lists them."""
         topic, about = key
         slots = {"v": value, "V": _capital(value), "a": about, "A": _capital(about)}
         if topic in ("job", "colour") and value:
@@ -145,30 +145,30 @@ class Talk:
         return slots
 
     def rivals(self, topic: str) -> list[str]:
-        """Every value told, now or before, that could be taken for one of this topic."""
+        """Return every value told, now or before, that could be confused with one of this topic."""
         group = _GROUPS.get(topic, topic)
         told = [(key[0], value) for key, value in self.facts.items()] + self.old
         return [part for other, value in told if _GROUPS.get(other, other) == group for part in _parts(other, value)]
 
     def all_values(self) -> list[str]:
-        """Every value told, now or before."""
+        """Return every value told, now or before."""
         told = [(key[0], value) for key, value in self.facts.items()] + self.old
         return [part for topic, value in told for part in _parts(topic, value)]
 
 
 def topic_of(key: Key) -> Topic:
-    """The phrases for a fact."""
+    """Return the phrases for a fact."""
     return TOPICS[key[0]]
 
 
 def new_talk(seed: int, split: Split, index: int, mix: Mix, register: str | None = None) -> Talk:
-    """The beginning of conversation `index`, which depends on nothing but these arguments."""
+    """Begin conversation `index`, which depends only on these arguments."""
     return Talk(Random(f"smalltalk {seed} {split} {index}").random, split, mix, register)
 
 
 @cache
 def numbered(template: str, place: int) -> str:
-    """The template with its slots numbered, so that it can stand in one line with others.
+    """Return the template with its slots numbered, so that it can share a line with others.
 
     >>> numbered("{aa} called {v}", 1)
     '{aa1} called {v1}'
@@ -177,12 +177,12 @@ def numbered(template: str, place: int) -> str:
 
 
 def numbered_slots(each: Sequence[Slots]) -> Slots:
-    """The slots of several facts for numbered templates."""
+    """Return the slots of several facts for numbered templates."""
     return {f"{name}{place}": value for place, slots in enumerate(each) for name, value in slots.items()}
 
 
 def listed(parts: Sequence[str]) -> str:
-    """The parts in one list.
+    """Return the parts as one list.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'

@@ -34,7 +34,7 @@ _INTRODUCED = {
 
 
 def tell(talk: Talk) -> None:
-    """The user tells the next item of the agenda, at times joined with those after it."""
+    """Tell the next item of the agenda, at times joined with those after it."""
     item = talk.agenda.pop(0)
     if _lacks_name(talk, item):
         return
@@ -47,13 +47,15 @@ def tell(talk: Talk) -> None:
         user = _line(talk, talk.pick(TOPICS["name"].tell_asking), slots)
         talk.exchange(user, talk.reply_line(talk.pick(TOPICS["name"].echo_answering), slots))
     else:
-        slots = _learned(talk, item)
+        # Slots are plain for one fact, numbered ({v0}, {v1}) for several.
+        each = [talk.learn(fact) for fact in item]
+        slots = each[0] if len(each) == 1 else numbered_slots(each)
         user = _line(talk, _phrase(talk, item), slots)
         talk.exchange(user, _followed_up(talk, item, _echo(talk, item, slots)))
 
 
 def answer_fact(talk: Talk, pending: Pending) -> None:
-    """The user answers the assistant's question for the first fact of an item; the rest is told later."""
+    """Answer the assistant's question for the first fact of an item; the rest is told later."""
     item, rest = pending.item[:1], pending.item[1:]
     if rest:
         talk.agenda.insert(0, rest)
@@ -70,7 +72,7 @@ def answer_fact(talk: Talk, pending: Pending) -> None:
 
 
 def correct(talk: Talk) -> None:
-    """The user takes a fact back and tells it anew: from now on only the new one counts."""
+    """Take a fact back and tell it differently: from now on only the new value counts."""
     topic, about = talk.pick_key(_correctable(talk))
     fact = talk.world.fact(topic, about)
     if fact is None or fact.value == talk.facts[fact.key]:
@@ -83,7 +85,7 @@ def correct(talk: Talk) -> None:
 
 
 def can_correct(talk: Talk) -> bool:
-    """Whether there is a told fact that can be taken back."""
+    """Return whether there is a told fact that can be taken back."""
     return bool(_correctable(talk))
 
 
@@ -92,7 +94,7 @@ def _correctable(talk: Talk) -> list[Key]:
 
 
 def ask_next(talk: Talk) -> str:
-    """A question of the assistant's for the next thing on the user's agenda, or nothing."""
+    """Return a question of the assistant's for the next thing on the user's agenda, or nothing."""
     if not talk.agenda or _lacks_name(talk, talk.agenda[0]):
         return ""
     fact = talk.agenda[0][0]
@@ -104,7 +106,7 @@ def ask_next(talk: Talk) -> str:
 
 
 def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
-    """The assistant's questions for a fact, and what kind of answer they want."""
+    """Return what kind of answer the assistant's questions for a fact want, and the questions."""
     topic = topic_of(fact.key)
     if fact.about in words.NOT_FAMILY:
         return "", ()
@@ -117,7 +119,7 @@ def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
 
 
 def _line(talk: Talk, template: str, slots: Slots) -> str:
-    """The user's line, after a greeting where it is the very first."""
+    """Return the user's line, after a greeting where it is the very first."""
     if not talk.messages and talk.style.register != "terse" and talk.chance(0.5):
         return talk.user_line(led_in(talk.pick(chat.greeting_leads), template), slots)
     return talk.user_line(template, slots, _leads(talk))
@@ -130,7 +132,7 @@ def _leads(talk: Talk) -> Lines:
 
 
 def _lacks_name(talk: Talk, item: Item) -> bool:
-    """Whether the item tells the age of somebody whose name was never told."""
+    """Return whether the item tells the age of a pet or relative whose name was never told."""
     named = {fact.key for fact in item} | set(talk.facts)
     return any(fact.topic in _AGES and (fact.topic.split()[0], fact.about) not in named for fact in item)
 
@@ -141,7 +143,7 @@ def _can_join(item: Item, following: Item) -> bool:
 
 
 def _tell_kind(talk: Talk, item: Item, intro: bool) -> None:
-    """The user mentions a pet or a relative without the name; the assistant asks for it."""
+    """Mention a pet or a relative without the name; the assistant asks for it."""
     fact = item[0]
     slots = talk.slots(fact.key)
     if fact.topic == "pet":
@@ -153,12 +155,6 @@ def _tell_kind(talk: Talk, item: Item, intro: bool) -> None:
     reply = f"{talk.pick(echo)} {talk.pick(topic_of(fact.key).prompt)}"
     talk.exchange(user, talk.reply_line(reply, slots))
     talk.pending = Pending("short", item)
-
-
-def _learned(talk: Talk, item: Item) -> Slots:
-    """The slots of the facts just told: plain for one, numbered ({v0}, {v1}) for several."""
-    each = [talk.learn(fact) for fact in item]
-    return each[0] if len(each) == 1 else numbered_slots(each)
 
 
 def _phrase(talk: Talk, item: Item) -> str:
@@ -174,13 +170,13 @@ def _phrase(talk: Talk, item: Item) -> str:
 
 @lru_cache(maxsize=50_000)
 def _joined(pattern: str, clauses: Lines) -> str:
-    """One line of several clauses, their slots numbered and their sentences begun with capitals."""
+    """Return one line of several clauses, with numbered slots and capitals at the start of sentences."""
     line = pattern.format(*(numbered(clause, place) for place, clause in enumerate(clauses)))
     return re.sub(r"(^|\. )([a-z])", lambda start: start[1] + start[2].upper(), re.sub(r"(^|\. )\{a", r"\1{A", line))
 
 
 def _echo(talk: Talk, item: Item, slots: Slots) -> str:
-    """What the assistant says to what it was told; nearly always it says the value again."""
+    """Return what the assistant says on being told; nearly always it repeats the value."""
     if len(item) == 1:
         return talk.reply_line(talk.pick(topic_of(item[0].key).echo), slots)
     together = _TOGETHER.get(tuple(fact.topic for fact in item))
@@ -192,7 +188,7 @@ def _echo(talk: Talk, item: Item, slots: Slots) -> str:
 
 
 def _followed_up(talk: Talk, item: Item, echo: str) -> str:
-    """The echo, with a question of the assistant's after it or without."""
+    """Return the echo, with or without a question of the assistant's after it."""
     liking = topic_of(item[-1].key).liking
     if liking and len(item) == 1 and talk.chance(0.15):
         talk.pending = Pending("liking")

@@ -33,12 +33,12 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What this is a fact about: a later fact of the same key takes its place."""
+        """Return what this is a fact about: a later fact of the same key replaces it."""
         return self.topic, self.about
 
 
 def combination_split(family: str, first: str, second: str) -> Split:
-    """The only split in which two facts may stand together: six tenths train, two tenths for each of the others.
+    """Return the only split in which two facts may occur together: six tenths train, two tenths each of the others.
 
     Families: "spare" (job, hobby), "aged" (pet kind, age), "planned" (when, activity).
     """
@@ -48,14 +48,14 @@ def combination_split(family: str, first: str, second: str) -> Split:
 
 @cache
 def partners(family: str, split: Split, first: str) -> tuple[str, ...]:
-    """All that may be combined with `first` in the split."""
+    """Return all that may be combined with `first` in the split."""
     others = {"spare": words.HOBBIES, "aged": PET_AGES, "planned": words.ACTIVITIES}[family]
     return tuple(other for other in others if combination_split(family, first, other) == split)
 
 
 @cache
 def jobs_beside(split: Split, hobby: str) -> tuple[str, ...]:
-    """All jobs that somebody with this hobby may have in the split."""
+    """Return all jobs that a person with this hobby may have in the split."""
     return tuple(job for job in words.JOBS if hobby in partners("spare", split, job))
 
 
@@ -82,7 +82,7 @@ def _common(kind: str, split: Split) -> tuple[str, ...]:
 
 
 def pick(choices: Sequence[T], rand: Rand) -> T:
-    """One of the choices, all equally likely."""
+    """Return one of the choices, all equally likely."""
     return choices[int(rand() * len(choices))]
 
 
@@ -98,7 +98,7 @@ class World:
         self._whens: set[str] = set()
 
     def fact(self, topic: str, about: str = "") -> Fact | None:
-        """A new fact of the topic, or None where the split has none left that agrees with those drawn before."""
+        """Return a new fact of the topic, or None where the split has none left that agrees with those drawn before."""
         if topic == "plan" and not about:
             about = self._unused(tuple(when for when in words.DAYS if when not in self._whens)) or ""
             self._whens.add(about)
@@ -110,27 +110,27 @@ class World:
         return Fact(topic, value, about) if value else None
 
     def word(self, kind: str) -> str:
-        """An unused name of a "person", "woman", "man", "town" or "pet"."""
+        """Return an unused name of a "person", "woman", "man", "town" or "pet"."""
         word = self._single(kind)
         if self.rand() < self.mix.two_words:
             if kind in ("person", "woman", "man"):
-                return f"{word} {self._of_split(SURNAMES)}"
+                return f"{word} {pick([name for name in SURNAMES if split_of(name) == self.split], self.rand)}"
             if kind == "town":
                 return f"{pick(TOWN_FIRSTS, self.rand)} {word}"
         return word
 
     def kind(self, taken: Iterable[str] = ()) -> str:
-        """A kind of pet that is not taken."""
+        """Return a kind of pet that is not taken."""
         free = words.COMMON_PETS if self.rand() < 0.5 else _ODD_PETS
         return pick([kind for kind in free if kind not in taken] or _ODD_PETS, self.rand)
 
     def relation(self, taken: Iterable[str] = (), young: bool = False) -> str:
-        """A relation that is not taken; a young one has an age to tell."""
+        """Return a relation that is not taken; a young one has an age to tell."""
         free = words.ELDERS if not young and self.rand() < 0.5 else tuple(words.KIN_AGES)
         return pick([relation for relation in free if relation not in taken] or words.ELDERS, self.rand)
 
     def pair(self, kind: str) -> Fact:
-        """Two pets of one kind, as one fact: "Bix and Mofi"."""
+        """Return two pets of one kind, as one fact: "Bix and Mofi"."""
         return Fact("pair", f"{self._single('pet')} and {self._single('pet')}", kind)
 
     def _single(self, kind: str) -> str:
@@ -143,31 +143,22 @@ class World:
                 self._used.add(lower)
                 return word
 
-    def _of_split(self, names: Sequence[str]) -> str:
-        return pick([name for name in names if split_of(name) == self.split], self.rand)
-
     def _closed_value(self, topic: str, about: str) -> str | None:
         if topic == "job":
-            return self._remember(self._jobs, self._unused(self._jobs_left()))
+            free = [job for job in words.JOBS if all(job in jobs_beside(self.split, hobby) for hobby in self._hobbies)]
+            return self._remember(self._jobs, self._unused(free))
         if topic == "hobby":
-            return self._remember(self._hobbies, self._unused(self._hobbies_left()))
+            free = [h for h in words.HOBBIES if all(h in partners("spare", self.split, job) for job in self._jobs)]
+            return self._remember(self._hobbies, self._unused(free))
         if topic == "plan":
             return self._unused(partners("planned", self.split, about))
         if topic == "pet age":
-            return self._number(pick(partners("aged", self.split, about) or ("",), self.rand))
+            digits = pick(partners("aged", self.split, about) or ("",), self.rand)
+            return words.NUMBERS[int(digits)] if digits and self.number_words else digits
         if topic == "kin age":
             youngest, oldest = words.KIN_AGES[about]
             return str(youngest + int(self.rand() * (oldest - youngest + 1)))
         return self._unused(_SIMPLE[topic])
-
-    def _number(self, digits: str) -> str:
-        return words.NUMBERS[int(digits)] if digits and self.number_words else digits
-
-    def _jobs_left(self) -> Sequence[str]:
-        return [job for job in words.JOBS if all(job in jobs_beside(self.split, hobby) for hobby in self._hobbies)]
-
-    def _hobbies_left(self) -> Sequence[str]:
-        return [h for h in words.HOBBIES if all(h in partners("spare", self.split, job) for job in self._jobs)]
 
     def _remember(self, told: list[str], value: str | None) -> str | None:
         if value:

@@ -54,12 +54,9 @@ def closed_words() -> frozenset[str]:
     """
     beside = [value for table in (chat, questions, others, you) for value in vars(table).values()]
     tables = [value for name, value in vars(words).items() if name.isupper()]
-    texts = _texts((*tables, *(value for value in beside if not _is_topic(value)), *TOPICS.values()))
+    tables += [value for value in beside if not (isinstance(value, dict) and "tell" in value)]  # topics come as such
+    texts = _texts((*tables, *TOPICS.values()))
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower())))
-
-
-def _is_topic(table: Any) -> bool:
-    return isinstance(table, dict) and "tell" in table
 
 
 def _texts(item: Any) -> Iterator[str]:
