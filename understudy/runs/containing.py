@@ -48,6 +48,7 @@ def resolve(reference: str, folder: Path) -> CodeReference:
     wanted, _, run = reference.partition("@")
     top = None if run else repository_of(folder)
     lines = re.fullmatch(r"(.+):(\d+)(?:-(\d+))?", wanted)
+    # A commit, unless it looks like lines of a file.
     if top and not lines:
         try:
             name = git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
@@ -95,6 +96,7 @@ class Lines:
         """Return the line (counted from 1) at which they begin in a file of these lines; 0 where they do not."""
         count = len(self.lines)
         starts = [at for at in range(len(lines) - count + 1) if tuple(lines[at : at + count]) == self.lines]
+        # Lines that stand there twice, or are too short to mean anything alone, need the same neighbours.
         distinctive = sum(len("".join(line.split())) for line in self.lines) >= DISTINCTIVE
         if len(starts) > 1 or (starts and not distinctive):
             padded = [None, *lines, None]
@@ -270,6 +272,7 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
                 unread.append(str(error))
             bar.advance()
 
+    # What was found, and what to do about it.
     say(console, reference.name, "bold")
     if found:
         rows = table("run", "verb", "status", "where", "note")

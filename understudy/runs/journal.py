@@ -57,7 +57,8 @@ class Journal:
     def _write(self, line: bytes) -> None:
         if self._torn:
             line = b"\n" + line
-        while line:  # one write, unless the disk fills up: then the next one raises
+        # One write, unless the disk fills up: then the next one raises.
+        while line:
             written = os.write(self._descriptor, line)
             line = line[written:]
             self._torn = bool(line)

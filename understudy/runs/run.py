@@ -143,6 +143,7 @@ class Run:
                 "command": list(sys.orig_argv[1:] if command is None else command),
             }
             run = cls(folder, record)
+            # A run that cannot be recorded leaves no empty folder.
             try:
                 run._save()
             except OSError:
@@ -272,6 +273,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._cleanup:
+            # The reserve first: on a full disk what follows needs its room.
             self._reserve.release()
             self._sweep_opened_files()
             if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):

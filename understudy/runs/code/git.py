@@ -54,6 +54,7 @@ def git(
 
     Hooks, file-system monitors and optional locks are off, and GIT_* variables of the caller do not reach it.
     """
+    # A hook or a GIT_DIR of the caller would make git look, or write, somewhere else.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in KEPT_VARIABLES}
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *arguments]

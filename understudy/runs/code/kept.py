@@ -72,6 +72,7 @@ def committed_secrets(run_folder: Path, seen: set[str]) -> Iterator[str]:
     A commit in `seen` is passed over; each other one is added. Raises GitError for a bundle that cannot be read.
     """
     data, folder = read_record(run_folder).data, run_folder / "code"
+    # The code that the run began with, and that of each time it was resumed.
     codes = [(folder, data.get("code") or {})]
     codes += [(folder / f"resumed-{n}", entry["code"]) for n, entry in enumerate(data.get("resumed") or [], start=1)]
     for code_folder, code in codes:

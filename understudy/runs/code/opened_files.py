@@ -56,6 +56,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     """Note one file. Python calls this at every event, so it does as little as it can, and never raises."""
     if event != "open":
         return
+    # `open` gives a mode, `os.open` flags.
     path, mode, flags = arguments
     if not isinstance(path, str | bytes) or (isinstance(mode, str) and not mode.startswith("r")):
         return
@@ -115,11 +116,13 @@ class OpenedFiles:
         """Note the file at a real path, which was opened at a time, unless the snapshot holds what was read."""
         if path.startswith(self._passed_over) or any(part in path for part in METADATA):
             return
+        # A file changed between the snapshot and its opening is another than the one that the snapshot holds.
         info = os.stat(path)
         held = self._held.get(path)
         changed_between = self._snapshot_time <= info.st_mtime <= when
         if not stat.S_ISREG(info.st_mode) or (held and not changed_between):
             return
+        # What there is to say about it.
         name = os.path.relpath(path, self._top) if path.startswith(f"{self._top}/") else path
         if held:
             why = "changed between the snapshot and the moment it was read"
@@ -127,6 +130,7 @@ class OpenedFiles:
             why = "outside the repository" if name.startswith("/") else "not in the snapshot"
             why += "; edited since it was read" if info.st_mtime > when else ""
         entry: dict[str, Any] = {"path": name, "bytes": info.st_size, "why": why}
+        # Its content, or the hash of it.
         if info.st_size > LARGEST_COPY or self._copied + info.st_size > LARGEST_TOTAL:
             entry["id"] = fingerprint(path)["sha256"]
         else:

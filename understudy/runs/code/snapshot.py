@@ -149,6 +149,7 @@ class _Keeper:
         return {"digest": digest, "files": len(sources.files), "left_out": _capped(sources.left_out)}
 
     def _keep_repository(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
+        # What differs from the commit, and which of it is too much to keep.
         status = read_status(top)
         changes = [
             change
@@ -158,7 +159,8 @@ class _Keeper:
         chosen, left_out = choose(top, changes)
         huge = _huge_files(top, status.commit, self.pool)
 
-        # Without a ref it is another project's checkout, which gets no objects either: not a place to leave things.
+        # The edits at once: they may be gone the next moment. Without a ref it is another project's checkout, which
+        # gets no objects either: not a place to leave things.
         scratch = Scratch(top, status.commit, shared=ref is not None)
         try:
             deleted = [(entry["path"], DELETED, b"") for entry in huge]
@@ -174,6 +176,7 @@ class _Keeper:
             raise
         self._pack_base(scratch, base, prefix)
 
+        # A redacted file is named as left out, and yet in the snapshot.
         absent = {entry["path"] for entry in left_out if not entry["reason"].startswith("redacted")}
         submodules = [path for path in submodules_of(top) if (top / path / ".git").exists()]
         return {
@@ -223,6 +226,7 @@ def choose(top: Path, changes: list[Change]) -> tuple[list[Change], LeftOut]:
     left_out: LeftOut = [{"path": path, "bytes": None, "reason": "a virtual environment"} for path in environments]
 
     kept, room = [], LARGEST_UNTRACKED_TOTAL
+    # Tracked files are kept whatever their size: git has them in any case.
     for change in sorted(changes, key=lambda change: not change.deleted):
         if not change.tracked and change.path.startswith(environments):
             continue
