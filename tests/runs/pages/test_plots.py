@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from understudy.runs.pages.curves import thin
-from understudy.runs.pages.plots import Series, legend, line_plot, seeds_plot
+from understudy.runs.pages.plots import Series, line_plot, seeds_plot
 from understudy.runs.pages.render import templates
 
 HOSTILE = [
@@ -26,13 +26,13 @@ HOSTILE = [
 
 PARTS = """{% import "parts.html.j2" as parts %}
 <p title="{{ text }}">{{ text }}</p>{{ parts.table((text,), [(text, text)]) }}{{ parts.pairs({text: text}) }}
-{{ parts.legend(keys) }}{{ parts.figure(plot) }}"""
+{{ parts.legend(names) }}{{ parts.figure(plot) }}"""
 
 
 def shown(text: str) -> str:
     """What a template makes of the text, wherever it may appear."""
     plot = replace(line_plot("loss", [Series([0, 1], [1.0, 2.0], 0)], 0), name=text, remark=text, svg=Markup(""))
-    return templates().from_string(PARTS).render(text=text, keys=legend([text]), plot=plot)
+    return templates().from_string(PARTS).render(text=text, names=[text], plot=plot)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -114,6 +114,9 @@ def test_seeds_of_groups() -> None:
 
 
 def test_lines_are_told_apart_by_colour_and_then_by_dashes() -> None:
-    keys = legend([str(place) for place in range(9)])
-    assert (keys[0].color, keys[0].dashes) == ("var(--c0)", "")
-    assert (keys[8].color, keys[8].dashes) == ("var(--c0)", "5 2")
+    template = templates().from_string("{% import 'parts.html.j2' as parts %}{{ parts.legend(names) }}")
+    first, *_, ninth = template.render(names=[str(place) for place in range(9)]).split("<li>")[1:]
+    assert 'stroke="var(--c0)"' in first
+    assert "none" in first
+    assert 'stroke="var(--c0)"' in ninth
+    assert "5 2" in ninth

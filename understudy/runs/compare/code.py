@@ -59,6 +59,15 @@ class CodeDifference:
     files: tuple[FileDiff, ...] = ()
     problem: str = ""
 
+    def shown(self, per_file: int, in_all: int) -> list[tuple[FileDiff, tuple[str, ...]]]:
+        """Return each file with the first lines of its diff, at most `per_file` of them and `in_all` of all files."""
+        found = []
+        for file in self.files:
+            lines = file.lines[: min(per_file, in_all)]
+            in_all -= len(lines)
+            found.append((file, lines))
+        return found
+
 
 def code_differences(runs: Sequence[ComparedRun]) -> list[CodeDifference]:
     """Return how the code of each run but the first differs from that of the first."""
@@ -147,13 +156,3 @@ def _diff(path: str, before: KeptCode, after: KeptCode) -> FileDiff:
         if not line.endswith("\n"):
             lines.append(NO_LINE_END)
     return FileDiff(path, how, lines=tuple(lines))
-
-
-def shown_lines(files: Sequence[FileDiff], per_file: int, in_all: int) -> list[tuple[FileDiff, tuple[str, ...]]]:
-    """Return each file with the first lines of its diff, at most `per_file` of them and `in_all` of all files."""
-    shown = []
-    for file in files:
-        lines = file.lines[: min(per_file, in_all)]
-        in_all -= len(lines)
-        shown.append((file, lines))
-    return shown

@@ -7,7 +7,7 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 
 from understudy.console import age, table, text
-from understudy.runs.compare.code import CodeDifference, shown_lines
+from understudy.runs.compare.code import CodeDifference
 from understudy.runs.compare.differences import NO_WINNER, Comparison, DiffTable
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
@@ -129,7 +129,7 @@ def _print_code(difference: CodeDifference, names_both: bool, console: Console) 
             about.append(f"  +{file.added}", "green").append(f" -{file.removed}", "red")
         console.print(about.append_text(text(f"  {file.remark}" if file.remark else "", "dim")))
     hidden = sum(len(file.lines) for file in difference.files)
-    for file, lines in shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES):
+    for file, lines in difference.shown(MOST_LINES_PER_FILE, MOST_LINES):
         hidden -= len(lines)
         if lines:
             console.print()

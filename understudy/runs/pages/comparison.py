@@ -3,25 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from understudy.runs.compare.code import CodeDifference, FileDiff, shown_lines
 from understudy.runs.compare.differences import MISSING, NO_WINNER, Comparison
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun
 from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
-from understudy.runs.pages.plots import Series, legend, line_plot, seeds_plot
+from understudy.runs.pages.plots import Series, line_plot, seeds_plot
 from understudy.runs.pages.render import render
 
-MOST_LINES_PER_FILE = 2_000
-MOST_LINES = 20_000
 MOST_PLOTS = 12
-
-
-CodeView = tuple[CodeDifference, list[tuple[FileDiff, tuple[str, ...]]]]
-
-
-def code_view(difference: CodeDifference) -> CodeView:
-    """Return a difference of code with the lines of each file that a page shows."""
-    return difference, shown_lines(difference.files, MOST_LINES_PER_FILE, MOST_LINES)
 
 
 def comparison_page(found: Comparison) -> str:
@@ -39,10 +28,8 @@ def comparison_page(found: Comparison) -> str:
         found=found,
         labels=labels,
         runs=[_run_cells(run) for run in found.runs],
-        keys=legend(labels),
         plots=plots,
         not_finite=not_finite,
-        code=[code_view(difference) for difference in found.code],
     )
 
 
@@ -64,7 +51,7 @@ def grouping_page(grouping: Grouping, verdicts: Sequence[MetricVerdict]) -> str:
         verdicts=shown,
         group_columns=(grouping.key, *GROUP_COLUMNS),
         pair_columns=PAIR_COLUMNS,
-        keys=legend([f"{grouping.key} = {group.name}" for group in grouping.groups]),
+        names=[f"{grouping.key} = {group.name}" for group in grouping.groups],
         constants=constants(verdicts),
     )
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = 8  # --c0 to --c7 of style.css
+# Series take the colours --c0 to --c7 of style.css, then the same ones dashed. The legend in parts.html.j2 does, too.
+COLORS = 8
 DASHES = ("solid", "dashed", "dotted", "dashdot")
-DASH_ARRAYS = ("", "5 2", "1.5 2", "5 2 1 2")
 SIZE_INCHES = (5.0, 3.0)
 MOST_POINTS = 1500
 SMOOTH_FROM = 200  # points from which a running mean is drawn over the noise
@@ -44,15 +44,6 @@ class Plot:
     name: str
     remark: str
     svg: "Markup"
-
-
-@dataclass(frozen=True)
-class Key:
-    """An entry of a legend: the colour and the dashes of the line, and whose it is."""
-
-    color: str
-    dashes: str
-    name: str
 
 
 def line_plot(name: str, series: Sequence[Series], number: int) -> Plot:
@@ -91,14 +82,6 @@ def seeds_plot(name: str, groups: Sequence[tuple[str, Sequence[tuple[object, flo
         axes.set_xticks([])
         svg = _svg(figure, number)
     return Plot(name, "dot: a seed; bar: the mean; lines join values of one seed", svg)
-
-
-def legend(names: Sequence[str]) -> list[Key]:
-    """Return which line is whose: the first name is that of place 0, and so on."""
-    return [
-        Key(f"var(--c{place % COLORS})", DASH_ARRAYS[place // COLORS % len(DASHES)], name)
-        for place, name in enumerate(names)
-    ]
 
 
 @contextmanager

@@ -15,8 +15,7 @@ from understudy.runs.compare.differences import command_line, differences, digit
 from understudy.runs.compare.runs import ComparedRun, compared, curve_names, metric_names
 from understudy.runs.find import find_run, list_ids
 from understudy.runs.journal import read_lines
-from understudy.runs.pages.comparison import code_view
-from understudy.runs.pages.plots import Key, Plot, Series, legend, line_plot
+from understudy.runs.pages.plots import Plot, Series, line_plot
 from understudy.runs.pages.render import render, write_page
 from understudy.runs.pages.show import code_facts
 from understudy.runs.record import Record, read_record
@@ -86,7 +85,7 @@ def report_page(folder: Path) -> str:
         samples=list(reversed(samples.items())),
         **_since_previous(record),
         code=code_facts(record),
-        since_commit=code_view(since_commit(record)) if (data.get("code") or {}).get("kind") == "git" else None,
+        since_commit=since_commit(record) if (data.get("code") or {}).get("kind") == "git" else None,
         data=[(entry["path"], f"{entry['bytes']:,}", entry["sha256"]) for entry in data.get("data") or []],
         environment=found,
         packages=packages,
@@ -104,8 +103,8 @@ def previous_run(record: Record) -> Record | None:
     return None
 
 
-def _plots(run: ComparedRun) -> list[tuple[Plot, list[Key]]]:
-    """Return a plot per metric, that of training and validation together, with a legend where there are two lines."""
+def _plots(run: ComparedRun) -> list[tuple[Plot, list[str]]]:
+    """Return a plot per metric, that of training and validation together, with the names of its lines."""
     # A validation curve goes on the plot of its training curve.
     names = curve_names([run])
     firsts = [name for name in names if not (name.startswith("val_") and name.removeprefix("val_") in names)]
@@ -113,7 +112,7 @@ def _plots(run: ComparedRun) -> list[tuple[Plot, list[Key]]]:
     for number, name in enumerate(firsts):
         both = [name, f"val_{name}"] if f"val_{name}" in names else [name]
         series = [Series(*run.curve(one), place) for place, one in enumerate(both)]
-        plots.append((line_plot(name, series, number), legend(both) if len(both) > 1 else []))
+        plots.append((line_plot(name, series, number), both))
     return plots
 
 
@@ -127,5 +126,5 @@ def _since_previous(record: Record) -> dict[str, Any]:
         "previous": previous,
         "labels": [run.label for run in runs],
         "tables": [final_metrics(runs), *(table for table in differences(runs) if table.title != "command lines")],
-        "since_previous": code_view(code_differences(runs)[0]),
+        "since_previous": code_differences(runs)[0],
     }

@@ -33,16 +33,11 @@ class ShowOptions:
 
 def main(options: ShowOptions, console: Console) -> None:
     """Run `understudy runs show`."""
-    show(find_run(options.run), console)
-
-
-def show(folder: Path, console: Console) -> None:
-    """Print a run: configuration, code, data, parents, seeds, checks, outcome, last metrics and curves."""
-    record = read_record(folder)
+    record = read_record(find_run(options.run))
     console.print(text(f"{record.id}  {record.verb}  {record.status}  {age(record.created)} ago"), style="bold")
     if record.marks.bad:
         console.print(text(f"bad: {record.marks.bad}", "bold red"))
-    rows = read_metrics(folder / "metrics.jsonl")
+    rows = read_metrics(record.folder / "metrics.jsonl")
     for title, values in _sections(record, rows).items():
         if values:
             console.print(text(f"\n{title}"), style="bold")

@@ -117,16 +117,18 @@ def start(record: Record, tree: Tree, runs: Path, python: Path | None = None, lo
     return Child(process, runs, record.id, before)
 
 
+@dataclass(frozen=True)
 class Child:
-    """The process of a rerun, and the run that it records."""
+    """The process of a rerun of the run `original`. `before`: the names in the folder `runs` when it started."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", runs: Path, original: str, before: frozenset[str]) -> None:
-        self.process = process
-        self._runs, self._original, self._before = runs, original, before
+    process: "subprocess.Popen[bytes]"
+    runs: Path
+    original: str
+    before: frozenset[str]
 
     def folder(self) -> Path | None:
         """Return the folder of the new run, None until there is one."""
-        for folder in sorted(self._runs.glob("*/"), reverse=True):
-            if folder.name not in self._before and read_record(folder).data.get("rerun_of") == self._original:
+        for folder in sorted(self.runs.glob("*/"), reverse=True):
+            if folder.name not in self.before and read_record(folder).data.get("rerun_of") == self.original:
                 return folder
         return None

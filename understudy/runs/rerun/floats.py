@@ -66,7 +66,13 @@ def compare_bits(then: Path, now: Path, until: int | None = None, partial: bool 
         partial: the second run has not ended, so what it lacks does not count as a difference.
     """
     # Metrics are compared line by line. Lines belong together that have the same step and the same names.
-    old, new = (_lines(folder, until) for folder in (then, now))
+    logged: list[Lines] = [{}, {}]
+    for folder, lines in zip((then, now), logged, strict=True):
+        for row in read_metrics(folder / "metrics.jsonl"):
+            key = frozenset(name for name in row if name not in ("step", "time") and not CLOCKED.search(name))
+            if key and (until is None or row["step"] <= until):
+                lines[row["step"], key] = row
+    old, new = logged
     found = []
     for (step, names), row in old.items():
         if (step, names) in new:
@@ -99,12 +105,3 @@ def compare_outcomes(then: Mapping[str, Any], now: Mapping[str, Any]) -> FirstDi
         if not CLOCKED.search(name) and not isinstance(then[name], str) and not same_bits(then[name], now.get(name)):
             return FirstDifference(None, name, then[name], now.get(name))
     return None
-
-
-def _lines(folder: Path, until: int | None) -> Lines:
-    lines = {}
-    for row in read_metrics(folder / "metrics.jsonl"):
-        names = frozenset(name for name in row if name not in ("step", "time") and not CLOCKED.search(name))
-        if names and (until is None or row["step"] <= until):
-            lines[row["step"], names] = row
-    return lines
