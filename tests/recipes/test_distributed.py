@@ -160,7 +160,7 @@ def test_ctrl_c_under_torchrun_stops_all_after_the_same_step(start: Callable[...
     run = wait_for_step(process, 10)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=600)
-    assert said.splitlines()[-1] == f"interrupted; go on with: understudy pretrain --resume {run.name}"
+    assert said.splitlines()[-1] == f"interrupted; resume with: understudy pretrain --resume {run.name}"
     assert record_of(run)["status"] == "interrupted"
     steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
     assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{steps_done:06d}"]

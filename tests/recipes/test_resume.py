@@ -87,7 +87,7 @@ def test_interrupted(signals: list[signal.Signals], start: Start, understudy: Un
     said, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert errors == ""
-    assert said.splitlines()[-1] == f"interrupted; go on with: understudy pretrain --resume {run.name}"
+    assert said.splitlines()[-1] == f"interrupted; resume with: understudy pretrain --resume {run.name}"
     assert record_of(run)["status"] == "interrupted"
     steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
     if len(signals) == 1:  # a second one does not wait for the checkpoint
@@ -190,7 +190,10 @@ def test_what_cannot_be_resumed(understudy: Understudy, capsys: Any) -> None:
         (["pretrain", "--resume", "last"], "is finished"),
         (["pretrain", "--resume", run.name, "--steps", 9], "leave the others out"),
         (["pretrain", "--resume", "last:finetune"], "expected one of pretrain"),
-        (["finetune", "--resume", run.name], f"is a pretrain: go on with `understudy pretrain --resume {run.name}`"),
+        (
+            ["finetune", "--resume", run.name],
+            f"is a pretrain: resume it with `understudy pretrain --resume {run.name}`",
+        ),
         (["pretrain", "--resume", run.name[:-2] + "xx"], "did you mean"),
     ]
     before = record_of(run)
@@ -212,7 +215,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_fails(understudy: Understudy,
     assert understudy("pretrain", "--resume", run.name) == 2
     error = capsys.readouterr().err
     assert "training.safetensors is damaged" in error
-    assert "remove its folder to go on from the checkpoint before it" in error
+    assert "remove its folder to resume from the checkpoint before it" in error
     assert record_of(run)["status"] == "failed"
     shutil.rmtree(run / "checkpoints" / "step-000004")
     assert understudy("pretrain", "--resume", run.name) == 0

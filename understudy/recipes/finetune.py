@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from understudy.config import RunName
+from understudy.config import RunName, in_range
 from understudy.data.dataset import DataConfig
 from understudy.data.next_reply import NextReply
 from understudy.data.packing import PackedBatches
@@ -93,8 +93,7 @@ class Config:
             raise ConfigError("--token-types takes a Transformer, and this base is an LSTM; leave it out")
         if self.candidates not in (0, *range(2, MOST_CANDIDATES + 1)):
             raise ConfigError(f"--candidates {self.candidates} is out of range; expected 0, or 2 to {MOST_CANDIDATES}")
-        if self.epochs < 0:
-            raise ConfigError(f"--epochs {self.epochs:g} is out of range; expected more than 0, or 0 for --steps")
+        in_range("epochs", self.epochs, 0)
         return replace(self, base=base)
 
 
