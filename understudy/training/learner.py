@@ -98,7 +98,11 @@ class Learner:
         """
         self.model.train()
         terms = self.objective.terms(batch, self.micro_batches(batch), self.device)
-        rate = self.config.lr * self._rate()
+
+        # The rate of this step.
+        config = self.config
+        share = rate_at(self.steps_done, config.steps, config.schedule, config.warmup, config.final_lr)
+        rate = config.lr * share
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
@@ -118,7 +122,8 @@ class Learner:
                 (mean * (self.dist.size * term.scale)).backward()
             means[term.name] += mean.detach()
 
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
+        # Clip and step.
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
@@ -131,10 +136,6 @@ class Learner:
         first = self.dist.rank * share
         size = self.config.micro_batch_size or share
         return [range(row, min(row + size, first + share)) for row in range(first, first + share, size)]
-
-    def _rate(self) -> float:
-        c = self.config
-        return rate_at(self.steps_done, c.steps, c.schedule, c.warmup, c.final_lr)
 
 
 def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW:

@@ -43,6 +43,7 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
         compute={"device": str(learner.device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
         processes=learner.dist.size,
     )
+    # Say what there is to learn from, and how much of it the steps take.
     recorder.say(experiment.dataset.summary)
     tokens = steps * batches.tokens_per_epoch // batches.batches_per_epoch
     recorder.say(
@@ -52,6 +53,7 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
         f"{steps / batches.batches_per_epoch:.1f} epochs"
     )
 
+    # The random numbers of a resumed run come from its checkpoint.
     experiment.seed_process(learner.dist.rank)
     if checkpoints := list_checkpoints(recorder.folder):
         threads = restore(learner, checkpoints[-1])["threads"]
@@ -72,7 +74,7 @@ def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dic
     wait for the step.
 
     Raises:
-        DivergedError: a loss or gradient is not finite; there is no checkpoint of that step.
+        DivergedError: a loss or gradient is not finite; that step is not saved.
     """
     learner, loop, is_main = experiment.learner, experiment.loop, experiment.learner.dist.is_main
     steps, figures = learner.config.steps, dict[str, float]()

@@ -107,7 +107,7 @@ class NextReplyLoss(Objective):
         logits_RT = logits_RT.to(torch.promote_types(logits_RT.dtype, torch.float32))
         logits_QC = logits_RT.flatten()[last_QC]
         nats = F.cross_entropy(logits_QC, logits_QC.new_zeros(len(logits_QC), dtype=torch.long), reduction="sum")
-        # Keeps every parameter in the graph when there are no questions, as DistributedDataParallel requires.
+        # Keeps every parameter in the graph without questions, as DistributedDataParallel requires.
         return nats + 0.0 * logits_RT.sum()
 
 

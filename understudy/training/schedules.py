@@ -7,7 +7,7 @@ Schedule = Literal["cosine", "linear", "constant", "wsd"]
 
 
 def rate_at(step: int, steps: int, schedule: Schedule, warmup: int, final: float, decay_share: float = 0.2) -> float:
-    """Share of the peak rate at `step` (0-based) of `steps`.
+    """Return the share of the peak rate at `step` (0-based) of `steps`.
 
     Linear warm-up over `warmup` steps, then: cosine (Loshchilov & Hutter 2017) or linear decay to `final`, constant,
     or WSD (Hu 2024): constant, then linear decay over the last `decay_share` of all steps.
