@@ -50,7 +50,7 @@ def test_without_a_winner_the_missing_seeds_are_told(runs_of: RunsOf) -> None:
     more = found.tests[0].difference.more_seeds
     assert more is not None
     assert (
-        f"the interval holds zero; about {more} more seeds of each would show a difference of this size"
+        f"the interval contains zero; about {more} more seeds of each would show a difference of this size"
         in found.sentence
     )
 

@@ -177,6 +177,7 @@ def constants(verdicts: Sequence[MetricVerdict]) -> str:
 
 
 def _sentence(metric: str, groups: Sequence[GroupStats], tests: Sequence[PairwiseTest], winner: str) -> str:
+    """Say what the seeds tell about a metric."""
     # A group without a figure for each of its runs cannot be judged.
     broken = []
     for stats in groups:
@@ -191,7 +192,7 @@ def _sentence(metric: str, groups: Sequence[GroupStats], tests: Sequence[Pairwis
     counts = [len(stats.values) for stats in groups]
     if min(counts) == 1:
         who = "One seed each" if max(counts) == 1 else "One side has a single seed"
-        return f"{who}: no winner can be named, as nothing tells how far chance goes. Run three or more seeds of each."
+        return f"{who}: no winner can be named, as the size of chance is unknown. Run three or more seeds of each."
     if winner:
         # The ends of the intervals that lie nearest to zero tell how far ahead it is at least.
         found = [test.difference for test in tests]
@@ -213,4 +214,4 @@ def _no_winner(metric: str, test: PairwiseTest) -> str:
         needed = "it would take over 1,000 seeds of each to show a difference as small as this"
     else:
         needed = f"about {counted(found.more_seeds, 'more seed')} of each would show a difference of this size"
-    return f"No winner between {pair}: the interval holds zero; {needed}."
+    return f"No winner between {pair}: the interval contains zero; {needed}."
