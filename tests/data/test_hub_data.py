@@ -96,7 +96,7 @@ def test_a_saved_data_set_is_read_by_split(tmp_path: Path) -> None:
     read = list(read_conversations(expand([f"hub:{tmp_path / 'saved'}"]), Report()))
     assert [talk.messages[0].content for talk in read] == ["Hi 0", "Hi 1", "Hi 2"]
     assert len(list(read_conversations(expand(["hub:saved:test"]), Report()))) == 1
-    with pytest.raises(HubError, match=r"hub:saved cannot be had \(split validation\)"):
+    with pytest.raises(HubError, match=r"hub:saved cannot be fetched \(split validation\)"):
         expand(["hub:saved:validation"])
 
 
@@ -128,7 +128,7 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("hub:", "hub:a::b", "hub:a:b:c:d"):
         with pytest.raises(DataError, match="expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET"):
             parse(name)
-    with pytest.raises(HubError, match=r"hub:nobody/nothing cannot be had \(split train\)"):
+    with pytest.raises(HubError, match=r"hub:nobody/nothing cannot be fetched \(split train\)"):
         fetch("hub:nobody/nothing")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingPackageError, match=r"need the package datasets: pip install 'understudy\[hub\]'"):

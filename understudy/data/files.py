@@ -1,4 +1,4 @@
-"""Data files as people keep them: plain or gzip, named singly or by a glob, read piece by piece and never whole."""
+"""What `--data` names, resolved once: the files, their kind and their fingerprints. Plain or gzip, read in pieces."""
 
 import gzip
 import hashlib
@@ -12,6 +12,8 @@ from glob import escape, glob
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from typing_extensions import override
 
 from understudy.data import hub
 from understudy.errors import ConfigError, DataError, EntryError, suggestion
@@ -44,16 +46,16 @@ class Report:
     cut: int = 0
     """Conversations that are longer than the context."""
     windows: int = 0
-    """Into how many pieces those were cut."""
+    """The pieces that those were cut into."""
 
     def add_problem(self, problem: str) -> None:
-        """Count a bad entry, and keep its problem if it is among the first few."""
+        """Count a bad entry; keep the problem if it is among the first few."""
         self.bad += 1
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
 
     def add(self, other: "Report") -> None:
-        """Take in what another report counted."""
+        """Add the counts and problems of another report."""
         self.good += other.good
         self.bad += other.bad
         self.cut += other.cut
@@ -61,7 +63,7 @@ class Report:
         self.problems = [*self.problems, *other.problems][:PROBLEMS_KEPT]
 
     def summary(self) -> str:
-        """The problems, a line each, and the counts at the end."""
+        """Return the problems, one per line, and the counts at the end."""
         unseen = self.bad - len(self.problems)
         more = [f"... and {unseen:,} more"] if unseen else []
         counts = [f"{self.good:,} entries read, {self.bad:,} left out as malformed"]
@@ -78,34 +80,28 @@ def expand(names: Sequence[str]) -> list[Path]:
 
     Raises:
         DataError: a path names nothing, a glob matches nothing, or a path is a folder.
-        HubError: a data set cannot be had.
+        HubError: a data set cannot be fetched.
     """
-    files = [file for name in names for file in _matches(os.path.expanduser(name))]
-    if not files:
+    if not names:
         raise DataError("no data files given; expected at least one path or glob")
-    return list(dict.fromkeys(files))
-
-
-def _matches(path: str) -> list[Path]:
-    if hub.is_reference(path):
-        return [hub.fetch(path)]
-    if os.path.isdir(path):
-        raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
-    if os.path.exists(path):
-        return [Path(path)]
-    found = [Path(name) for name in sorted(glob(path, recursive=True)) if not os.path.isdir(name)]
-    if not found:
-        raise DataError(_nothing_there(path))
-    return found
-
-
-def _nothing_there(path: str) -> str:
-    problem = f"no file matches {path}" if escape(path) != path else f"no such file: {path}"
-    folder, name = os.path.split(path)
-    try:
-        return problem + suggestion(name, os.listdir(folder or "."))
-    except OSError:
-        return f"{problem}; there is no folder {folder}"
+    files: dict[Path, None] = {}
+    for path in map(os.path.expanduser, names):
+        if hub.is_reference(path):
+            found = [hub.fetch(path)]
+        elif os.path.isdir(path):
+            raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
+        elif os.path.exists(path):  # also a name that looks like a glob
+            found = [Path(path)]
+        else:
+            found = [Path(name) for name in sorted(glob(path, recursive=True)) if not os.path.isdir(name)]
+        if not found:
+            problem = f"no file matches {path}" if escape(path) != path else f"no such file: {path}"
+            folder, name = os.path.split(path)
+            is_folder = os.path.isdir(folder or ".")
+            close = suggestion(name, os.listdir(folder or ".")) if is_folder else f"; there is no folder {folder}"
+            raise DataError(problem + close)
+        files.update(dict.fromkeys(found))
+    return list(files)
 
 
 @contextmanager
@@ -141,12 +137,12 @@ def _damage_named(path: str | Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of conversations or of plain text, as it was when it was looked at.
+    """A file of conversations or plain text, as it was when it was inspected.
 
     Attributes:
-        path: where it lies.
-        kind: what it holds, by its content: a JSON array or JSON lines are "chats", anything else is "text".
-        size: its bytes.
+        path: its path.
+        kind: "chats" for a JSON array or JSON lines, "text" for anything else.
+        size: its size in bytes.
         sha256: hex digest of its bytes.
     """
 
@@ -157,7 +153,7 @@ class DataFile:
 
     @classmethod
     def inspect(cls, path: Path) -> "DataFile":
-        """Tell the kind by the head of the file and hash the whole, in one reading.
+        """Guess the kind from the head of a file and hash the whole, in one reading.
 
         Raises:
             DataError: the file is empty or cannot be read.
@@ -171,28 +167,30 @@ class DataFile:
             hashed.drain()
         opening = "".join("".join(lines[:20]).split())[:2]
         is_array = opening.startswith("[") and opening[1:] in ("", "{", "[", '"', "]")
-        # A malformed line among good ones, the first included, does not make the file a text.
+        # A malformed line among good ones, even the first, does not make the file a text.
         like_objects = sum(line.startswith("{") and line[1:].lstrip().startswith('"') for line in lines)
         kind: Kind = "chats" if is_array or opening == '{"' or 2 * like_objects >= len(lines) else "text"
         return cls(path, kind, hashed.size, hashed.digest.hexdigest())
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the content, as `understudy.files.fingerprint` gives it."""
+        """The fingerprint that `understudy.files.fingerprint` gives."""
         return {"path": os.path.abspath(self.path), "bytes": self.size, "sha256": self.sha256}
 
 
 class _Hashed(io.RawIOBase):
-    """The bytes of a file, hashed as they pass."""
+    """The bytes of a file, hashed as they are read."""
 
     def __init__(self, file: io.RawIOBase) -> None:
         self._file = file
         self.digest = hashlib.sha256()
         self.size = 0
 
+    @override
     def readable(self) -> bool:
         return True
 
+    @override
     def readinto(self, buffer: Any) -> int:
         count = self._file.readinto(buffer) or 0
         self.digest.update(memoryview(buffer)[:count])
@@ -200,14 +198,14 @@ class _Hashed(io.RawIOBase):
         return count
 
     def drain(self) -> None:
-        """Hash what is left."""
+        """Hash the rest."""
         buffer = bytearray(1 << 20)
         while self.readinto(buffer):
             pass
 
 
 class DataFiles:
-    """What `--data` and `--valid` name: looked for once, opened through `text`.
+    """The files that `--data` and `--valid` name, found and inspected once.
 
     Attributes:
         train: the files to learn from.
@@ -225,9 +223,9 @@ class DataFiles:
         """Find and inspect the files that paths, globs and `hub:` names stand for.
 
         Raises:
-            DataError: a name stands for no file, or for files of both kinds; a file is empty or cannot be read.
-            ConfigError: some names stand for conversations and others for plain text.
-            HubError: a data set of the Hub cannot be had.
+            DataError: a name matches no file, or files of both kinds; a file is empty or cannot be read.
+            ConfigError: some names are of conversations and others of plain text.
+            HubError: a data set of the Hub cannot be fetched.
         """
         if not data:
             raise DataError("no data files given; expected at least one path or glob")
@@ -253,7 +251,7 @@ class DataFiles:
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Within this context a file that is read again is rewound, not opened again."""
+        """Within this context, rewind a file that is read again instead of opening it again."""
         with ExitStack() as self._stack:
             yield
         self._stack = None
@@ -277,7 +275,7 @@ class DataFiles:
 
 
 def check_encoding(text: str) -> None:
-    """Raise EntryError at the first byte of the file that was no UTF-8 (see `open_text`)."""
+    """Raise EntryError for the first byte that was not UTF-8 (see `open_text`)."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -288,12 +286,12 @@ def check_encoding(text: str) -> None:
 
 
 def usable(path: Path, entries: Iterable[tuple[int, T | EntryError]], report: Report, strict: bool) -> Iterator[T]:
-    """The good entries of one file; the others go to the report, named by file and line.
+    """Yield the good entries of one file; the others are reported by file and line.
 
     Args:
         path: the file that the entries come from.
-        entries: (line number, the entry or what is wrong with it), in order.
-        report: counts both kinds.
+        entries: (line number, the entry or its error), in order.
+        report: counts both.
         strict: raise at the first bad entry.
 
     Raises:

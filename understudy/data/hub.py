@@ -1,24 +1,24 @@
 """Conversations by name from the Hub: `hub:NAME[:SPLIT[:SUBSET]]`, where a folder of data may stand for NAME.
 
-They are written once as a file of the messages form (see `chats`), which is read, fingerprinted and recorded like any
-other. Rows are understood where one of their columns holds
+They are written once to a file in the messages form (see `conversations`), which is read, hashed and recorded like any
+other. A row is understood if one of its columns holds
 
 - messages, conversations, conversation, dialog, dialogue, utterances or turns: a list of texts in turn, the first one
   the user's, or of objects with a role, from or speaker and a content, value or text; a column system, persona or
   personality goes before them;
-- history and candidates (the last one true) or response, as PERSONA-CHAT has them: rows that each repeat what was said
-  before become one conversation.
+- history and candidates (the last one true) or response, as in PERSONA-CHAT: rows that each repeat what was said before
+  become one conversation.
 """
 
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from understudy.errors import DataError, HubError, MissingPackageError
+from understudy.files import whole
 from understudy.runs.find import make_runs_folder
 
 PREFIX = "hub:"
@@ -29,7 +29,7 @@ ROLES = {
     **dict.fromkeys(("human", "user", "prompter"), "user"),
     **dict.fromkeys(("gpt", "assistant", "bot", "chatbot", "model"), "assistant"),
 }
-SILENCE = "silence"  # what PERSONA-CHAT says where the other one begins
+SILENCE = "silence"  # PERSONA-CHAT's first message if the other person begins
 
 Row = Mapping[str, Any]
 Message = dict[str, str]
@@ -44,42 +44,52 @@ class Reference(NamedTuple):
 
 
 def is_reference(path: str) -> bool:
-    """Whether a path names a data set of the Hub."""
+    """Return whether a path names a data set of the Hub."""
     return path.startswith(PREFIX)
 
 
 def parse(path: str) -> Reference:
-    """The parts of `hub:NAME[:SPLIT[:SUBSET]]`; DataError for another form.
+    """Return the parts of `hub:NAME[:SPLIT[:SUBSET]]`. Raises DataError for any other form.
 
     >>> parse("hub:bavard/personachat_truecased:validation:full")
     Reference(name='bavard/personachat_truecased', split='validation', subset='full')
     """
     parts = path.removeprefix(PREFIX).split(":")
     if not 1 <= len(parts) <= 3 or not all(parts):
-        raise DataError(f"{path} is no name of a data set; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
+        raise DataError(f"{path} is not a data set's name; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
     return Reference(*parts)
 
 
 def fetch(path: str) -> Path:
-    """The file with the conversations of `hub:…`, made when it is first asked for and found again without a network.
+    """Return the file with the conversations of `hub:…`. It is made once and found again without a network.
 
     Raises:
         MissingPackageError: the package `datasets` is not installed.
-        HubError: the data set cannot be had.
+        HubError: the data set cannot be fetched.
         DataError: its rows hold no conversations.
     """
     reference = parse(path)
-    digest = hashlib.sha256(json.dumps([*reference, _state(reference.name)]).encode()).hexdigest()[:8]
+    name = reference.name
+    # What changes when a folder's files do; a data set of the Hub has no such files.
+    inside = sorted(file for file in Path(name).rglob("*") if file.is_file()) if os.path.isdir(name) else []
+    state = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in inside]
+    digest = hashlib.sha256(json.dumps([*reference, state]).encode()).hexdigest()[:8]
     label = "-".join(part for part in reference if part).strip("./").replace("/", "-")
     file = make_runs_folder(None) / "cache" / "hub" / f"{label}-{digest}.jsonl"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, conversations(_rows(reference), path), path)
+    if file.exists():
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as building:
+        with building.open("w", encoding="utf-8") as lines:
+            for messages in conversations(_rows(reference), path):
+                lines.write(json.dumps({"messages": messages}, ensure_ascii=True) + "\n")
+        if not building.stat().st_size:
+            raise DataError(f"{path} has no rows; expected conversations")
     return file
 
 
 def conversations(rows: Iterable[Row], source: str) -> Iterator[list[Message]]:
-    """The messages of each conversation in some rows; DataError where a row has none of the known forms."""
+    """Yield the messages of each conversation in some rows. Raises DataError for a row of an unknown form."""
     waiting: list[Message] = []
     for row in rows:
         if "history" not in row:
@@ -94,19 +104,28 @@ def conversations(rows: Iterable[Row], source: str) -> Iterator[list[Message]]:
 
 
 def messages_of(row: Row, source: str) -> list[Message]:
-    """The messages of a row that is one conversation.
+    """Return the messages of a row that is one conversation.
 
     >>> messages_of({"dialog": ["Hi!", "Hello."], "system": "Be brief."}, "hub:x")[1:]
     [{'role': 'user', 'content': 'Hi!'}, {'role': 'assistant', 'content': 'Hello.'}]
     """
     column = next((name for name in LISTS if isinstance(row.get(name), list | dict)), None)
-    turns = _listed(row[column]) if column else []
+    turns: Any = row[column] if column else []
+    if isinstance(turns, Mapping):  # `datasets` may give an object of lists for a list of objects
+        turns = [dict(zip(turns, values, strict=True)) for values in zip(*turns.values(), strict=True)]
     if turns and all(isinstance(turn, str) for turn in turns):
         messages = _in_turn(turns, first="user")
     elif turns and all(isinstance(turn, Mapping) and "history" in turn for turn in turns):
-        return _persona_chat({**row, **turns[-1]})  # each holds what was said before it
+        return _persona_chat({**row, **turns[-1]})  # each turn repeats what was said before it
     else:
-        messages = [_message(turn) for turn in turns if isinstance(turn, Mapping)]
+        messages = []
+        for turn in filter(lambda turn: isinstance(turn, Mapping), turns):
+            speaker = next((turn[key] for key in SPEAKERS if isinstance(turn.get(key), str)), None)
+            text = next((turn[key] for key in TEXTS if isinstance(turn.get(key), str)), None)
+            if speaker is None or text is None:
+                messages.append({})
+            else:  # an unknown role is kept: the reader of the file names it
+                messages.append({"role": ROLES.get(speaker.lower(), speaker), "content": text})
     if not messages or {} in messages:
         raise DataError(
             f"{source} has no conversations in its columns {', '.join(row)}; expected one of {', '.join(LISTS)} or "
@@ -116,7 +135,7 @@ def messages_of(row: Row, source: str) -> list[Message]:
 
 
 def _persona_chat(row: Row) -> list[Message]:
-    """Persona, history and the true reply, which is the last candidate; the last of them is the assistant's."""
+    # The true reply is the last candidate, and it is the assistant's.
     reply = row.get("response") or next(reversed(row.get("candidates") or []), None)
     said = [*row["history"], *([reply] if reply else [])]
     first = "user" if len(said) % 2 == 0 else "assistant"
@@ -138,20 +157,6 @@ def _in_turn(texts: Iterable[str], first: str) -> list[Message]:
     return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
 
 
-def _message(turn: Row) -> Message:
-    """Speaker and text of a turn; nothing where it has no such keys. Roles that are unknown are left as they are."""
-    speaker = next((turn[key] for key in SPEAKERS if isinstance(turn.get(key), str)), None)
-    text = next((turn[key] for key in TEXTS if isinstance(turn.get(key), str)), None)
-    return {} if speaker is None or text is None else {"role": ROLES.get(speaker.lower(), speaker), "content": text}
-
-
-def _listed(turns: Any) -> list[Any]:
-    """A list of objects, also where `datasets` gives an object of lists."""
-    if isinstance(turns, Mapping):
-        return [dict(zip(turns, values, strict=True)) for values in zip(*turns.values(), strict=True)]
-    return list(turns)
-
-
 def _rows(reference: Reference) -> Iterator[Row]:
     try:
         import datasets  # type: ignore[import-untyped]
@@ -160,7 +165,6 @@ def _rows(reference: Reference) -> Iterator[Row]:
             "data sets of the Hub need the package datasets: pip install 'understudy[hub]'"
         ) from error
     name, split, subset = reference
-    what = f"hub:{name}"
     try:
         if (Path(name) / "dataset_dict.json").exists() or (Path(name) / "dataset_info.json").exists():
             saved = datasets.load_from_disk(name)
@@ -171,26 +175,6 @@ def _rows(reference: Reference) -> Iterator[Row]:
     except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
         told = " ".join(str(error).split())[:300]
         raise HubError(
-            f"{what} cannot be had (split {split}{f', subset {subset}' if subset else ''}): {told}; expected a data "
-            "set of the Hub or a folder of one, and the name of a split in it"
+            f"hub:{name} cannot be fetched (split {split}{f', subset {subset}' if subset else ''}): {told}; expected a "
+            "data set of the Hub or a folder of one, and the name of a split in it"
         ) from error
-
-
-def _state(name: str) -> list[Any]:
-    """What changes when a folder's files do; nothing for a data set of the Hub."""
-    files = sorted(path for path in Path(name).rglob("*") if path.is_file()) if os.path.isdir(name) else []
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-
-
-def _write(file: Path, made: Iterable[list[Message]], source: str) -> None:
-    """A line for each conversation; the file is there whole or not at all."""
-    building = file.with_name(f".{file.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with building.open("w", encoding="utf-8") as lines:
-            for messages in made:
-                lines.write(json.dumps({"messages": messages}, ensure_ascii=True) + "\n")
-        if not building.stat().st_size:
-            raise DataError(f"{source} has no rows; expected conversations")
-        os.replace(building, file)
-    finally:
-        building.unlink(missing_ok=True)

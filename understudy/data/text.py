@@ -17,10 +17,10 @@ LONGEST_DOCUMENT = 1_000_000  # characters after which a document between separa
 def read_documents(
     paths: Sequence[Path], report: Report, strict: bool = False, opener: Opener = open_text
 ) -> Iterator[str]:
-    """Stream the documents of all files; one with invalid UTF-8 is left out and goes to the report by file and line.
+    """Stream the documents of all files; those with invalid UTF-8 are left out and reported by file and line.
 
-    A file that has lines of exactly `<|endoftext|>` is cut there. Any other is cut into sections of about 10,000
-    characters (see `cut`), which give the file's text again when joined. Documents of white space are passed over.
+    A file with lines of exactly `<|endoftext|>` is cut there. Any other is cut into sections of about 10,000 characters
+    (see `cut`), which make up the file's text when joined. Documents of white space are skipped.
 
     Args:
         paths: text files, plain or gzip.
@@ -37,10 +37,10 @@ def read_documents(
 
 
 def cut(lines: Iterable[str], section: int) -> Iterator[str]:
-    r"""Join lines to sections that end, once `section` characters long, where a paragraph ends.
+    r"""Join lines to sections that end where a paragraph ends, once they are `section` characters long.
 
-    Where no blank line comes, a section ends at the line end that takes it past twice that length. Lines keep their
-    ends; nothing is lost or added.
+    If no blank line comes, a section ends with the line that takes it past twice that length. Lines keep their ends;
+    nothing is lost or added.
 
     >>> list(cut(["one\n", "\n", "two\n", "\n", "\n", "three\n"], section=6))
     ['one\n\ntwo\n\n\n', 'three\n']
@@ -60,7 +60,7 @@ def cut(lines: Iterable[str], section: int) -> Iterator[str]:
 
 
 def _entries(stream: io.TextIOWrapper) -> Iterator[tuple[int, str | EntryError]]:
-    # Whether there are separators, only the whole file can tell: it is read twice.
+    # Only the whole file can tell whether there are separators, so it is read twice.
     start = stream.tell()
     section = LONGEST_DOCUMENT if any(map(_is_separator, _lines(stream))) else SECTION
     stream.seek(start)
@@ -68,7 +68,11 @@ def _entries(stream: io.TextIOWrapper) -> Iterator[tuple[int, str | EntryError]]
     for is_separator, run in groupby(_lines(stream), key=_is_separator):
         for text in run if is_separator else cut(run, section):
             if not is_separator and not text.isspace():
-                yield line, _checked(text)
+                try:
+                    check_encoding(text)
+                    yield line, text
+                except EntryError as error:
+                    yield line, error
             line += text.count("\n")
 
 
@@ -78,11 +82,3 @@ def _lines(stream: io.TextIOBase) -> Iterator[str]:
 
 def _is_separator(line: str) -> bool:
     return line.rstrip("\r\n") == SEPARATOR
-
-
-def _checked(text: str) -> str | EntryError:
-    try:
-        check_encoding(text)
-        return text
-    except EntryError as error:
-        return error

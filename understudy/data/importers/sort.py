@@ -66,8 +66,20 @@ class MessageSorter:
         self._database.execute("begin")
         with _full_disk_named():
             while some := list(islice(rest, AT_ONCE)):
-                skipped.update(one.reason for one in some if isinstance(one, Skipped))
-                rows = [self._row(source, app, one) for one in some if isinstance(one, ChatMessage)]
+                rows = []
+                for message in some:
+                    if isinstance(message, Skipped):
+                        skipped[message.reason] += 1
+                        continue
+                    number = self._numbers.setdefault((app, message.speaker), len(self.speakers))
+                    if number == len(self.speakers):
+                        if number >= MOST_SPEAKERS:
+                            raise DataError(
+                                f"more than {counted(MOST_SPEAKERS, 'speaker')}; expected an export of chats"
+                            )
+                        self.speakers.append(Speaker(app, message.speaker, message.name))
+                    self.messages_of[number] += 1
+                    rows.append((source, message.chat, message.time, number, message.text))
                 self._database.executemany("insert into messages values (?, ?, ?, ?, ?)", rows)
                 kept += len(rows)
             self._database.execute("commit")
@@ -132,16 +144,6 @@ class MessageSorter:
 
     def _one(self, query: str, *values: float) -> Any:
         return self._database.execute(query, values).fetchone()[0]
-
-    def _row(self, source: int, app: str, message: ChatMessage) -> tuple[int, str, float, int, str]:
-        number = self._numbers.get((app, message.speaker))
-        if number is None:
-            number = self._numbers[app, message.speaker] = len(self.speakers)
-            self.speakers.append(Speaker(app, message.speaker, message.name))
-            if number >= MOST_SPEAKERS:
-                raise DataError(f"more than {counted(MOST_SPEAKERS, 'speaker')}; expected an export of chats")
-        self.messages_of[number] += 1
-        return source, message.chat, message.time, number, message.text
 
 
 @contextmanager

@@ -99,7 +99,12 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
             _count_date(found, match, last_key)
         _count_sender(found, plain[match.end() :], second_names)
     found.bracketed = styles[True] > styles[False]
-    found.names = frozenset([name for name in names if ": " in name] + _names_with_colons(found, second_names))
+    # A name goes on to a second colon if all its messages do, in few ways, each met at least three times.
+    with_colons = [name for name in names if ": " in name]
+    for name, seconds in second_names.items():
+        if seconds and "" not in seconds and min(seconds.values()) >= 3:
+            with_colons += [clean_name(f"{name}:{second}") for second in seconds]
+    found.names = frozenset(with_colons)
     _decide_order(found, dates)
     return found
 
@@ -151,15 +156,6 @@ def _count_sender(found: DateStyle, rest: str, second_names: dict[str, Counter[s
     if len(seconds) > 20:  # a name does not go on in more ways than that
         seconds.clear()
         seconds[""] = 1
-
-
-def _names_with_colons(found: DateStyle, second_names: dict[str, Counter[str]]) -> list[str]:
-    # A name goes on to a second colon if all its messages do, in few ways, each met at least three times.
-    names = []
-    for name, seconds in second_names.items():
-        if seconds and "" not in seconds and min(seconds.values()) >= 3:
-            names += [clean_name(f"{name}:{second}") for second in seconds]
-    return names
 
 
 def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
@@ -237,15 +233,13 @@ def _split_name(raw: str, about: DateStyle) -> tuple[str, str]:
     if about.names and (second := NAME_END.search(first, end.end())):
         end = second if clean_name(first[: second.start()]) in about.names else end
     name = first[: end.start()]
-    if about.senders[name] <= 2 and (OPEN_QUOTE.search(name) or _begins_with_another(name, about)):
+    # A notice with a colon looks like a message of a rare sender, whose name begins with another or has a quote.
+    words = name.split(" ")
+    heads = (" ".join(words[:count]) for count in range(1, len(words) - NOTICE_WORDS + 1))
+    if about.senders[name] <= 2 and (OPEN_QUOTE.search(name) or any(about.senders[head] > 2 for head in heads)):
         return "", ""
     text = first[end.end() :].removeprefix(" ") + newline + more
     return clean_name(name), text
-
-
-def _begins_with_another(name: str, about: DateStyle) -> bool:
-    words = name.split(" ")
-    return any(about.senders[" ".join(words[:count])] > 2 for count in range(1, len(words) - NOTICE_WORDS + 1))
 
 
 def _own_words(text: str, bracketed: bool) -> tuple[str, Reason]:
