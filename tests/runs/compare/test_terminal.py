@@ -136,7 +136,7 @@ MISTAKES = [
     (["brave", "brave-otter"], "comparing takes two runs or more"),
     (["brave", "calm", "--metric", "loss"], "--metric and --include-bad go with --group-by"),
     (["brave", "calm", "--group-by", "zzz"], "no run here has the configuration key 'zzz'"),
-    (["brave", "nobody"], "no run 'nobody'"),
+    (["brave", "zebra"], "no run 'zebra'"),
     (["brave", "calm", "--html", "nowhere/x.html"], "cannot write the page to nowhere/x.html: No such file"),
     (["verb=zzz", "--group-by", "verb"], "no run fits 'verb=zzz'"),
 ]

@@ -2,7 +2,10 @@
 
 import html
 import math
+import tomllib
 from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -120,3 +123,10 @@ def test_lines_are_told_apart_by_colour_and_then_by_dashes() -> None:
     assert "none" in first
     assert 'stroke="var(--c0)"' in ninth
     assert "5 2" in ninth
+
+
+def test_an_installed_package_has_its_templates() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    patterns = pyproject["tool"]["setuptools"]["package-data"]["*"]
+    for name in [*templates().list_templates(extensions=["j2"]), "style.css"]:
+        assert any(fnmatch(name, pattern) for pattern in patterns)

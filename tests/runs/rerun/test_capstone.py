@@ -37,7 +37,7 @@ def scaled(value):
 
 
 class Week:
-    """A repository in which somebody trains, edits and asks."""
+    """A repository in which a developer trains, edits and asks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

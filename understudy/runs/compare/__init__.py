@@ -1,1 +1,1 @@
-"""Comparing runs: what differs between them, how they did, and whether seeds tell two settings apart."""
+"""Comparing runs: what differs between them, what came of them, and whether seeds tell two settings apart."""

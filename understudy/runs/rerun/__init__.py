@@ -1,1 +1,1 @@
-"""Running a run again, on its own code, and comparing what comes of it."""
+"""Running a run again on its own code, and comparing what it logs."""
