@@ -201,7 +201,7 @@ def test_overlap_is_counted_exactly(tmp_path: Path) -> None:
     assert near.measured.startswith("0.0% exact duplicates; 30.0% contained")
 
 
-def test_data_that_repeat_themselves_are_no_leak(tmp_path: Path) -> None:
+def test_repetition_within_the_data_is_not_a_leak(tmp_path: Path) -> None:
     """From templates: each document is two of ten long sentences."""
     sentences = [one[1:] for one in texts(10, seed=6, low=40, high=41)]
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -67,13 +68,20 @@ class Check:
         """The function's name."""
         return self.function.__name__
 
+    @cached_property
+    def needs(self) -> dict[str, bool]:
+        """The parts of a program that it asks for, and whether it can do without them."""
+        # Read once: the checks that watch a training are called at each step.
+        parameters = inspect.signature(self.function).parameters.values()
+        return {parameter.name: parameter.default is not parameter.empty for parameter in parameters}
+
     def examine(self, program: Mapping[str, Any]) -> Verdict:
         """Call the function with those parts of the program that it asks for, and return its verdict."""
-        parameters = inspect.signature(self.function).parameters.values()
-        if missing := [p.name for p in parameters if p.default is p.empty and p.name not in program]:
+        given = {name: program[name] for name in self.needs if name in program}
+        if missing := [name for name, optional in self.needs.items() if not optional and name not in given]:
             return Verdict(self.name, "skipped", f"it needs {' and '.join(missing)}")
         try:
-            finding = self.function(**{p.name: program[p.name] for p in parameters if p.name in program})
+            finding = self.function(**given)
         except (MemoryError, torch.OutOfMemoryError, OSError) as error:
             return Verdict(self.name, "skipped", f"not enough memory or disk ({type(error).__name__})")
         except Exception as error:

@@ -50,10 +50,8 @@ def leak_over_documents(experiment: Experiment) -> Finding:
 def _leak(experiment: Experiment, forbidden: Callable[..., np.ndarray]) -> Finding:
     """Compare the gradient at forbidden inputs with the largest one, for some losses.
 
-    Args:
-        experiment: what to examine.
-        forbidden: given the row and the step of each input, and the row, the step and the start of the document of a
-            loss, says which inputs the loss must not see.
+    `forbidden` says which inputs a loss must not see, given the row and the step of each input, and the row, the step
+    and the start of the document of the loss.
     """
     batch = probe_batch(experiment)
     rows, length = batch.inputs_BT.shape

@@ -76,11 +76,8 @@ class _Chunk:
 def _contained(chunks: Sequence[_Chunk], keys: Hashes, counts: Indices, twice: bool) -> npt.NDArray[np.bool_]:
     """Return for each document with a 13-gram whether it is contained in training documents.
 
-    Args:
-        chunks: the documents.
-        keys: sorted hashes, among them those of all 13-grams here.
-        counts: how often each of them is in the training documents.
-        twice: whether these documents are among the training documents, so that their own do not count.
+    These hold each of the sorted `keys`, among them all 13-grams here, as often as `counts` says. With `twice` the
+    documents are themselves among the training documents, so their own 13-grams do not count.
     """
     hashes = np.concatenate([chunk.gram_hashes for chunk in chunks])
     if not len(hashes):

@@ -67,8 +67,7 @@ def resume(experiment: Experiment, thorough: bool = False) -> Finding:
     definition (docs/pretrain.md, "Stopping and resuming").
     """
     if experiment.learner.model.parameter_count() > LARGE and not thorough:
-        reason = "the checkpoint of a model of this size takes long to write; `understudy doctor` does it"
-        return Finding("skipped", reason)
+        return Finding("skipped", "a checkpoint of this size takes long to write; `understudy doctor` does it")
     steady, again = probes.clone(experiment.learner), probes.clone(experiment.learner)
     batch = probes.probe_batch(experiment)
     for learner in (steady, again):
