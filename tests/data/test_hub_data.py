@@ -128,11 +128,11 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("hub:", "hub:a::b", "hub:a:b:c:d"):
         with pytest.raises(DataError, match="expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET"):
             parse(name)
-    with pytest.raises(HubError, match=r"hub:nobody/nothing cannot be fetched \(split train\)"):
-        fetch("hub:nobody/nothing")
+    with pytest.raises(HubError, match=r"hub:missing/nothing cannot be fetched \(split train\)"):
+        fetch("hub:missing/nothing")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingPackageError, match=r"need the package datasets: pip install 'understudy\[hub\]'"):
-        fetch("hub:nobody/nothing")
+        fetch("hub:missing/nothing")
     assert not list((tmp_path / "runs" / "cache" / "hub").iterdir())
 
 

@@ -88,7 +88,7 @@ class PackedBatches:
         ask: makes the questions of a step about its documents, as `NextReply.questions` does.
 
     Raises:
-        DataError: there is no token to predict in these documents.
+        DataError: the documents hold nothing to predict.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 BOT = "Ada Lovelace"
-# The last one is in nobody's address book, and must not be in what is written.
+# The last one is not in the address book, and must not be in what is written.
 PEOPLE = (BOT, "Zoë 🎉", "שרה", "+49 151 2345678")
 SECRETS = {
     "email": ["ada@example.org", "j.o'neil+x@mail.co.uk", "имя@почта.рф"],

@@ -134,7 +134,7 @@ def test_the_ids_are_those_of_the_2018_code() -> None:
 
 @NEEDS_RELEASE
 def test_no_two_of_the_release_s_merges_make_the_same_token() -> None:
-    """What the library's order of joining hangs on."""
+    """What the library's order of joining depends on."""
     merges = release_tokenizer().merges
     assert len({first + second for first, second in merges}) == len(merges) == 40_000
 

@@ -35,7 +35,7 @@ def choose_bots(sorter: MessageSorter, names: Sequence[str], ask: Callable[[], s
     Args:
         sorter: holds the messages.
         names: what `--bot` gives: names or the app's ids, all of the same person.
-        ask: asks the user for a name if none was given; None where nobody can answer.
+        ask: asks the user for a name if none was given; None if it cannot ask.
 
     Raises:
         ConfigError: no name is given, or a name is unknown or that of two people.
@@ -181,10 +181,10 @@ def write_split(
     """Write the earlier conversations to `train` and the later ones, about `share` of them, to `valid`.
 
     Every conversation of `valid` begins after the last message of `train` was sent. Conversations that span the
-    boundary are dropped from both files. If nothing is held out, there is no file at `valid`.
+    boundary are dropped from both files. If nothing is held out, `valid` is not written.
 
     Raises:
-        DiskFullError: there is no room; the files are as they were.
+        DiskFullError: the disk is full; the files are as they were.
     """
     boundary = sorter.start_of_last(share)
     written = WrittenFile(train), WrittenFile(valid)

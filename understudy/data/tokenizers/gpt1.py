@@ -26,7 +26,7 @@ NEWLINE = "\n" + END_OF_WORD
 WORDS_REMEMBERED = 500_000
 
 _PLAIN = str.maketrans({"—": "-", "–": "-", "―": "-", "…": "...", "´": "'"})
-# No backslash: the 2018 pattern was meant to have one, but was no raw string, so that it says `\+` there again.
+# Without a backslash: the 2018 pattern was meant to have one, but as it was not a raw string, it repeats `\+` there.
 _RUNS = re.compile(r"""(-+|~+|!+|"+|;+|\?+|\++|,+|\)+|\(+|/+|\*+|\[+|\]+|}+|{+|\|+|_+)""")
 _AROUND_NEWLINE = re.compile(r"\s*\n\s*")
 _OTHER_SPACE = re.compile(r"[^\S\n]+")
