@@ -161,6 +161,10 @@ def audit(event, arguments):
     elif event == "open" and os.path.basename(str(arguments[0])) == name:
         counts["opens"] += 1
 
+def counting(file, kind):
+    counts["hashes"] += os.path.basename(str(file.name)) == name
+    return file_digest(file, kind)
+
 class Digest:
     def __init__(self, data=b""):
         self.inner, self.size = sha256(data), len(data)
@@ -175,6 +179,7 @@ class Digest:
 
 sys.addaudithook(audit)
 sha256, hashlib.sha256 = hashlib.sha256, Digest
+file_digest, hashlib.file_digest = hashlib.file_digest, counting
 config = DataConfig(data=(name.replace("o", "?"),))
 config.validate()
 with config.files.kept_open():

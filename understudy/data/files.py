@@ -13,8 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from typing_extensions import override
-
 from understudy.data import hub
 from understudy.errors import ConfigError, DataError, EntryError, suggestion
 
@@ -153,55 +151,30 @@ class DataFile:
 
     @classmethod
     def inspect(cls, path: Path) -> "DataFile":
-        """Guess the kind from the head of a file and hash the whole, in one reading.
+        """Open a file once to guess its kind from the head and to hash the whole.
 
         Raises:
             DataError: the file is empty or cannot be read.
         """
-        with _damage_named(path), path.open("rb", buffering=0) as file:
-            hashed = _Hashed(file)
-            head = _decoded(io.BufferedReader(hashed)).read(HEAD)
-            lines = [line.strip() for line in head.split("\n") if line.strip()]
+        with _damage_named(path), path.open("rb") as file:
+            stream = _decoded(file)
+            lines = [line.strip() for line in stream.read(HEAD).split("\n") if line.strip()]
             if not lines:
                 raise DataError(f"{path} is empty; expected text or conversations")
-            hashed.drain()
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
         opening = "".join("".join(lines[:20]).split())[:2]
         is_array = opening.startswith("[") and opening[1:] in ("", "{", "[", '"', "]")
         # A malformed line among good ones, even the first, does not make the file a text.
         like_objects = sum(line.startswith("{") and line[1:].lstrip().startswith('"') for line in lines)
         kind: Kind = "chats" if is_array or opening == '{"' or 2 * like_objects >= len(lines) else "text"
-        return cls(path, kind, hashed.size, hashed.digest.hexdigest())
+        return cls(path, kind, size, digest)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprint that `understudy.files.fingerprint` gives."""
         return {"path": os.path.abspath(self.path), "bytes": self.size, "sha256": self.sha256}
-
-
-class _Hashed(io.RawIOBase):
-    """The bytes of a file, hashed as they are read."""
-
-    def __init__(self, file: io.RawIOBase) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(buffer) or 0
-        self.digest.update(memoryview(buffer)[:count])
-        self.size += count
-        return count
-
-    def drain(self) -> None:
-        """Hash the rest."""
-        buffer = bytearray(1 << 20)
-        while self.readinto(buffer):
-            pass
 
 
 class DataFiles:
@@ -252,10 +225,12 @@ class DataFiles:
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         """Within this context, rewind a file that is read again instead of opening it again."""
-        with ExitStack() as self._stack:
-            yield
-        self._stack = None
-        self._open.clear()
+        try:
+            with ExitStack() as self._stack:
+                yield
+        finally:
+            self._stack = None
+            self._open.clear()
 
     @contextmanager
     def text(self, path: Path) -> Iterator[io.TextIOWrapper]:
