@@ -110,7 +110,7 @@ def run_checks(
         checks: what to run, the most useful first.
         program: what there is to examine, by the names that checks ask for.
         seconds: processor time of this thread after which no other check begins; the rest is skipped. Unlike the
-            time of day it does not depend on what else the machine does.
+            time of day it hardly depends on what else the machine does.
         begin: told each check's name before its turn.
     """
     began = time.thread_time()
