@@ -18,7 +18,7 @@ from understudy.data.conversations import Conversation, Message, read_conversati
 from understudy.data.files import Report
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import ConfigError, TooLongError, UserError
-from understudy.serving.terminal import COMMANDS, HELP, _answer, _piped, _stream, history_file
+from understudy.serving.terminal import COMMANDS, answer, chat_by_lines, history_file, show_reply
 from understudy.tasks.smalltalk import DEMO_LINES
 
 BYTES = ByteTokenizer()
@@ -36,7 +36,7 @@ def new_console() -> Console:
 
 def piped(chat: Chat, *lines: str) -> str:
     console = new_console()
-    _piped(chat, console, lines)
+    chat_by_lines(chat, console, lines)
     return console.file.getvalue()
 
 
@@ -65,7 +65,7 @@ def test_replies_are_shown_as_they_are_but_command_no_terminal(chat):
         yield from ("a\n", "\n", "  [b]x[/b]", " 🙂", ":smile:", "\x1b[2J\x07\x9b", "z" * 150, " ", "y")
 
     console = new_console()
-    _stream(chat, pieces(), console)
+    show_reply(chat, pieces(), console)
     assert console.file.getvalue() == "bot: a\n\n  [b]x[/b] 🙂:smile:\ufffd[2J\ufffd\ufffd" + "z" * 150 + " y\n"
 
 
@@ -80,13 +80,13 @@ def test_temperature(chat):
     assert "Temperature 1.5 from now on." in piped(chat, "/temperature 1.5")
     assert chat.config.temperature == 1.5
     for given, kind, words in [
-        ("hot", ConfigError, "/temperature 'hot' is no number; try /temperature 0.7"),
-        ("", ConfigError, "/temperature '' is no number"),
+        ("hot", ConfigError, "/temperature 'hot' is not a number; try /temperature 0.7"),
+        ("", ConfigError, "/temperature '' is not a number"),
         ("-1", ConfigError, "--temperature -1.0 is out of range; expected 0 to 100"),
         ("nan", ConfigError, "--temperature nan is out of range"),
     ]:
         with pytest.raises(kind, match=f"^{words}"):
-            _answer(chat, f"/temperature {given}", new_console())
+            answer(chat, f"/temperature {given}", new_console())
         assert chat.config.temperature == 1.5
 
 
@@ -108,16 +108,15 @@ def test_reset(chat, model):
 @pytest.mark.parametrize("command", ["/regen", "/why", "/save x.jsonl"])
 def test_what_needs_a_reply_says_so(chat, command):
     for _ in range(2):
-        with pytest.raises(UserError, match=f"^{command.split()[0]}: there is no reply yet; say something first"):
-            _answer(chat, command, new_console())
+        with pytest.raises(UserError, match=f"^{command.split()[0]}: no reply yet; say something first"):
+            answer(chat, command, new_console())
         chat.reset()
     assert not Path("x.jsonl").exists()
 
 
 def test_help_lists_each_command(chat):
     shown = piped(chat, "/help")
-    assert all(command in shown for command in HELP)
-    assert {name.split()[0] for name in HELP} == set(COMMANDS) - {"/exit"}
+    assert all(command.usage in shown and command.meaning in shown for command in COMMANDS.values())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_help_lists_each_command(chat):
 )
 def test_unknown_commands_are_named(chat, line, words):
     with pytest.raises(UserError, match=words):
-        _answer(chat, line, new_console())
+        answer(chat, line, new_console())
 
 
 @pytest.mark.parametrize("command", ["/quit", "/exit"])
@@ -142,7 +141,7 @@ def test_nothing_follows_quit(chat, model, command):
 def test_a_message_too_long_is_refused_before_anything_is_shown(chat, model):
     console = new_console()
     with pytest.raises(TooLongError):
-        _answer(chat, "x" * 300, console)
+        answer(chat, "x" * 300, console)
     assert console.file.getvalue() == ""
     assert piped(chat, "hi") == expected(model, "hi")
 
@@ -192,15 +191,15 @@ def test_empty_replies_are_not_saved(chat):
         "well?",
     ]
     chat.messages = chat.messages[2:]
-    with pytest.raises(UserError, match="/save: there is no reply yet"):
-        _answer(chat, "/save", new_console())
+    with pytest.raises(UserError, match="/save: no reply yet"):
+        answer(chat, "/save", new_console())
 
 
 @pytest.mark.parametrize("where", ["no/such/folder/x.jsonl", ".", "~nobody-of-that-name/x.jsonl", "x" * 300])
 def test_what_cannot_be_saved_says_so(chat, where):
     piped(chat, "hi")
     with pytest.raises(UserError, match=r"^/save: cannot write .*; name another file$"):
-        _answer(chat, f"/save {where}", new_console())
+        answer(chat, f"/save {where}", new_console())
 
 
 # --- the programs ---

@@ -1,4 +1,4 @@
-"""Replies to one prompt, printed."""
+"""Print a trained model's replies to one prompt."""
 
 from dataclasses import dataclass, field
 
@@ -38,7 +38,7 @@ class Config:
 
 
 def main(config: Config, console: Console) -> None:
-    """See `Config`. TooLongError for a prompt that leaves no room in the model's context."""
+    """Print the replies. Raises TooLongError for a prompt that leaves no room in the model's context."""
     sampling = config.sampling.checked()
     in_range("count", config.count, 1)
     loaded = load_to_serve(resolve(config.run), pick_device(config.device), config.dtype)

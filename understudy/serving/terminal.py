@@ -25,23 +25,13 @@ from understudy.native.dispatch import announcement
 from understudy.tasks.smalltalk import DEMO_LINES
 from understudy.training.loading import load_to_serve, resolve
 
-HELP = {
-    "/reset": "forget the conversation and begin anew",
-    "/regen": "draw the last reply again",
-    "/temperature X": "draw more boldly (above 1) or carefully (below 1; 0: always the likeliest)",
-    "/why": "the last reply's tokens, how likely each was, and what else it might have been",
-    "/save [FILE]": "write the conversation to a JSONL file",
-    "/help": "this list",
-    "/quit": "leave (or Ctrl-D); Ctrl-C stops a reply",
-}
-
 
 @dataclass(frozen=True)
 class Config:
     """Chats with a trained model in the terminal; without a terminal, answers each line of standard input."""
 
     run: tyro.conf.Positional[RunName] = "smalltalk"
-    """Whom to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk,
+    """Who to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk,
     the built-in model, which is trained first (about four minutes) unless a finished one is there."""
     system: str | None = None
     """A first message that sets the scene, for models trained with one."""
@@ -67,19 +57,15 @@ def main(config: Config, console: Console) -> None:
         name = loaded.folder.parent.parent.name if loaded.folder.parent.name == "checkpoints" else loaded.folder.name
         console.print(Text(f"Talking with {name}, {loaded.model.parameter_count():,} parameters."))
         console.print("Type /help for commands, Ctrl-D to leave.\n", style="dim")
-        _interactive(chat, console)
+        chat_by_keys(chat, console)
     else:
-        _piped(chat, console, _input_lines())
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
+        chat_by_lines(chat, console, sys.stdin or ())
 
 
-def _input_lines() -> Iterable[str]:
-    """The lines of standard input, if there is one; bytes that are no UTF-8 become U+FFFD."""
-    if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
-    return sys.stdin or ()
-
-
-def _interactive(chat: Chat, console: Console) -> None:
+def chat_by_keys(chat: Chat, console: Console) -> None:
+    """Answer lines typed at a terminal until the user leaves."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
     from prompt_toolkit.history import FileHistory, InMemoryHistory
@@ -91,7 +77,8 @@ def _interactive(chat: Chat, console: Console) -> None:
     while True:
         try:
             line = session.prompt("you: ").strip()
-            _answer(chat, line.encode("utf-8", "replace").decode(), console)  # keys may be no UTF-8: lone surrogates
+            # Keys that are not UTF-8 arrive as lone surrogates, which no tokenizer takes.
+            answer(chat, line.encode("utf-8", "replace").decode(), console)
         except UserError as error:
             console.print(Text(str(error), style="red"))
         except KeyboardInterrupt:
@@ -101,7 +88,7 @@ def _interactive(chat: Chat, console: Console) -> None:
 
 
 def history_file() -> Path | None:
-    """Where the lines typed are kept: below XDG_STATE_HOME, by default ~/.local/state; None where that is read-only."""
+    """Return the file of the lines typed, below XDG_STATE_HOME or ~/.local/state; None where it cannot be written."""
     file = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "understudy" / "chat-history"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -111,35 +98,36 @@ def history_file() -> Path | None:
     return file
 
 
-def _piped(chat: Chat, console: Console, lines: Iterable[str]) -> None:
-    """Answer each line; with no line at all, show a sample conversation."""
+def chat_by_lines(chat: Chat, console: Console, lines: Iterable[str]) -> None:
+    """Answer each line; without any, show a sample conversation."""
     given = (line.strip() for line in lines if line.strip())
     first = next(given, None)
     try:
         for line in DEMO_LINES if first is None else chain([first], given):
             console.print(Text(f"you: {line}"), soft_wrap=True)
-            _answer(chat, line, console)
+            answer(chat, line, console)
     except EOFError:
         return
 
 
-def _answer(chat: Chat, line: str, console: Console) -> None:
-    """Do what a line asks: a command, or a message to reply to."""
+def answer(chat: Chat, line: str, console: Console) -> None:
+    """Run a command, or reply to a message."""
     if not line:
         return
-    if line.startswith("/"):
-        name, _, rest = line.partition(" ")
-        if name not in COMMANDS:
-            raise UserError(f"no command {name}{suggestion(name, COMMANDS) or '; /help lists them'}")
-        COMMANDS[name](chat, rest.strip(), console)
-    else:
-        _stream(chat, chat.say(line), console)
+    if not line.startswith("/"):
+        show_reply(chat, chat.say(line), console)
+        return
+    name, _, rest = line.partition(" ")
+    if name not in COMMANDS:
+        raise UserError(f"no command {name}{suggestion(name, COMMANDS) or '; /help lists them'}")
+    COMMANDS[name].run(chat, rest.strip(), console)
 
 
-def _stream(chat: Chat, pieces: Generator[str], console: Console) -> None:
-    """Show a reply as it comes; Ctrl-C stops it, and without a terminal everything."""
+def show_reply(chat: Chat, pieces: Generator[str], console: Console) -> None:
+    """Print a reply as it streams. Ctrl-C stops the reply; without a terminal it ends the chat."""
     try:
-        first = next(pieces)  # a message that cannot be answered is refused here, before anything is shown
+        # A message that cannot be answered is refused here, before anything is shown.
+        first = next(pieces)
         console.print("bot: ", style="bold green", end="")
         for piece in chain([first], pieces):
             console.print(Text(printable(piece)), end="", soft_wrap=True)
@@ -157,76 +145,104 @@ def _stream(chat: Chat, pieces: Generator[str], console: Console) -> None:
 
 
 def announce(model: LanguageModel) -> None:
-    """Say on standard error why replies come more slowly than they could; what passes soon, only to a terminal."""
+    """Warn on stderr when decoding is slow. Temporary reasons are shown only on a terminal."""
     line, lasting = announcement(model) or ("", False)
     if lasting or (line and sys.stderr.isatty()):
         Console(stderr=True).print(Text(line), style="dim")
 
 
+# --- commands ---
+
+Action = Callable[[Chat, str, Console], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line that begins with a slash: what it does, given the rest of the line."""
+
+    usage: str
+    meaning: str
+    run: Action
+
+
+COMMANDS: dict[str, Command] = {}
+"""By name; /exit is another name of /quit."""
+
+
+def command(usage: str, meaning: str, *aliases: str) -> Callable[[Action], Action]:
+    """Add a function to the table of commands."""
+
+    def add(run: Action) -> Action:
+        for name in (usage.split()[0], *aliases):
+            COMMANDS[name] = Command(usage, meaning, run)
+        return run
+
+    return add
+
+
+def need_reply(chat: Chat, name: str) -> None:
+    """Raise UserError where the chat holds no reply yet."""
+    if chat.last is None:
+        raise UserError(f"{name}: no reply yet; say something first")
+
+
+@command("/reset", "forget the conversation and start again")
 def _reset(chat: Chat, rest: str, console: Console) -> None:
     chat.reset()
     console.print("Forgotten.", style="dim")
 
 
-def _regen(chat: Chat, rest: str, console: Console) -> None:
-    if chat.last is None:
-        raise UserError("/regen: there is no reply yet; say something first")
-    _stream(chat, chat.regenerate(), console)
+@command("/regen", "draw the last reply again")
+def _regenerate(chat: Chat, rest: str, console: Console) -> None:
+    need_reply(chat, "/regen")
+    show_reply(chat, chat.regenerate(), console)
 
 
+@command("/temperature X", "draw more boldly (above 1) or carefully (below 1; 0: always the likeliest)")
 def _temperature(chat: Chat, rest: str, console: Console) -> None:
     try:
         chat.config = replace(chat.config, temperature=float(rest)).checked()
     except ValueError as error:
-        raise ConfigError(f"/temperature {rest!r} is no number; try /temperature 0.7") from error
+        raise ConfigError(f"/temperature {rest!r} is not a number; try /temperature 0.7") from error
     console.print(f"Temperature {chat.config.temperature:g} from now on.", style="dim")
 
 
+@command("/why", "the last reply's tokens, how likely each was, and what else it might have been")
 def _why(chat: Chat, rest: str, console: Console) -> None:
-    if chat.last is None:
-        raise UserError("/why: there is no reply yet; say something first")
+    need_reply(chat, "/why")
     shown = table("token", "probability", "instead")
-    for choice in chat.why():
-        others = "  ".join(f"{text!r} {probability:.1%}" for text, probability in choice.others)
-        shown.add_row(Text(repr(choice.text)), f"{choice.probability:.1%}", Text(others, style="dim"))
+    for token in chat.why():
+        others = "  ".join(f"{text!r} {probability:.1%}" for text, probability in token.others)
+        shown.add_row(Text(repr(token.text)), f"{token.probability:.1%}", Text(others, style="dim"))
     console.print(shown)
 
 
+@command("/save [FILE]", "write the conversation to a JSONL file")
 def _save(chat: Chat, rest: str, console: Console) -> None:
     path = Path(rest or "conversation.jsonl")
     said = tuple(message for message in chat.messages if message.content.strip())  # files hold no empty replies
     if not any(message.role == "assistant" for message in said):
-        raise UserError("/save: there is no reply yet; say something first")
+        raise UserError("/save: no reply yet; say something first")
     try:
         path = path.expanduser()
         before = path.read_bytes() if path.exists() else b""
         if before and not before.endswith(b"\n"):
             before += b"\n"
         write_atomically(path, before + conversation_to_json(Conversation(said)).encode() + b"\n")
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~name of a user without a home
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"/save: cannot write {path}: {reason}; name another file") from error
     console.print(Text(f"Saved to {path}.", style="dim"))
 
 
-def _quit(chat: Chat, rest: str, console: Console) -> None:
-    raise EOFError
-
-
+@command("/help", "this list")
 def _help(chat: Chat, rest: str, console: Console) -> None:
     shown = table("", "", header=False)
-    for command, meaning in HELP.items():
-        shown.add_row(command, meaning)
+    for each in dict.fromkeys(COMMANDS.values()):
+        shown.add_row(each.usage, each.meaning)
     console.print(shown)
 
 
-COMMANDS: dict[str, Callable[[Chat, str, Console], None]] = {
-    "/reset": _reset,
-    "/regen": _regen,
-    "/temperature": _temperature,
-    "/why": _why,
-    "/save": _save,
-    "/help": _help,
-    "/quit": _quit,
-    "/exit": _quit,
-}
+@command("/quit", "leave (or Ctrl-D); Ctrl-C stops a reply", "/exit")
+def _quit(chat: Chat, rest: str, console: Console) -> None:
+    raise EOFError
