@@ -301,5 +301,5 @@ def test_a_token_without_probability_is_never_drawn():
 
 
 def test_scores_that_are_no_numbers_are_an_error():
-    with pytest.raises(DivergedError, match="scores are not numbers"):
+    with pytest.raises(DivergedError, match="logits are not numbers"):
         sample(torch.tensor([[0.0, math.nan], [0.0, 1.0]]), PLAIN)

@@ -1,7 +1,6 @@
-"""From scores to a token: each step a pure function of logits_BV (B rows, V vocabulary), proved against exact numbers.
+"""From logits to a token: pure functions of logits_BV (B rows, V vocabulary).
 
-The order is that of the usual libraries: repetition penalty, what must not be said again, temperature, then top-k,
-top-p and min-p.
+They act in the order of the usual libraries: repetition penalty, banned tokens, temperature, top-k, top-p, min-p.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ from understudy.config import Texts, in_range
 from understudy.errors import ConfigError, DivergedError
 
 FEW = 128, 2048
-"""How many likeliest tokens are looked at for top-p before all are: to sort a large vocabulary takes milliseconds."""
+"""How many of the likeliest tokens top-p looks at before it sorts all, which takes milliseconds."""
 COLDEST = 1e-6
-"""Temperatures above 0 and below this count as this: scores divided by less would not be finite."""
+"""Temperatures above 0 and below this count as this: logits divided by less would not be finite."""
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How a reply is drawn."""
+    """How the tokens of a reply are sampled, and where it ends."""
 
     temperature: float = 0.8
     """Above 1 more adventurous, below 1 more careful; 0 takes the likeliest token each time (greedy)."""
@@ -31,7 +30,7 @@ class SamplingConfig:
     min_p: float = 0.0
     """Draw only from tokens at least this share as likely as the likeliest."""
     repetition_penalty: float = 1.0
-    """Make tokens that were already said less likely: scores divided (or, below 0, multiplied) by this."""
+    """Make tokens that were already said less likely: logits divided (or, below 0, multiplied) by this."""
     no_repeat_ngram: int = 0
     """Never say this many tokens in a row a second time within a reply (0: no limit)."""
     max_tokens: int = 256
@@ -39,10 +38,10 @@ class SamplingConfig:
     stop: Texts = ()
     """Texts at which a reply ends; they are not part of it."""
     sampling_seed: int | None = None
-    """Seed of the draws; by default each call draws anew."""
+    """Seed of the draws; by default each call draws differently."""
 
     def checked(self) -> "SamplingConfig":
-        """Itself, or a ConfigError that names the number out of range."""
+        """Return self. Raises ConfigError for a value out of range."""
         for name, low, high in (
             ("temperature", 0.0, 100.0),
             ("top_k", 0, 10**9),
@@ -62,7 +61,7 @@ class SamplingConfig:
 
 
 def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
-    """Scores of tokens already seen, divided by `penalty` where positive, multiplied where negative (Keskar 2019).
+    """Divide the logits of tokens already seen by `penalty` where positive, multiply them where negative (Keskar 2019).
 
     >>> penalise_repetition(torch.tensor([[2.0, -2.0, 2.0]]), torch.tensor([[True, True, False]]), 2.0)
     tensor([[ 1., -4.,  2.]])
@@ -72,7 +71,7 @@ def penalise_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> T
 
 
 def top_k_filter(logits_BV: Tensor, k: int) -> Tensor:
-    """All but the k highest scores set to −∞ (Fan 2018); ties at the border stay.
+    """Set all but the k highest logits to −∞ (Fan 2018); ties at the border stay.
 
     >>> top_k_filter(torch.tensor([[1.0, 3.0, 2.0]]), 2)
     tensor([[-inf, 3., 2.]])
@@ -91,8 +90,9 @@ def top_p_filter(logits_BV: Tensor, p: float) -> Tensor:
     for count in (*FEW, logits_BV.shape[-1]):
         few_BV, order_BV = logits_BV.topk(min(count, logits_BV.shape[-1]))
         probability_BV = (few_BV - whole_B1).exp()
-        before_BV = probability_BV.cumsum(dim=-1) - probability_BV  # a token stays if those before it do not reach p
-        if bool((before_BV[..., -1] >= p).all()):  # what comes after these falls too
+        # A token stays if those before it do not reach p. If the last one here falls, so does every later one.
+        before_BV = probability_BV.cumsum(dim=-1) - probability_BV
+        if bool((before_BV[..., -1] >= p).all()):
             break
     keep_BV = torch.zeros_like(logits_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV < p)
     return logits_BV.masked_fill(~keep_BV, float("-inf"))
@@ -111,7 +111,7 @@ def min_p_filter(logits_BV: Tensor, p: float) -> Tensor:
 def warp_logits(
     logits_BV: Tensor, config: SamplingConfig, seen_BV: Tensor | None = None, banned_BV: Tensor | None = None
 ) -> Tensor:
-    """The scores whose softmax is drawn from (temperature above 0)."""
+    """Return the logits whose softmax is sampled from. `seen_BV` are penalised, `banned_BV` impossible."""
     if seen_BV is not None and config.repetition_penalty != 1:
         logits_BV = penalise_repetition(logits_BV, seen_BV, config.repetition_penalty)
     if banned_BV is not None:
@@ -134,7 +134,11 @@ def sample(
     seen_BV: Tensor | None = None,
     banned_BV: Tensor | None = None,
 ) -> Tensor:
-    """One token a row, ids_B; at temperature 0 the likeliest. `banned_BV` never comes (see `Said`)."""
+    """Sample ids_B, one token per row; at temperature 0 the likeliest.
+
+    Each row takes one uniform number from the generator (torch's own if None) and looks it up in the running sum of
+    its probabilities. Raises DivergedError where the logits are not numbers.
+    """
     logits_BV = warp_logits(logits_BV, config, seen_BV, banned_BV)
     if config.temperature == 0:
         return likeliest(logits_BV)
@@ -143,23 +147,24 @@ def sample(
     drawn_B1 = torch.rand(shape, generator=generator, dtype=torch.float64, device=device) * upto_BV[:, -1:]
     ids_B = torch.searchsorted(upto_BV, drawn_B1, right=True).squeeze(-1)
     if bool((ids_B == logits_BV.shape[-1]).any()):
-        raise DivergedError("the model's scores are not numbers (NaN): take an earlier checkpoint")
+        raise DivergedError("the model's logits are not numbers (NaN); take an earlier checkpoint")
     return ids_B
 
 
 def likeliest(logits_BV: Tensor) -> Tensor:
-    """The likeliest token of each row, ids_B; of equals one. On a CPU numpy finds it in a tenth of torch's time.
+    """Return ids_B, the likeliest token of each row, one of them where several are.
 
     >>> likeliest(torch.tensor([[1.0, 3.0, 2.0]]))
     tensor([1])
     """
+    # On a CPU numpy finds it in a tenth of torch's time.
     if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
         return torch.from_numpy(logits_BV.detach().numpy().argmax(axis=-1))
     return logits_BV.argmax(dim=-1)
 
 
 def make_generator(config: SamplingConfig, device: torch.device) -> torch.Generator | None:
-    """The generator of the draws; None (torch's own) without a seed."""
+    """Return a generator with the seed; without a seed None, which stands for torch's own."""
     if config.sampling_seed is None:
         return None
     return torch.Generator(device).manual_seed(config.sampling_seed)

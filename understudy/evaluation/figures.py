@@ -18,7 +18,7 @@ Figures = dict[str, Estimate]
 
 
 def conversations_of(store: TokenStore, docs: Indices) -> Indices:
-    """For each document the number of its conversation, counted from 0 as they come: windows of one share a number."""
+    """Number the conversations of the documents from 0 in their order. Windows of one conversation share its number."""
     number: dict[int, int] = {}
     return np.array(
         [number.setdefault(content, len(number)) for content in store.hashes[docs].tolist()], dtype=np.int64
@@ -26,7 +26,7 @@ def conversations_of(store: TokenStore, docs: Indices) -> Indices:
 
 
 def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokenizer: Tokenizer) -> Figures:
-    """Loss, perplexity a token and a word, and bits a byte, from how hard each document was to predict."""
+    """Return loss, perplexity per token and per word, and bits per byte, from the loss of each document."""
     of = conversations_of(store, docs)
     sizes = np.array([text_size(store.document(int(doc)), tokenizer) for doc in docs]).reshape(-1, 2)
     nats, end_nats, tokens = losses.nats[docs], losses.end_nats[docs], losses.tokens[docs]
@@ -40,9 +40,9 @@ def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokeniz
 
 
 def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, int]:
-    """Bytes and words of what is to be predicted: of each reply its text, and one byte for its end.
+    """Return the bytes and words to be predicted: those of each reply's text, and one byte for its end.
 
-    The end counts as the line break that would end the message in a plain file, and as no word.
+    The end counts as the line break that would end the message in a plain file, but not as a word.
     """
     edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
     ids, end = document.ids.tolist(), tokenizer.special["<|end|>"]
@@ -56,37 +56,43 @@ def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, i
 
 @dataclass(frozen=True)
 class Spoken:
-    """What was said in the place of each turn's reply: by the model, or, for comparison, the true reply itself."""
+    """A text in the place of each turn's reply: the model's or, for comparison, the true reply itself."""
 
     turns: Sequence[Turn]
     texts: Sequence[str]
     earlier: Sequence[Sequence[str]]
-    """For each turn what the one who replies had said before it."""
+    """For each turn what the same speaker had said before it."""
 
     def figures(self) -> Figures:
-        """Variety and repetition."""
+        """Return how varied the texts are and how often they repeat."""
         of = _renumbered(self.turns)
         texts_of = [[text for text, at in zip(self.texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
         earlier = [repeats_earlier(text, before) for text, before in zip(self.texts, self.earlier, strict=True)]
+
+        def distinct(n: int) -> Estimate:
+            # A share's interval does not reach beyond 0 and 1.
+            found = half_sample_estimate(Distinct(texts_of, n).of, len(texts_of))
+            return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+
         return {
-            **{f"distinct_{n}": _share(half_sample_estimate(Distinct(texts_of, n).of, len(texts_of))) for n in (1, 2)},
+            **{f"distinct_{n}": distinct(n) for n in (1, 2)},
             "repetition": mean_over(self.turns, [repeats_itself(text) for text in self.texts]),
             "repetition_earlier": mean_over(self.turns, earlier),
         }
 
 
 def overlap(turns: Sequence[Turn], texts: Sequence[str]) -> Estimate:
-    """F1 of what was said in the place of the true replies."""
+    """Return the F1 of the texts against the true replies."""
     return mean_over(turns, [f1(text, turn.text) for text, turn in zip(texts, turns, strict=True)])
 
 
 def mean_over(turns: Sequence[Turn], values: Sequence[float]) -> Estimate:
-    """The mean of a figure over all replies, its interval over their conversations."""
+    """Return the mean of a figure over all replies, with its interval over their conversations."""
     return _ratio(np.array(values, dtype=np.float64), np.ones(len(turns)), _renumbered(turns))
 
 
 def _renumbered(turns: Sequence[Turn]) -> Indices:
-    """The conversations of the turns, numbered without gaps."""
+    """Number the conversations of the turns without gaps."""
     return np.unique([turn.conversation for turn in turns], return_inverse=True)[1]
 
 
@@ -96,8 +102,3 @@ def _ratio(parts: Floats, sizes: Floats | Indices, of: Indices) -> Estimate:
 
 def _exp(nats: float) -> float:
     return math.exp(min(nats, 700))
-
-
-def _share(estimate: Estimate) -> Estimate:
-    """No interval of a share reaches beyond 0 and 1."""
-    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))

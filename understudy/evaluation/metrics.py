@@ -1,6 +1,6 @@
-"""What replies are worth beside the true ones: word overlap, variety, repetition. Pure functions of texts.
+"""Metrics of replies: overlap with the true ones, variety, repetition. Pure functions of texts.
 
-Words are ConvAI2's wherever texts are compared across models, so that no figure hangs on a tokenizer.
+Words are ConvAI2's wherever texts are compared across models, so that no figure depends on a tokenizer.
 """
 
 import re
@@ -15,11 +15,11 @@ SPLIT_OFF = re.compile(r"([.,;:!?])")
 PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\]\\^`{|}~_']")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 REPEATED = 3
-"""Words in a row that count as said again: as many as Paulus (2018) and Roller (2021) keep models from repeating."""
+"""Words in a row that count as a repetition: as many as Paulus (2018) and Roller (2021) keep models from repeating."""
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words by ConvAI2's rule: cut at white space, and . , ; : ! ? each a word of its own.
+    """Split into lower-case words by ConvAI2's rule: at white space, with . , ; : ! ? each a word of its own.
 
     The rule is "split_tokenize" of ParlAI's dictionary, with which ConvAI2 counted words for its perplexity.
 
@@ -30,7 +30,7 @@ def words(text: str) -> list[str]:
 
 
 def plain_words(text: str) -> list[str]:
-    """Words as ConvAI2 compares them for F1: lower case, punctuation as spaces, without a, an and the.
+    """Split into words as ConvAI2 compares them for F1: lower case, punctuation as spaces, without a, an and the.
 
     >>> plain_words("The cat's on a mat.")
     ['cat', 's', 'on', 'mat']
@@ -39,7 +39,7 @@ def plain_words(text: str) -> list[str]:
 
 
 def f1(reply: str, truth: str) -> float:
-    """ConvAI2's F1: 2 P R / (P + R), where P and R are the shares of the reply's and the truth's words in common.
+    """Return ConvAI2's F1: 2 P R / (P + R), where P and R are the shares of reply and truth that they have in common.
 
     A word counts as often as it stands in both; without a common word F1 is 0 (Dinan 2019, "The Second Conversational
     Intelligence Challenge"; ParlAI's metrics).
@@ -53,7 +53,7 @@ def f1(reply: str, truth: str) -> float:
 
 
 def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    """All runs of n words.
+    """Return all sequences of n words.
 
     >>> ngrams(["a", "b", "c"], 2)
     [('a', 'b'), ('b', 'c')]
@@ -62,7 +62,7 @@ def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 def distinct(replies: Iterable[str], n: int) -> float:
-    """Different n-grams over all words of all replies (Li 2016): 1 only where no word or run of words comes twice.
+    """Return the number of different n-grams over that of all words of all replies (Li 2016).
 
     Li scales by the number of words for each n; an n-gram does not reach from one reply into the next.
 
@@ -73,7 +73,7 @@ def distinct(replies: Iterable[str], n: int) -> float:
 
 
 class Distinct:
-    """`distinct` of any part of some conversations' replies, without counting words anew for each part."""
+    """`distinct` for any part of some conversations' replies, whose words are counted once for all parts."""
 
     def __init__(self, replies_of_each: Sequence[Sequence[str]], n: int) -> None:
         number: dict[tuple[str, ...], int] = {}
@@ -86,7 +86,7 @@ class Distinct:
         self._most = len(number)
 
     def of(self, kept: slice | np.ndarray) -> float:
-        """The figure of the conversations at these places, each named at most once; 0 where nothing was said."""
+        """Return the figure of the conversations at these places, each named at most once; 0 where they hold no word."""
         seen = np.zeros(self._most, dtype=np.bool_)
         for runs in self._ngrams[kept]:
             seen[runs] = True
@@ -95,7 +95,7 @@ class Distinct:
 
 
 def repeats_itself(reply: str, n: int = REPEATED) -> bool:
-    """Whether a reply says n words in a row twice; See (2019), "What makes a good conversation?", calls it internal.
+    """Return whether a reply says n words in a row twice (See 2019, "What makes a good conversation?": internal).
 
     >>> repeats_itself("so it is so it is"), repeats_itself("no no no")
     (True, False)
@@ -105,7 +105,7 @@ def repeats_itself(reply: str, n: int = REPEATED) -> bool:
 
 
 def repeats_earlier(reply: str, earlier: Iterable[str], n: int = REPEATED) -> bool:
-    """Whether a reply says n words in a row that stand in an earlier one; See (2019) calls it external.
+    """Return whether a reply says n words in a row that stand in an earlier one (See 2019: external).
 
     >>> repeats_earlier("I like it a lot", ["I like it too"]), repeats_earlier("I see", ["I see"])
     (True, False)
@@ -115,7 +115,7 @@ def repeats_earlier(reply: str, earlier: Iterable[str], n: int = REPEATED) -> bo
 
 
 def hit(scores: Floats | Sequence[float]) -> float:
-    """Whether the first candidate, the true reply, scores highest; ties at the top share the hit evenly.
+    """Return 1 if the first candidate, the true reply, scores highest, else 0; ties at the top share the hit.
 
     >>> hit([0.9, 0.1, 0.5]), hit([0.1, 0.9, 0.5]), hit([0.5, 0.5, 0.1])
     (1.0, 0.0, 0.5)

@@ -1,4 +1,4 @@
-"""Which of several replies a model finds the best: the reply that was given among others that were not.
+"""Rank candidates for a reply by how well a model finds that they follow a prompt.
 
 Shape suffixes: K candidates, T tokens, V vocabulary.
 """
@@ -14,11 +14,11 @@ from understudy.models.language_model import LanguageModel
 
 @torch.inference_mode()
 def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
-    """How well each candidate follows the prompt, scores_K: the higher, the better.
+    """Return scores_K: how well each candidate follows the prompt, the higher the better.
 
-    What the next-reply head says at a candidate's last token. Of a model without that head how much likelier the prompt
-    makes the candidate than it is as the first words of a conversation, in nats: a likely reply fits anything, and
-    what counts is what fits here (Holtzman 2021, "Surface Form Competition"). The prompt is computed once.
+    The score is what the next-reply head says at the candidate's last token. Without that head it is how much likelier
+    the prompt makes the candidate than it is as the first words of a conversation, in nats: a likely reply fits
+    anything, and what counts is what fits here (Holtzman 2021, "Surface Form Competition").
 
     Args:
         model: in evaluation mode.
@@ -33,7 +33,7 @@ def candidate_scores(model: LanguageModel, prompt: Sequence[int], candidates: Se
 
 
 def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Tensor:
-    """The log-probability of all tokens of each candidate after the prompt, K."""
+    """Return the log-probability of each candidate after the prompt, summed over its tokens, K."""
     logits_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
     log_p_KT = torch.zeros(ids_KT.shape, dtype=logits_1V.dtype, device=ids_KT.device)
     log_p_KT[:, 0] = logits_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
@@ -46,7 +46,7 @@ def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Seq
 def _after(
     model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores after the prompt, the candidates' ids padded at the end, the core's output over them, their lengths."""
+    """Return logits_1V after the prompt, the candidates' padded ids_KT, hidden_KTD over them, and length_K."""
     longest = max(map(len, candidates))
     logits_1V, state = prefill(model, [prompt], len(prompt) + longest)
     device = logits_1V.device

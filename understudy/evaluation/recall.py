@@ -1,4 +1,4 @@
-"""How well a model remembers: questions of the built-in conversations, answered greedily and scored exactly."""
+"""Measure what a model remembers: questions of the built-in conversations, answered greedily and scored exactly."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from understudy.acting.rows import reserved_for_reply
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import child_seed
 from understudy.data.chat_template import render_prompt, truncate_prompt
-from understudy.data.conversations import Message
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.language_model import LanguageModel, evaluating
 from understudy.tasks.smalltalk import Question, SmallTalk, Split, is_right
@@ -22,17 +21,20 @@ LONGEST_ANSWER = 48
 def answers(
     model: LanguageModel, tokenizer: Tokenizer, talks: Sequence[SmallTalk], most: int = 1000
 ) -> list[tuple[Question, str]]:
-    """The model's answer to each question, all that was said before it given as it was (at most `most`).
+    """Return at most `most` questions, each with the model's answer, given what was said before as it was.
 
     The oldest exchanges are left out where they do not fit the context, as in a chat.
     """
     config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
+    reserve = reserved_for_reply(model, config)
+    prompts = []
     asked = [(talk, question) for talk in talks for question in talk.questions][:most]
-    prompts = [
-        (question, _prompt(talk.conversation.messages[: question.index], model, tokenizer, config))
-        for talk, question in asked
-    ]
-    prompts = sorted(prompts, key=lambda pair: len(pair[1]))  # alike in length: little padding
+    for talk, question in asked:
+        messages = talk.conversation.messages[: question.index]
+        kept, _ = truncate_prompt(messages, tokenizer, model.context, reserve)
+        prompts.append((question, render_prompt(kept, tokenizer)))
+    # Prompts of like lengths share a batch, so that there is little padding.
+    prompts.sort(key=lambda pair: len(pair[1]))
     found: list[tuple[Question, str]] = []
     with evaluating(model):
         for start in range(0, len(prompts), ANSWERED_AT_ONCE):
@@ -42,15 +44,8 @@ def answers(
     return found
 
 
-def _prompt(
-    messages: Sequence[Message], model: LanguageModel, tokenizer: Tokenizer, config: SamplingConfig
-) -> list[int]:
-    kept, _ = truncate_prompt(messages, tokenizer, model.context, reserved_for_reply(model, config))
-    return render_prompt(kept, tokenizer)
-
-
 def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:
-    """Share of right answers for each kind of question: "recall", "count" and so on."""
+    """Return the share of right answers to each kind of question: "recall", "count" and so on."""
     right: dict[str, list[bool]] = defaultdict(list)
     for question, reply in answered:
         right[question.kind].append(is_right(question, reply))

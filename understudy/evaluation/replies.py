@@ -1,4 +1,4 @@
-"""A model in the place of the one who replied: what it finds the best of twenty replies, and what it says itself."""
+"""A model in the place of the speaker who replied: which of twenty replies it prefers, and what it says itself."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class Turn:
     text: str
 
     def earlier(self, tokenizer: Tokenizer) -> list[str]:
-        """What the one who replies had said before."""
+        """Return what the same speaker had said before."""
         return [tokenizer.decode(ids) for ids in own_turns(self.prompt, tokenizer)[:-1]]
 
 
 def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """What the assistant said in a prompt, turn by turn; the last turn is the one that goes on, or begins, at its end.
+    """Return what the assistant said in a prompt, turn by turn. The last turn goes on, or begins, at the prompt's end.
 
     >>> from understudy.data.tokenizers import ByteTokenizer
     >>> from understudy.data.conversations import Message
@@ -59,7 +59,7 @@ def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
 
 
 def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Tokenizer) -> list[Turn]:
-    """Every reply of some documents, each given with the number of its conversation."""
+    """Return every reply of some documents, each of which comes with the number of its conversation."""
     turns = []
     for conversation, document in documents:
         edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
@@ -70,9 +70,9 @@ def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Toke
 
 
 def distractors(turn: Turn, pool: Sequence[Turn], random: np.random.Generator) -> list[list[int]] | None:
-    """19 replies from other conversations, no two alike and none like the true one; None where there are too few.
+    """Draw 19 replies from other conversations, no two alike and none like the true one; None where there are too few.
 
-    Alike are replies that ConvAI2's F1 holds for the same.
+    Replies are alike where ConvAI2's F1 counts them as the same.
     """
     taken, found = {_said(turn)}, []
     for index in random.permutation(len(pool)).tolist():
@@ -88,7 +88,7 @@ def distractors(turn: Turn, pool: Sequence[Turn], random: np.random.Generator) -
 def hits(
     model: LanguageModel, turns: Sequence[Turn], pool: Sequence[Turn], seed: int, step: Callable[[], None]
 ) -> list[float] | None:
-    """For each turn whether the model finds the true reply the best of 20; None where there are not so many replies.
+    """Return for each turn whether the model prefers the true reply of 20; None where there are too few replies.
 
     The others are drawn from `pool`, the same for every model with one tokenizer. A reply too long for what the prompt
     leaves of the context counts by its beginning. `step` is called after each turn.
@@ -114,9 +114,10 @@ def own_replies(
     config: SamplingConfig,
     step: Callable[[], None],
 ) -> list[str]:
-    """What the model says in the place of each reply. `step` is called once for each."""
+    """Return what the model says in the place of each reply. `step` is called once per reply."""
     texts = [""] * len(turns)
-    order = sorted(range(len(turns)), key=lambda index: len(turns[index].prompt))  # alike in length: little padding
+    # Prompts of like lengths share a batch, so that there is little padding.
+    order = sorted(range(len(turns)), key=lambda index: len(turns[index].prompt))
     with evaluating(model):
         for start in range(0, len(order), GENERATED_AT_ONCE):
             some = order[start : start + GENERATED_AT_ONCE]

@@ -1,1 +1,1 @@
-"""Talking with a trained part."""
+"""Talk with a trained model."""
