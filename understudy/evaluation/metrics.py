@@ -86,7 +86,7 @@ class Distinct:
         self._most = len(number)
 
     def of(self, kept: slice | np.ndarray) -> float:
-        """Return the figure of the conversations at these places, each named at most once; 0 where they hold no word."""
+        """Return the figure of the conversations at these places, each named at most once; 0 without any word."""
         seen = np.zeros(self._most, dtype=np.bool_)
         for runs in self._ngrams[kept]:
             seen[runs] = True
