@@ -64,7 +64,22 @@ class Cleaner:
 
     def text(self, raw: str) -> str:
         """Return the text without invisible marks, with placeholders for what leads to a person."""
-        return self._redact(self._visible(raw).strip())
+        text = raw
+        if not (raw.isascii() and raw.isprintable()):
+            text = CONTROLS.sub("", MARKS.sub("", raw.replace("\r\n", "\n")))
+            if SURROGATES.search(text):
+                self.broken += 1
+                text = SURROGATES.sub("\ufffd", text)
+            text = JOINERS_IN_ASCII.sub("", text)
+        text = text.strip()
+        # Quick tests come first: most texts hold none of these.
+        if "link" not in self.keep and ("://" in text or "www." in text.lower()):
+            text = LINK.sub(self._link, text)
+        if "email" not in self.keep and ("@" in text or "＠" in text):
+            text = EMAIL.sub(lambda _: self.known("email", ""), text)
+        if "link" not in self.keep and DOT_IN_WORD.search(text):
+            text = HOST.sub(self._link, text)
+        return text if "phone" in self.keep else PHONE.sub(self._phone, text)
 
     def words(self, raw: str) -> str:
         """Return what `text` does, or "" if only placeholders are left.
@@ -81,26 +96,6 @@ class Cleaner:
             return shown
         self.redacted[kind] += 1
         return f"[{kind}]"
-
-    def _visible(self, raw: str) -> str:
-        if raw.isascii() and raw.isprintable():
-            return raw
-        text = CONTROLS.sub("", MARKS.sub("", raw.replace("\r\n", "\n")))
-        if SURROGATES.search(text):
-            self.broken += 1
-            text = SURROGATES.sub("\ufffd", text)
-        return JOINERS_IN_ASCII.sub("", text)
-
-    def _redact(self, text: str) -> str:
-        if "link" not in self.keep and ("://" in text or "www." in text.lower()):
-            text = LINK.sub(self._link, text)
-        if "email" not in self.keep and ("@" in text or "＠" in text):
-            text = EMAIL.sub(lambda _: self.known("email", ""), text)
-        if "link" not in self.keep and DOT_IN_WORD.search(text):
-            text = HOST.sub(self._link, text)
-        if "phone" not in self.keep:
-            text = PHONE.sub(self._phone, text)
-        return text
 
     def _link(self, found: re.Match[str]) -> str:
         link = found[0].rstrip(STOPS)

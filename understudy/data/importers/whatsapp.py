@@ -105,25 +105,8 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
         if seconds and "" not in seconds and min(seconds.values()) >= 3:
             with_colons += [clean_name(f"{name}:{second}") for second in seconds]
     found.names = frozenset(with_colons)
-    _decide_order(found, dates)
-    return found
 
-
-def _count_date(found: DateStyle, match: "re.Match[str]", last_key: dict[str, int]) -> None:
-    first, second, third = (int(part) for part in match.group(2, 3, 4))
-    if first > 31:
-        found.year_first += 1
-        return
-    found.day_first += first > 12 >= second
-    found.month_first += second > 12 >= first
-    found.american |= bool(match[9]) and "/" in match[0] and len(match[2]) + len(match[3]) < 4 and len(match[4]) == 2
-    for order, month, day in (("day-first", second, first), ("month-first", first, second)):
-        key = (third * 13 + month) * 32 + day
-        found.steps_back[order] += key < last_key[order]
-        last_key[order] = key
-
-
-def _decide_order(found: DateStyle, dates: Dates) -> None:
+    # The order of day and month: as the user says, as the dates that have one reading show, or as time runs forward.
     back = found.steps_back
     if dates != "auto":
         found.order, found.why = dates, "as --dates says"
@@ -139,6 +122,21 @@ def _decide_order(found: DateStyle, dates: Dates) -> None:
         found.order = "month-first" if found.american else "day-first"
         found.why = "either would do; --dates sets it"
         found.certain = False
+    return found
+
+
+def _count_date(found: DateStyle, match: "re.Match[str]", last_key: dict[str, int]) -> None:
+    first, second, third = (int(part) for part in match.group(2, 3, 4))
+    if first > 31:
+        found.year_first += 1
+        return
+    found.day_first += first > 12 >= second
+    found.month_first += second > 12 >= first
+    found.american |= bool(match[9]) and "/" in match[0] and len(match[2]) + len(match[3]) < 4 and len(match[4]) == 2
+    for order, month, day in (("day-first", second, first), ("month-first", first, second)):
+        key = (third * 13 + month) * 32 + day
+        found.steps_back[order] += key < last_key[order]
+        last_key[order] = key
 
 
 def _count_sender(found: DateStyle, rest: str, second_names: dict[str, Counter[str]]) -> None:
