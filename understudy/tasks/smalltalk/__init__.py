@@ -2,7 +2,7 @@
 
 A user tells their name, home, work, pets, family, tastes and plans, and asks for them later; the partner answers,
 counts, compares, adds small numbers, and says so when it cannot know. Everything is drawn from a seed. How much of
-everything there is stands in mix.py, what is said in phrases/, which words exist in words.py and names.py.
+everything there is stands in mix.toml, what is said in phrases/, which words exist in words.toml and names.toml.
 """
 
 from understudy.tasks.smalltalk.dialogue import SmallTalk, generate
