@@ -112,8 +112,8 @@ class Engine:
         state: the model's state before `ids_B`.
         num_fed: tokens fed per row since the engine was made.
 
-    The state given stays good as it was: another engine can go on from it. That of the engine is overwritten by the
-    next step.
+    Until a row is added, the state given stays good: another engine can go on from it. The engine's own is overwritten
+    by its next step.
     """
 
     def __init__(self, model: LanguageModel, rows: Sequence[RowState | None], logits_BV: Tensor, state: Any) -> None:
@@ -170,8 +170,19 @@ class Engine:
 
         Finished rows step along until they are removed; their tokens are ignored.
         """
+        # 1) Feed the tokens sampled last. It waits until others are wanted, so a reply's last token costs no step.
         self._feed()
-        self.ids_B = self._sampled()
+
+        # 2) Sample: all rows in one call where they share their options, else group by group.
+        if len(self._groups) == 1 and self._groups[0].slots is None:
+            self.ids_B = self._groups[0].sampled(self.logits_BV, self._seen_BV)
+        else:
+            self.ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
+            for group in self._groups:
+                seen_BV = None if self._seen_BV is None else self._seen_BV[group.slots]
+                self.ids_B[group.slots] = group.sampled(self.logits_BV[group.slots], seen_BV)
+
+        # 3) Tell each row its token.
         for row, token in zip(self.rows, self.ids_B.tolist(), strict=True):
             if row:
                 row.add(token)
@@ -185,7 +196,7 @@ class Engine:
             yield row.new_text(), row.finish_reason
 
     def _feed(self) -> None:
-        """Feed the newest tokens. It waits until others are wanted, so the last token of a reply costs no step."""
+        """Feed the newest tokens, if any: logits_BV and the state are then those after them."""
         if self.ids_B is None:
             return
         if self._session is None:
@@ -195,6 +206,7 @@ class Engine:
                 or graph_session(self._model, self.state)
                 or PlainSession(self._model)
             )
+        # Rows that are full start again; they are free or finished, so their output is ignored.
         emptied_B1 = None
         if self.num_fed in self._full_at:
             full = [at == self.num_fed for at in self._full_at]
@@ -203,16 +215,6 @@ class Engine:
         self.logits_BV, self.state = self._session.step(self.ids_B, self.state, emptied_B1)
         self.num_fed += 1
         self.ids_B = None
-
-    def _sampled(self) -> Tensor:
-        """Sample ids_B, group by group; 0 in free slots."""
-        if len(self._groups) == 1 and self._groups[0].slots is None:
-            return self._groups[0].sampled(self.logits_BV, self._seen_BV)
-        ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
-        for group in self._groups:
-            seen_BV = None if self._seen_BV is None else self._seen_BV[group.slots]
-            ids_B[group.slots] = group.sampled(self.logits_BV[group.slots], seen_BV)
-        return ids_B
 
     def _grouped(self) -> list[_Group]:
         """Sort the rows into groups."""

@@ -44,6 +44,7 @@ def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, i
 
     The end counts as the line break that would end the message in a plain file, but not as a word.
     """
+    # A reply begins and ends where the mask changes.
     edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
     ids, end = document.ids.tolist(), tokenizer.special["<|end|>"]
     replies = [ids[start:stop] for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]

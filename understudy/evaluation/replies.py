@@ -62,6 +62,7 @@ def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Toke
     """Return every reply of some documents, each of which comes with the number of its conversation."""
     turns = []
     for conversation, document in documents:
+        # A reply begins and ends where the mask changes.
         edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
         ids = document.ids.tolist()
         for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):

@@ -157,7 +157,7 @@ Action = Callable[[Chat, str, Console], None]
 
 
 @dataclass(frozen=True)
-class Command:
+class ChatCommand:
     """A line that begins with a slash: what it does, given the rest of the line."""
 
     usage: str
@@ -165,7 +165,7 @@ class Command:
     run: Action
 
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, ChatCommand] = {}
 """By name; /exit is another name of /quit."""
 
 
@@ -174,7 +174,7 @@ def command(usage: str, meaning: str, *aliases: str) -> Callable[[Action], Actio
 
     def add(run: Action) -> Action:
         for name in (usage.split()[0], *aliases):
-            COMMANDS[name] = Command(usage, meaning, run)
+            COMMANDS[name] = ChatCommand(usage, meaning, run)
         return run
 
     return add
