@@ -9,7 +9,6 @@ from understudy.data.chat_template import (
     TokenizedDocument,
     content_hash,
     render,
-    render_batch,
     render_message,
     render_prompt,
     render_text,
@@ -69,7 +68,8 @@ def test_serving_sees_what_training_saw(before: list[Message], reply: str, token
 @given(many=st.lists(talks, max_size=4), tokenizer=tokenizers)
 def test_a_batch_is_its_conversations(many: list[list[Message]], tokenizer: BPETokenizer) -> None:
     conversations = [Conversation(tuple(talk)) for talk in many]
-    for conversation, rendered in zip(conversations, render_batch(conversations, tokenizer), strict=True):
+    together = render_windows(conversations, tokenizer, context=10_000, report=Report())
+    for conversation, rendered in zip(conversations, together, strict=True):
         alone = render(conversation, tokenizer)
         assert ids_of(rendered) == ids_of(alone)
         assert rendered.loss_mask.tolist() == alone.loss_mask.tolist()

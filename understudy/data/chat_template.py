@@ -61,13 +61,7 @@ def render(conversation: Conversation, tokenizer: Tokenizer) -> TokenizedDocumen
     >>> rendered.loss_mask.astype(int).tolist()
     [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
     """
-    return render_batch([conversation], tokenizer)[0]
-
-
-def render_batch(conversations: Sequence[Conversation], tokenizer: Tokenizer) -> list[TokenizedDocument]:
-    """Apply `render` to many conversations; the tokenizer encodes all their texts at once."""
-    turns_of_each = _encode([conversation.messages for conversation in conversations], tokenizer)
-    return [_joined(turns, tokenizer) for turns in turns_of_each]
+    return _joined(_encode([conversation.messages], tokenizer)[0], tokenizer)
 
 
 def render_text(text: str, tokenizer: Tokenizer) -> TokenizedDocument:

@@ -7,7 +7,7 @@ held out for validation.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +99,10 @@ def collect(
         number += begins
         advance(len(piece))
         sorter.add_span(number, piece[0].time, piece[-1].time)
-        if reason := one_sided(piece, config.bots):
-            skipped[reason] += len(piece)
+        # There is nothing to learn unless both the bot and another person speak.
+        sides = {message.speaker in config.bots for message in piece}
+        if len(sides) == 1:
+            skipped[Reason.ALONE if True in sides else Reason.NO_REPLY] += len(piece)
             continue
         # Another export may have held the same conversation, word for word and minute for minute.
         digest = hashlib.blake2b(digest_size=16)
@@ -134,14 +136,6 @@ def cut(messages: Iterable[SortedMessage], gap: float) -> Iterator[tuple[list[So
         size += len(message.text) + 50  # short messages take memory too
     if piece:
         yield piece, begins
-
-
-def one_sided(messages: Iterable[SortedMessage], bots: Collection[int]) -> Reason | None:
-    """Return why there is nothing to learn from these; None where both the bot and another person speak."""
-    sides = {message.speaker in bots for message in messages}
-    if sides == {False}:
-        return Reason.NO_REPLY
-    return Reason.ALONE if sides == {True} else None
 
 
 def turns(messages: Sequence[SortedMessage], config: SegmentConfig) -> Iterator[Message]:

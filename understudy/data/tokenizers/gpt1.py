@@ -61,13 +61,13 @@ class GPT1Tokenizer(Tokenizer):
     def __init__(self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], rules: Rules = "spacy") -> None:
         super().__init__([_bytes_of(token) for token in vocabulary])
         assert rules in get_args(Rules)
-        self._vocabulary, self._merges, self.rules = list(vocabulary), list(merges), rules
+        self.tokens, self.merges, self.rules = list(vocabulary), list(merges), rules
         # The library joins the best pair where it first stands and looks again; the 2018 code joined it everywhere at
         # once. In GPT-1's vocabulary no two merges make the same token, so both give the same ids.
         self._engine = Engine(
             BPE(
                 vocab={token: i for i, token in enumerate(vocabulary)},
-                merges=self._merges,
+                merges=self.merges,
                 unk_token=UNKNOWN,
                 end_of_word_suffix=END_OF_WORD,
             )
@@ -75,16 +75,6 @@ class GPT1Tokenizer(Tokenizer):
         if rules == "bert":
             self._engine.normalizer = BertNormalizer(lowercase=True)
             self._engine.pre_tokenizer = BertPreTokenizer()
-
-    @property
-    def tokens(self) -> list[str]:
-        """The ordinary tokens by id."""
-        return self._vocabulary
-
-    @property
-    def merges(self) -> list[tuple[str, str]]:
-        """The pairs to join, best first."""
-        return self._merges
 
     @override
     def encode(self, text: str) -> list[int]:
@@ -105,11 +95,11 @@ class GPT1Tokenizer(Tokenizer):
 
     @override
     def stream(self) -> TextStream:
-        return WordStream(self._vocabulary)
+        return WordStream(self.tokens)
 
     @override
     def definition(self) -> dict[str, Any]:
-        return {"vocabulary": self._vocabulary, "merges": self._merges, "rules": self.rules}
+        return {"vocabulary": self.tokens, "merges": self.merges, "rules": self.rules}
 
     @classmethod
     @override
