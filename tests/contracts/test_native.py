@@ -378,7 +378,8 @@ def test_sleeping_threads_are_called_and_several_models_take_turns(kind):
             for index, session in enumerate(sessions):
                 logits_BV, states[index] = session.step(torch.tensor([token]), states[index])
                 torch.testing.assert_close(logits_BV, expected[index], rtol=0, atol=1e-3) if token == 3 else None
-            time.sleep(0.05)  # longer than they wait awake
+            while any(awake.is_set() for awake in crew._awake):  # until the others have gone to sleep
+                time.sleep(0.001)
 
 
 def test_without_numba_the_plain_path_is_taken_and_said():

@@ -218,7 +218,7 @@ def give_stdin(monkeypatch, content: bytes) -> None:
 def test_lines_through_a_real_pipe(checkpoint, model):
     lines = b"hi\nwhat is it\r\n\n/save talk.jsonl\n/sav\nnever answered\n"
     command = [sys.executable, "-m", "understudy", "chat", checkpoint, "--temperature", "0", "--max-tokens", "8"]
-    done = subprocess.run(command, input=lines, capture_output=True, timeout=120)
+    done = subprocess.run(command, input=lines, capture_output=True, timeout=600)
     assert done.stdout.decode() == expected(model, "hi", "what is it") + (
         "you: /save talk.jsonl\nSaved to talk.jsonl.\nyou: /sav\n"
     )

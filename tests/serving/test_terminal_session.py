@@ -33,7 +33,7 @@ class Terminal:
         self.shown = ""
         os.write(self.fd, keys if isinstance(keys, bytes) else keys.encode())
 
-    def wait_for(self, pattern: str, seconds: float = 120) -> str:
+    def wait_for(self, pattern: str, seconds: float = 600) -> str:
         """What is shown since the last keys, once it matches; escape sequences are left out."""
         end = time.monotonic() + seconds
         while not re.search(pattern, self.text, re.DOTALL):
@@ -81,7 +81,7 @@ def test_a_session_at_a_terminal(sharp_model, save, tmp_path, monkeypatch):
         terminal.type("not sent\x03")
         terminal.wait_for("you: *not sent.*you:")
         terminal.type("\x04")
-        assert terminal.process.wait(timeout=120) == 0
+        assert terminal.process.wait(timeout=600) == 0
     finally:
         terminal.close()
     (talk,) = read_conversations([tmp_path / "talk.jsonl"], Report())

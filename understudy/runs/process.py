@@ -138,7 +138,7 @@ def packages() -> dict[str, str]:
     """Return the version of every installed distribution, by name."""
     found: dict[str, str] = {}
     for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:  # a half-removed package leaves a folder without one
-            found.setdefault(name, distribution.version)  # the first on the path is the one that is imported
+        metadata = distribution.metadata  # parsed at each access
+        if name := metadata["Name"]:  # a half-removed package leaves a folder without one
+            found.setdefault(name, metadata["Version"])  # the first on the path is the one that is imported
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))

@@ -175,7 +175,7 @@ def test_what_is_noted_while_a_run_goes_on_survives_it(here: Path, monkeypatch: 
     (here / "notes.txt").write_text("read")
     with Run.create("train", ["x"], {}) as run:
         Path("notes.txt").read_text()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 600
         while "notes.txt" not in entries(run.folder):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -116,7 +116,7 @@ def assert_survives(stop: Callable[[], None], start: Callable[[], None], train: 
     assert process.poll() is None
     start()
     there = len(stored_points(rows))
-    eventually(lambda: len(stored_points(rows)) > there, seconds=60)
+    eventually(lambda: len(stored_points(rows)) > there)
     assert process.poll() is None
     (here / "stop").touch()
     output, _ = process.communicate()

@@ -39,5 +39,5 @@ def test_a_run_that_is_stopped_says_so_by_itself(
     eventually(lambda: stored_points(address.uri))
     os.kill(process.pid, number)
     process.wait()
-    eventually(lambda: only_run(address).info.status == status, seconds=20)
+    eventually(lambda: only_run(address).info.status == status)
     assert stored_points(address.uri) == journal_points(run_of(here))

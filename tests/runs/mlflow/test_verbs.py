@@ -115,6 +115,7 @@ def ui(address: Address, here: Path) -> Iterator[Callable[[int], "subprocess.Pop
 
     def start(port: int) -> "subprocess.Popen[str]":
         program = "import sys; from rich.console import Console; from understudy.runs import commands\n"
+        program += "from understudy.runs.mlflow import ui; ui.SECONDS_TO_START = 600\n"
         program += "sys.exit(commands.main(sys.argv[1:], Console(width=200)))"
         command = [sys.executable, "-u", "-c", program, "ui", "--port", str(port)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
@@ -153,7 +154,7 @@ def test_the_page_shows_the_runs_until_ctrl_c(
     for one in (process, second):
         one.send_signal(signal.SIGINT)
     assert [process.wait(), second.wait()] == [0, 0]
-    eventually(lambda: not [command for command in commands() if str(address.file) in command], seconds=10)
+    eventually(lambda: not [command for command in commands() if str(address.file) in command])
 
 
 def commands() -> list[str]:

@@ -1,5 +1,6 @@
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,7 @@ def test_a_whole_run_on_the_screen(repository: Path) -> None:
     assert text.count("┌") == 2
 
 
-def test_a_long_curve_is_drawn_quickly(here: Path) -> None:
-    import time
-
+def test_a_long_curve_is_drawn_in_little_time(here: Path) -> None:
     folder = a_run("20261123-1412-brave-otter")
     lines = (json.dumps({"step": step, "time": 0.0, "loss": 1 / (step + 1)}) for step in range(50_000))
     (folder / "metrics.jsonl").write_text("\n".join(lines))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the process needs to start fast, and needs no Run
     from understudy.runs.run import Run
 
 PATIENCE_SECONDS = 10.0  # for the process at the end of a run
+NICENESS = 19  # the lowest priority, as the training comes first
 SECONDS_BETWEEN = 2.0
 LONGEST_PAUSE = 30.0  # between attempts while the store is down
 SECONDS_AT_THE_END = 4.0  # during which new attempts begin; one that gets on may take as long as the training waits
@@ -89,7 +90,6 @@ def work(folder: str) -> None:
 
     The body of the process. Exits with 0 when the store has all of the run, else with 1.
     """
-    os.nice(19)  # the training comes first
     path, training = Path(folder), os.getppid()
     address = parse(sys.stdin.readline().strip())
     store: Store | None = None
@@ -116,11 +116,10 @@ def work(folder: str) -> None:
 
     # The rest. A process that is killed closes its pipes a moment before it is gone, so wait until it is.
     deadline = time.monotonic() + SECONDS_AT_THE_END
-    while time.monotonic() < deadline:
-        if read_record(path).status != "running" and send():
-            sys.exit(0)
+    while not (read_record(path).status != "running" and send()):
+        if time.monotonic() > deadline:
+            sys.exit(1)
         time.sleep(PAUSE_AT_THE_END)
-    sys.exit(1)
 
 
 def _start_worker(folder: Path, address: Address) -> "subprocess.Popen[str]":
@@ -139,4 +138,6 @@ def _start_worker(folder: Path, address: Address) -> "subprocess.Popen[str]":
         # Not on the command line, which all users of this machine can read.
         worker.stdin.write(address.uri + "\n")
         worker.stdin.flush()
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, worker.pid, NICENESS)
     return worker
