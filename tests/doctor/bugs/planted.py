@@ -157,7 +157,7 @@ def embedding_initialised_too_large(patch: Patch) -> None:
 def frozen_head(patch: Patch) -> None:
     """The head reads the embedding but teaches it nothing."""
     model = language_model.LanguageModel
-    patch.setattr(model, "logits", lambda self, hidden: F.linear(hidden, self.embedding.weight.detach()))
+    patch.setattr(model, "logits", lambda self, hidden, float32=False: F.linear(hidden, self.embedding.weight.detach()))
 
 
 @bug("tied_weights")
@@ -169,7 +169,7 @@ def tied_weights_untied(patch: Patch) -> None:
         original(self, *arguments)
         self.head = nn.Parameter(self.embedding.weight.detach().clone())
 
-    patch.setattr(model, "logits", lambda self, hidden: F.linear(hidden, self.head))
+    patch.setattr(model, "logits", lambda self, hidden, float32=False: F.linear(hidden, self.head))
 
 
 @bug("parameters_move", also="tied_weights")
