@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.build import build_core
 from understudy.models.core import Core
+from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 
 KINDS = {
@@ -22,7 +22,7 @@ BATCH, TIME = 3, 12
 @pytest.fixture(scope="module", params=KINDS)
 def core(request) -> Core:
     torch.manual_seed(0)
-    return build_core(KINDS[request.param].resolved()).double().eval()
+    return LanguageModel(KINDS[request.param].resolved(), vocab_size=1).core.double().eval()
 
 
 def sequence(seed: int, time: int = TIME) -> torch.Tensor:

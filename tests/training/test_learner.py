@@ -11,12 +11,11 @@ from understudy.data.packing import Batch, PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer
 from understudy.errors import ConfigError
-from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.training.distributed import DistInfo
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss, token_part
+from understudy.training.objectives import TokenLoss, token_part, weighted_nll
 from understudy.training.schedules import rate_at
 
 BYTES = ByteTokenizer()

@@ -24,7 +24,7 @@ def a_model(**options: Any) -> LanguageModel:
     torch.manual_seed(0)
     config = CoreConfig(layers=2, width=16, heads=2, context=24, **{"block": "gpt1", **options})
     model = LanguageModel(config.resolved(), BYTES.vocab_size)
-    model.set_choice_head(True)
+    model.set_next_reply_head(True)
     return model.double()
 
 

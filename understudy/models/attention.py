@@ -67,20 +67,6 @@ def attend(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, layout: AttentionInpu
     return y_BHTK.transpose(1, 2)
 
 
-def segments_in(reset_BT: Tensor) -> list[tuple[int, int, int]]:
-    """Return (row, first step, end) of each run of steps between two resets.
-
-    >>> segments_in(torch.tensor([[False, False, True], [True, False, False]]))
-    [(0, 0, 2), (0, 2, 3), (1, 0, 3)]
-    """
-    time = reset_BT.shape[1]
-    starts_BT = reset_BT.clone()
-    starts_BT[:, 0] = True
-    start_G = starts_BT.flatten().nonzero().squeeze(1)
-    length_G = torch.cat([start_G, start_G.new_tensor([starts_BT.numel()])]).diff()
-    return [(at // time, at % time, at % time + n) for at, n in zip(start_G.tolist(), length_G.tolist(), strict=True)]
-
-
 def _attend_by_segment(q: Tensor, k: Tensor, v: Tensor, segments: list[tuple[int, int, int]], dropout: float) -> Tensor:
     attended = []
     for row, first, end in segments:

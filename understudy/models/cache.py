@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from understudy.errors import TooLongError
-from understudy.models.convolution import ConvState, positions
+from understudy.models.convolution import ConvState
+from understudy.models.core import positions, segment_mask
 
 
 @dataclass
@@ -151,11 +152,3 @@ def check_room(cache: Cache, needed: int) -> None:
     """Raise TooLongError where a row of `needed` tokens does not fit the cache."""
     if needed > cache.max_len:
         raise TooLongError(f"a segment of {needed} tokens does not fit the cache of {cache.max_len}")
-
-
-def segment_mask(reset_BT: Tensor) -> Tensor:
-    """Return mask_BTT, true where the second step is at or before the first, in the same segment."""
-    segment_BT = reset_BT.cumsum(dim=1)
-    time = reset_BT.shape[1]
-    causal_TT = torch.ones(time, time, dtype=torch.bool, device=reset_BT.device).tril()
-    return causal_TT & (segment_BT[:, :, None] == segment_BT[:, None, :])

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.models.core import positions
+
 RECENT = 3
 """How many inputs back a short convolution reaches."""
 
@@ -64,13 +66,6 @@ class ShortConvolution(nn.Module):
     @override
     def forward(self, x_BTD: Tensor, state: ConvState) -> Tensor:
         return short_convolution(state.pad(self.slot, x_BTD), self.taps_RD, state.crossing)
-
-
-def positions(reset_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the steps since the last reset (or the start), and the last reset's step (-1 before the first)."""
-    step_T = torch.arange(reset_BT.shape[1], device=reset_BT.device)
-    last_reset_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
-    return step_T - last_reset_BT.clamp(min=0), last_reset_BT
 
 
 class _ShortConvolutionFunction(torch.autograd.Function):

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from understudy.models.build import build_core
+from understudy.models.core import Core
+from understudy.models.lstm import LSTM
 from understudy.models.spec import CoreSpec
+from understudy.models.transformer import Transformer
 
 
 class TokenEmbedding(nn.Embedding):
@@ -35,7 +37,7 @@ class LanguageModel(nn.Module):
     def __init__(self, spec: CoreSpec, vocab_size: int):
         super().__init__()
         self.spec = spec
-        self.core = build_core(spec)
+        self.core: Core = LSTM(spec) if spec.core == "lstm" else Transformer(spec)
         self.embedding = TokenEmbedding(vocab_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.choice: nn.Linear | None = None
@@ -45,7 +47,7 @@ class LanguageModel(nn.Module):
         self.int8 = False
         """Whether decoding reads the weights rounded to int8, where the native step is available."""
 
-    def set_choice_head(self, wanted: bool) -> None:
+    def set_next_reply_head(self, wanted: bool) -> None:
         """Add a fresh next-reply head, or remove it."""
         # No bias: it would shift the scores of all candidates alike.
         self.choice = nn.Linear(self.spec.width, 1, bias=False).to(self.embedding.weight) if wanted else None
@@ -107,13 +109,6 @@ class LanguageModel(nn.Module):
         """Return the number of parameters, the tied head counted once; with `learned`, those that are not frozen."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad or not learned)
 
-    def flops_per_token(self, context: int) -> float:
-        """Return the FLOPs per training token, forward and backward: 6 N + 12 L D T (Chowdhery 2022, appendix B)."""
-        matrices = sum(p.numel() for p in self.parameters() if p.dim() >= 2)
-        if self.spec.core == "lstm":
-            return 6.0 * matrices
-        return 6.0 * matrices + 12.0 * self.spec.layers * self.spec.width * context
-
 
 def token_type_ids(
     ids_BT: Tensor, speakers: Sequence[int], reset_BT: Tensor | None = None, before_B: Tensor | None = None
@@ -152,11 +147,11 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def empty_model(spec: CoreSpec, vocab_size: int, choice_head: bool = False) -> LanguageModel:
+def empty_model(spec: CoreSpec, vocab_size: int, next_reply_head: bool = False) -> LanguageModel:
     """Return a model of shapes alone (torch's meta device) for a checkpoint to fill: initialising takes seconds."""
     with torch.device("meta"), _Uninitialised():
         model = LanguageModel(spec, vocab_size)
-        model.set_choice_head(choice_head)
+        model.set_next_reply_head(next_reply_head)
         return model
 
 

@@ -1,6 +1,6 @@
 """The LSTM core (Hochreiter & Schmidhuber 1997): constant memory and constant cost per step.
 
-Shape suffixes: B batch rows, T time steps, D width, L layers; G segments: runs of steps between two resets.
+Shape suffixes: B batch rows, T time steps, D width, L layers, G segments.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from understudy.models.core import Core
+from understudy.models.core import Core, segments_in
 from understudy.models.norm import RMSNorm
 from understudy.models.spec import CoreSpec
 
@@ -107,11 +107,7 @@ class LSTM(Core):
         """Cut every row at its resets and run the segments side by side, each as a row of its own."""
         # 1) Where each segment begins and ends.
         batch, time = reset_BT.shape
-        starts_BT = reset_BT.clone()
-        starts_BT[:, 0] = True
-        row_G, start_G = starts_BT.nonzero(as_tuple=True)
-        end_G = torch.cat([start_G[1:], start_G.new_tensor([0])])
-        end_G = torch.where(end_G == 0, time, end_G)  # the next row begins at 0: this was its row's last segment
+        row_G, start_G, end_G = torch.tensor(segments_in(reset_BT), device=x_BTD.device).unbind(1)
         length_G = end_G - start_G
         first_G, last_G = start_G == 0, end_G == time
 

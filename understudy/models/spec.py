@@ -1,6 +1,6 @@
 """What a core is built from: its kind, its shape and the style of its blocks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from understudy.config import in_range
@@ -28,29 +28,20 @@ class CoreSpec:
 class BlockStyle:
     """The features in which Transformer blocks differ."""
 
-    pre_norm: bool
-    rms_norm: bool
-    rotary: bool
-    qk_norm: bool
-    short_convolution: bool
-    bias: bool
-    squared_relu: bool
+    pre_norm: bool = False
+    rms_norm: bool = False
+    rotary: bool = False
+    qk_norm: bool = False
+    short_convolution: bool = False
+    bias: bool = False
+    squared_relu: bool = False
 
 
-_GPT1 = BlockStyle(
-    pre_norm=False,
-    rms_norm=False,
-    rotary=False,
-    qk_norm=False,
-    short_convolution=False,
-    bias=True,
-    squared_relu=False,
-)
 STYLES: dict[BlockKind, BlockStyle] = {
-    "gpt1": _GPT1,
-    "gpt2": replace(_GPT1, pre_norm=True),
+    "gpt1": BlockStyle(bias=True),
+    "gpt2": BlockStyle(bias=True, pre_norm=True),
     "modern": BlockStyle(
-        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, bias=False, squared_relu=True
+        pre_norm=True, rms_norm=True, rotary=True, qk_norm=True, short_convolution=True, squared_relu=True
     ),
 }
 
@@ -98,12 +89,11 @@ class CoreConfig:
             given = getattr(self, name)
             if given not in get_args(kinds):
                 raise ConfigError(f"--{name} {given} is unknown; expected {' or '.join(get_args(kinds))}")
-        shape = {
-            name: default if getattr(self, name) is None else getattr(self, name)
-            for name, default in SHAPES[self.core, self.size].items()
-        }
-        for name, value in shape.items():
-            in_range(name, value, 1)
+        shape = dict(SHAPES[self.core, self.size])
+        for name in shape:
+            if (given := getattr(self, name)) is not None:
+                in_range(name, given, 1)
+                shape[name] = given
         check_dropout(self.dropout)
         if self.core == "transformer" and shape["width"] % (2 * shape["heads"]):
             raise ConfigError(

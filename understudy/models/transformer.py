@@ -15,10 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from understudy.errors import TooLongError
-from understudy.models.attention import Attention, segments_in, zero_bias
-from understudy.models.cache import AttentionInputs, Cache, CacheUpdate, layout_cached, segment_mask
-from understudy.models.convolution import ConvState, ShortConvolution, positions
-from understudy.models.core import Core
+from understudy.models.attention import Attention, zero_bias
+from understudy.models.cache import AttentionInputs, Cache, CacheUpdate, layout_cached
+from understudy.models.convolution import ConvState, ShortConvolution
+from understudy.models.core import Core, positions, segment_mask, segments_in
 from understudy.models.device import compute_dtype
 from understudy.models.norm import RMSNorm
 from understudy.models.spec import STYLES, BlockStyle, CoreSpec

@@ -168,7 +168,7 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     if config.candidates or config.lora:
         torch.manual_seed(run.seed("new weights"))
     if (model.choice is not None) != (config.candidates > 0):
-        model.set_choice_head(config.candidates > 0)
+        model.set_next_reply_head(config.candidates > 0)
     frozen = adapt(model, config.lora) if config.lora else frozenset[str]()
 
     # The batches, and the learner's steps where they are given as passes over the data.

@@ -86,7 +86,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     if pretrained.is_pretrained(folder):
         model, tokenizer = pretrained.read_pretrained(folder)
         return Loaded(model.to(device), tokenizer, folder, state)
-    model = empty_model(CoreSpec(**state["spec"]), state["vocab_size"], choice_head=state["choice_head"])
+    model = empty_model(CoreSpec(**state["spec"]), state["vocab_size"], next_reply_head=state["choice_head"])
     model.speakers = tuple(state["speakers"])
     load_weights(model, folder, device)
     tokenizer = load_tokenizer(folder)

@@ -15,7 +15,6 @@ from typing_extensions import override
 
 from understudy.data.next_reply import PackedCandidates, pack_candidates
 from understudy.data.packing import Batch, NextReplyQuestion
-from understudy.models.functional import weighted_nll
 from understudy.models.language_model import LanguageModel
 
 TOKENS_WEIGHT = 2.0
@@ -86,6 +85,39 @@ def token_part(batch: Batch, rows: range, device: torch.device) -> TokenPart:
     arrays = (batch.inputs_BT, batch.targets_BT, batch.weights_BT)
     inputs, targets, weights = (torch.from_numpy(array[chosen]).to(device) for array in arrays)
     return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
+
+
+class _WeightedNLLFunction(torch.autograd.Function):
+    # A backward pass of its own takes half the memory traffic of autograd's, for the same numbers.
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+        exact = torch.promote_types(logits_NV.dtype, torch.float32)
+        p_NV = logits_NV.softmax(dim=-1, dtype=exact)
+        p_N1 = p_NV.gather(1, targets_N[:, None])
+        # Below float32's smallest number the probability is 0; its logarithm stays finite.
+        nll_N = -p_N1.squeeze(1).clamp_min(torch.finfo(exact).tiny).log()
+        if logits_NV.requires_grad:
+            gradient_NV = p_NV.scatter_(1, targets_N[:, None], p_N1 - 1).mul_(weights_N[:, None])
+            ctx.save_for_backward(gradient_NV.to(logits_NV.dtype))
+        return (nll_N * weights_N).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient_NV,) = ctx.saved_tensors
+        return gradient_NV * gradients[0].to(gradient_NV.dtype), None, None
+
+
+def weighted_nll(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
+    """Return Σ w · −log softmax(logits)[target], in nats: a sum, so that parts add up to the whole.
+
+    Probabilities below the smallest normal float32 count as that number (87 nats).
+
+    >>> weighted_nll(torch.zeros(2, 4), torch.tensor([1, 3]), torch.tensor([1.0, 0.5]))  # 1.5 ln 4
+    tensor(2.0794)
+    """
+    loss: Tensor = _WeightedNLLFunction.apply(logits_NV, targets_N, weights_N)
+    return loss
 
 
 class NextReplyLoss(Objective):
