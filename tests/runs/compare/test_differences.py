@@ -15,8 +15,7 @@ MakeRun = Callable[..., Path]
 
 
 def rows_of(title: str, *folders: Path) -> dict[str, tuple[str, ...]]:
-    found = {table.title: table for table in differences(compared(folders))}
-    return {row.name: row.cells for row in found[title].rows}
+    return {row.name: row.cells for row in differences(compared(folders))[title]}
 
 
 def run(folder: Path) -> ComparedRun:
@@ -107,7 +106,7 @@ def test_which_way_is_better(name: str, expected: int) -> None:
 
 
 def best(*folders: Path) -> dict[str, set[int]]:
-    return {row.name: set(row.best) for row in final_metrics(compared(folders)).rows}
+    return {row.name: set(row.best) for row in final_metrics(compared(folders))}
 
 
 def test_the_better_figure_is_marked(make_run: MakeRun) -> None:

@@ -15,7 +15,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from understudy.runs.pages.curves import thin
-from understudy.runs.pages.plots import Series, line_plot, seeds_plot
+from understudy.runs.pages.plots import line_plot, seeds_plot
 from understudy.runs.pages.render import templates
 
 HOSTILE = [
@@ -34,7 +34,7 @@ PARTS = """{% import "parts.html.j2" as parts %}
 
 def shown(text: str) -> str:
     """What a template makes of the text, wherever it may appear."""
-    plot = replace(line_plot("loss", [Series([0, 1], [1.0, 2.0], 0)], 0), name=text, remark=text, svg=Markup(""))
+    plot = replace(line_plot("loss", [([0, 1], [1.0, 2.0])], 0), name=text, remark=text, svg=Markup(""))
     return templates().from_string(PARTS).render(text=text, names=[text], plot=plot)
 
 
@@ -64,18 +64,18 @@ def svg_of(figure: str) -> ElementTree.Element:
 
 
 def test_a_plot_is_the_same_each_time() -> None:
-    series = [Series(range(50), [1 / (i + 1) for i in range(50)], 0), Series([0, 9], [1.0, 0.5], 1)]
-    assert line_plot("loss", series, 3) == line_plot("loss", series, 3)
+    curves = [(range(50), [1 / (i + 1) for i in range(50)]), ([0, 9], [1.0, 0.5])]
+    assert line_plot("loss", curves, 3) == line_plot("loss", curves, 3)
 
 
 def test_plots_on_one_page_share_no_ids() -> None:
-    series = [Series([0, 1, 2], [1.0, 2.0, 3.0], 0)]
-    ids = [[e.get("id") for e in svg_of(line_plot("loss", series, i).svg).iter() if e.get("id")] for i in (0, 1)]
+    curves = [([0, 1, 2], [1.0, 2.0, 3.0])]
+    ids = [[e.get("id") for e in svg_of(line_plot("loss", curves, i).svg).iter() if e.get("id")] for i in (0, 1)]
     assert not set(ids[0]) & set(ids[1])
 
 
 def test_colours_are_the_pages_own() -> None:
-    figure = line_plot("loss", [Series([0, 1], [1.0, 2.0], place) for place in range(10)], 0).svg
+    figure = line_plot("loss", [([0, 1], [1.0, 2.0])] * 10, 0).svg
     for place in range(8):
         assert f"var(--c{place})" in figure
     assert "var(--ink)" in figure
@@ -87,18 +87,18 @@ def test_colours_are_the_pages_own() -> None:
     ("values", "is_log"), [([1.0, 2.0], False), ([0.01, 2.0], True), ([-1.0, 90.0], False), ([0.0, 90.0], False)]
 )
 def test_a_logarithmic_scale_where_it_shows_more(values: list[float], is_log: bool) -> None:
-    assert ("logarithmic" in line_plot("x", [Series([0, 1], values, 0)], 0).remark) is is_log
+    assert ("logarithmic" in line_plot("x", [([0, 1], values)], 0).remark) is is_log
 
 
 def test_noise_gets_a_running_mean() -> None:
     noisy = [5.0 + (-1) ** i for i in range(1000)]
-    assert "running mean" in line_plot("x", [Series(range(1000), noisy, 0)], 0).remark
-    assert "running mean" not in line_plot("x", [Series(range(100), noisy[:100], 0)], 0).remark
+    assert "running mean" in line_plot("x", [(range(1000), noisy)], 0).remark
+    assert "running mean" not in line_plot("x", [(range(100), noisy[:100])], 0).remark
 
 
 def test_long_curves_make_no_long_pages() -> None:
     values = [1 + math.sin(i) for i in range(100_000)]
-    assert len(line_plot("x", [Series(range(100_000), values, 0)], 0).svg) < 100_000
+    assert len(line_plot("x", [(range(100_000), values)], 0).svg) < 100_000
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(4, 50))
@@ -111,7 +111,7 @@ def test_thinning_keeps_the_ends_and_the_extremes(values: list[float], most: int
 
 
 def test_seeds_of_groups() -> None:
-    figure = seeds_plot("loss", [("a", [(1, 2.0), (2, 2.1)]), ("b", [(1, 1.0)]), ("c", [])], 0).svg
+    figure = seeds_plot("loss", [{1: 2.0, 2: 2.1}, {1: 1.0}, {}], 0).svg
     assert "var(--c0)" in figure
     assert "var(--c1)" in figure
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from understudy.console import say, text
 from understudy.errors import ConfigError, UserError
 from understudy.runs.arguments import RunReferences
-from understudy.runs.compare.differences import compare_runs
+from understudy.runs.compare.code import code_differences
+from understudy.runs.compare.differences import differences
 from understudy.runs.compare.groups import group_by
 from understudy.runs.compare.runs import compared
 from understudy.runs.compare.terminal import print_comparison, print_verdicts
@@ -50,14 +51,14 @@ def main(options: CompareOptions, console: Console) -> None:
         count = f"names only {runs[0].record.id}" if runs else "names none"
         raise UserError(f"comparing takes two runs or more, and {' '.join(options.runs)} {count}")
     if options.group_by is None:
-        comparison = compare_runs(runs)
-        print_comparison(comparison, console)
-        page = comparison_page(comparison) if options.html else ""
+        found = runs, code_differences(runs), differences(runs)
+        print_comparison(*found, console)
+        page = comparison_page(*found) if options.html else ""
     else:
         grouping = group_by(options.group_by, runs, options.include_bad)
-        found = verdicts(grouping.groups, options.metric)
-        print_verdicts(grouping, found, console)
-        page = grouping_page(grouping, found) if options.html else ""
+        judged = verdicts(grouping.groups, options.metric)
+        print_verdicts(grouping, judged, console)
+        page = grouping_page(grouping, judged) if options.html else ""
     if options.html:
         write_page(options.html, page, advice="; name another file with --html")
         say(console, f"\nwritten: {options.html}")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.console import flat
-from understudy.runs.compare.code import CodeDifference, code_differences
-from understudy.runs.compare.runs import ComparedRun, curve_names, direction, metric_names
+from understudy.runs.compare.runs import ComparedRun, direction, metric_names
 
 ABSENT: Any = object()
 MISSING = "—"
@@ -18,9 +17,6 @@ NO_WINNER = (
     "Run several seeds of each and compare them with --group-by."
 )
 
-RunData = Mapping[str, Any]
-"""A run.json."""
-
 
 @dataclass(frozen=True)
 class DiffRow:
@@ -29,36 +25,6 @@ class DiffRow:
     name: str
     cells: tuple[str, ...]
     best: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class DiffTable:
-    """A table with a column per run."""
-
-    title: str
-    rows: tuple[DiffRow, ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `runs compare A B ...` shows. `curves` are the metrics that can be drawn together, best first."""
-
-    runs: tuple[ComparedRun, ...]
-    code: tuple[CodeDifference, ...]
-    tables: tuple[DiffTable, ...]
-    curves: tuple[str, ...]
-    metrics: DiffTable
-
-    @property
-    def same(self) -> list[str]:
-        """The kinds of things in which the runs do not differ."""
-        return [table.title for table in self.tables if not table.rows]
-
-
-def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
-    """Compare two or more runs; the code of each is compared with that of the first."""
-    tables = tuple(differences(runs))
-    return Comparison(tuple(runs), tuple(code_differences(runs)), tables, tuple(curve_names(runs)), final_metrics(runs))
 
 
 def differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -77,24 +43,18 @@ def differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     }
 
 
-def setting(data: RunData, without: Collection[str] = ("seed", "resume")) -> dict[str, Any]:
-    """Return the configuration of a run by dotted name, without the keys in which seeds of one setting may differ.
+def setting(data: Mapping[str, Any], without: Collection[str] = ("seed", "resume")) -> dict[str, Any]:
+    """Return the configuration in a run.json by dotted name, without the keys in which seeds of one setting may differ.
 
-    Args:
-        data: its run.json.
-        without: keys ("learner.compile"), sections ("loop") or the last words of keys ("seed") to leave out.
+    `without`: keys ("learner.compile"), sections ("loop") or the last words of keys ("seed") to leave out.
     """
     config = flat(data.get("config") or {})
-    left_out = set(without)
-    return {
-        name: value
-        for name, value in config.items()
-        if not left_out & {name, name.partition(".")[0], name.rpartition(".")[2]}
-    }
+    parts = {name: {name, name.partition(".")[0], name.rpartition(".")[2]} for name in config}
+    return {name: value for name, value in config.items() if parts[name].isdisjoint(without)}
 
 
-def environment(data: RunData) -> dict[str, Any]:
-    """Return the machine, the Python, the settings and the version of every package that a run had, by dotted name."""
+def environment(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the machine, the Python, the settings and the version of every package in a run.json, by dotted name."""
     named = {name: data[name] for name in ENVIRONMENT if data.get(name) is not None}
     packages = {f"package {name}": version for name, version in (data.get("packages") or {}).items()}
     return {**flat(named), **packages}
@@ -105,13 +65,13 @@ def data_files(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {entry["path"]: f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}" for entry in entries}
 
 
-def command_line(data: RunData) -> str:
+def command_line(data: Mapping[str, Any]) -> str:
     """Return what was typed, quoted for a shell."""
     return shlex.join(map(str, data.get("argv") or []))
 
 
-def differences(runs: Sequence[ComparedRun]) -> list[DiffTable]:
-    """Return what differs besides code, a table per kind; a table without rows says that nothing of its kind does."""
+def differences(runs: Sequence[ComparedRun]) -> dict[str, list[DiffRow]]:
+    """Return what differs besides code and figures, by kind; a kind without rows is the same in all runs."""
     records = [run.record.data for run in runs]
     configurations = []
     for run, data in zip(runs, records, strict=True):
@@ -122,28 +82,24 @@ def differences(runs: Sequence[ComparedRun]) -> list[DiffTable]:
     # Data are compared by content: the same files in another place are the same data.
     entries = [data.get("data") or [] for data in records]
     contents = [sorted(entry["sha256"] for entry in each) for each in entries]
-    files: list[dict[str, Any]] = []
-    if any(content != contents[0] for content in contents):
-        files = [data_files(each) for each in entries]
+    moved = all(content == contents[0] for content in contents)
 
     # The seeds made from a run's own seed are news only where that is the same.
-    seeds: list[dict[str, Any]] = [{"all from": run.seed} for run in runs]
+    seeds: list[dict[str, Any]] = [{"all from": data.get("seed")} for data in records]
     if not differing(seeds):
         seeds = [data.get("seeds") or {} for data in records]
 
-    typed = [{"command line": command_line(data), "folder": data.get("cwd", "")} for data in records]
-    return [
-        _table("configuration", configurations),
-        _table("data", files),
-        _table("environment", [environment(data) for data in records]),
-        _table("seeds", seeds),
-        _table("command lines", typed),
-    ]
-
-
-def _table(title: str, values: Sequence[Mapping[str, Any]]) -> DiffTable:
-    rows = differing(values).items()
-    return DiffTable(title, tuple(DiffRow(name, tuple(map(_cell, row))) for name, row in rows))
+    kinds = {
+        "configuration": configurations,
+        "data": [] if moved else [data_files(each) for each in entries],
+        "environment": [environment(data) for data in records],
+        "seeds": seeds,
+        "command lines": [{"command line": command_line(data), "folder": data.get("cwd", "")} for data in records],
+    }
+    return {
+        kind: [DiffRow(name, tuple(map(_cell, row))) for name, row in differing(values).items()]
+        for kind, values in kinds.items()
+    }
 
 
 def _cell(value: Any) -> str:
@@ -154,7 +110,7 @@ def _cell(value: Any) -> str:
     return "none" if value is None or value == "" else str(value)
 
 
-def final_metrics(runs: Sequence[ComparedRun]) -> DiffTable:
+def final_metrics(runs: Sequence[ComparedRun]) -> list[DiffRow]:
     """Return the last figure of each metric, with the better one marked where the metric's name tells which that is."""
     rows = []
     for name in metric_names(runs):
@@ -165,7 +121,7 @@ def final_metrics(runs: Sequence[ComparedRun]) -> DiffTable:
             top = max(known) if direction(name) > 0 else min(known)
             best = frozenset(i for i, value in enumerate(values) if value == top)
         rows.append(DiffRow(name, tuple(digits(values)), best))
-    return DiffTable("final metrics", tuple(rows))
+    return rows
 
 
 def digits(values: Sequence[float | None]) -> list[str]:

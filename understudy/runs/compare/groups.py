@@ -1,6 +1,7 @@
 """Runs as seeds of settings: which belong together, and what speaks against reading them so."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.console import and_more
@@ -10,14 +11,8 @@ from understudy.runs.compare.differences import differing, setting
 from understudy.runs.compare.runs import ComparedRun
 
 MOST_NAMED = 6
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of one setting, named after the value that they share."""
-
-    name: str
-    runs: tuple[ComparedRun, ...]
+Groups = Mapping[str, Sequence[ComparedRun]]
+"""The runs of each setting, which is named after the value that they share."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,7 @@ class Grouping:
     """Runs by the value of `key`. `left_out` says which runs belong to no group, and why; `warnings`, what to heed."""
 
     key: str
-    groups: tuple[Group, ...]
+    groups: Groups
     left_out: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -66,9 +61,8 @@ def group_by(key: str, runs: Sequence[ComparedRun], include_bad: bool = False) -
         needs = f"--group-by {key} needs runs with two or more values of it"
         raise UserError(f"{needs}; there is {found} in {len(runs)} runs{out}")
 
-    groups = [Group(name, tuple(fit[name])) for name in sorted(fit, key=_by_number)]
-    warnings += _setting_warnings(key, groups) + _code_warnings(key, groups)
-    return Grouping(key, tuple(groups), tuple(left_out), tuple(warnings))
+    groups = {name: tuple(fit[name]) for name in sorted(fit, key=_by_number)}
+    return Grouping(key, groups, tuple(left_out), (*warnings, *_warnings(key, groups)))
 
 
 def _by_number(name: str) -> tuple[int, float, str]:
@@ -78,44 +72,37 @@ def _by_number(name: str) -> tuple[int, float, str]:
         return 1, 0.0, name
 
 
-def _setting_warnings(key: str, groups: Sequence[Group]) -> list[str]:
-    """Warn of groups whose runs are not seeds of one setting, and of groups that differ in more than the key."""
+def _warnings(key: str, groups: Groups) -> Iterator[str]:
+    """Warn of groups whose runs are not seeds of one setting on one code, and of groups that differ in more."""
+    runs = [run for group in groups.values() for run in group]
+    codes = {run: code_ids(run.record.folder) for run in runs}
 
-    def other_keys(runs: Sequence[ComparedRun]) -> str:
-        found = differing([setting(run.record.data) for run in runs])
-        return and_more([name for name in found if name != key], MOST_NAMED)
+    def named(what: Iterable[object]) -> str:
+        return and_more(map(str, what), MOST_NAMED)
 
-    found = []
-    for group in groups:
-        if keys := other_keys(group.runs):
-            found.append(f"runs of {key} = {group.name} are not seeds of one setting: they differ in {keys}")
-        seeds = [run.seed for run in group.runs]
-        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}, key=str):
-            several = f"{key} = {group.name} has several runs of seed {and_more(map(str, twice), MOST_NAMED)}"
-            found.append(f"{several}: a seed counts once, by the mean of its runs")
-    suspect = [run for group in groups for run in group.runs if run.failed_checks]
-    if suspect:
-        named = and_more([f"{run.label} ({', '.join(run.failed_checks)})" for run in suspect], MOST_NAMED)
-        found.append(f"checks for silent bugs failed in {named}")
-    if keys := other_keys([group.runs[0] for group in groups]):
-        found.append(f"the groups differ not only in {key} but also in {keys}")
-    return found
+    def keys(of: Sequence[ComparedRun]) -> str:
+        return named(name for name in differing([setting(run.record.data) for run in of]) if name != key)
 
+    def files(of: Sequence[ComparedRun]) -> str:
+        return named(sorted(differing([code for run in of if (code := codes[run]) is not None])))
 
-def _code_warnings(key: str, groups: Sequence[Group]) -> list[str]:
-    """Warn of code that differs within a group or, failing that, between groups, and of code that was not kept."""
-    codes = {run: code_ids(run.record.folder) for group in groups for run in group.runs}
+    for name, group in groups.items():
+        if found := keys(group):
+            yield f"runs of {key} = {name} are not seeds of one setting: they differ in {found}"
+        seeds = Counter(run.record.seed for run in group)
+        if twice := named(sorted((seed for seed in seeds if seeds[seed] > 1), key=str)):
+            several = f"{key} = {name} has several runs of seed {twice}"
+            yield f"{several}: a seed counts once, by the mean of its runs"
+    if found := named(f"{run.label} ({', '.join(run.failed_checks)})" for run in runs if run.failed_checks):
+        yield f"checks for silent bugs failed in {found}"
+    if found := keys([group[0] for group in groups.values()]):
+        yield f"the groups differ not only in {key} but also in {found}"
 
-    def paths(runs: Sequence[ComparedRun]) -> str:
-        known = [code for run in runs if (code := codes[run]) is not None]
-        return and_more(sorted(differing(known)), MOST_NAMED)
-
-    found = []
-    if unknown := [run.label for run, code in codes.items() if code is None]:
-        named = and_more(unknown, MOST_NAMED)
-        found.append(f"no code was kept with {named}, so whether it differs is unknown")
-    within = [(group.name, paths(group.runs)) for group in groups]
-    found += [f"runs of {key} = {name} ran on different code: {changed}" for name, changed in within if changed]
-    if not any(changed for _, changed in within) and (changed := paths(list(codes))):
-        found.append(f"the groups ran on different code: {changed}")
-    return found
+    # Code that differs between groups is news only where it is the same within each.
+    if found := named(run.label for run in runs if codes[run] is None):
+        yield f"no code was kept with {found}, so whether it differs is unknown"
+    within = {name: found for name, group in groups.items() if (found := files(group))}
+    for name, found in within.items():
+        yield f"runs of {key} = {name} ran on different code: {found}"
+    if not within and (found := files(runs)):
+        yield f"the groups ran on different code: {found}"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from understudy.console import flat
 from understudy.errors import UserError
 from understudy.runs.find import words_of
 from understudy.runs.journal import NOT_IN_JSON, read_metrics, series
-from understudy.runs.pages.curves import finite
+from understudy.runs.pages.curves import Points, finite
 from understudy.runs.record import Record, read_record
 
 NO_METRICS = ("step", "time")
@@ -20,21 +21,23 @@ HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right", "f1"}
 FAVOURITES = ("val_bpb", "bpb", "val_loss", "loss")
 
 
+@dataclass(eq=False)
 class ComparedRun:
     """A run under the `label` that it has in a comparison."""
 
-    def __init__(self, record: Record, label: str) -> None:
-        self.record = record
-        self.label = label
-        self._curves: dict[str, tuple[list[int], list[float]]] = {}
-
-    def __repr__(self) -> str:
-        return f"ComparedRun({self.label!r})"
+    record: Record = field(repr=False)
+    label: str
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Its metrics, by step."""
         return read_metrics(self.record.folder / "metrics.jsonl")
+
+    @cached_property
+    def curves(self) -> dict[str, Points]:
+        """The steps and the finite values of each metric."""
+        names = dict.fromkeys(name for row in self.rows for name in row if name not in NO_METRICS)
+        return {name: finite(*series(self.rows, name)) for name in names}
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -61,28 +64,14 @@ class ComparedRun:
         return next((name for name in self.figures if name == word or name.endswith(f"_{word}")), None)
 
     @property
-    def seed(self) -> Any:
-        """The seed from which all its random numbers come."""
-        return self.record.data.get("seed")
-
-    @property
     def failed_checks(self) -> list[str]:
         """The names of the checks for silent bugs that failed."""
         checks = self.record.data.get("checks") or []
         return [str(check.get("name")) for check in checks if check.get("verdict") == "failed"]
 
-    @property
-    def warnings(self) -> list[str]:
-        """What to know before its figures are trusted: that it is marked bad, or that checks failed."""
-        bad, failed = self.record.marks.bad, ", ".join(self.failed_checks)
-        lines = [f"{self.label} is marked bad: {bad}"] if bad else []
-        return lines + ([f"{self.label} failed checks: {failed}"] if failed else [])
-
-    def curve(self, name: str) -> tuple[list[int], list[float]]:
-        """Return the steps and the finite values of one metric."""
-        if name not in self._curves:
-            self._curves[name] = finite(*series(self.rows, name))
-        return self._curves[name]
+    def curve(self, name: str) -> Points:
+        """Return the curve of a metric; one without points where it was not logged."""
+        return self.curves.get(name, ([], []))
 
     def not_finite(self, name: str) -> str:
         """Say which values a curve leaves out because they are not finite numbers; empty where it leaves out none."""
@@ -120,18 +109,16 @@ def direction(metric: str) -> int:
 
 def metric_names(runs: Sequence[ComparedRun]) -> list[str]:
     """Return the final metrics that any of the runs has: headlines first, then those that compare best."""
-    names = list(dict.fromkeys(name for run in runs for name in run.figures))
     headlines = {run.headline for run in runs}
+    names = dict.fromkeys(name for run in runs for name in run.figures)
     return sorted(names, key=lambda name: (name not in headlines, *_rank(name)))
 
 
 def curve_names(runs: Sequence[ComparedRun]) -> list[str]:
     """Return the metrics that the most runs have a curve of; those that compare best come first."""
-    names = dict.fromkeys(name for run in runs for row in run.rows for name in row if name not in NO_METRICS)
-    owners = {name: sum(len(run.curve(name)[0]) > 1 for run in runs) for name in names}
+    owners = Counter(name for run in runs for name, (steps, _) in run.curves.items() if len(steps) > 1)
     most = max(owners.values(), default=0)
-    shared = [name for name in names if owners[name] == most > 0]
-    return sorted(shared, key=_rank)
+    return sorted((name for name in owners if owners[name] == most), key=_rank)
 
 
 def _rank(metric: str) -> tuple[int, bool]:

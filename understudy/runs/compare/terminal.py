@@ -1,6 +1,6 @@
 """Comparisons on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -8,12 +8,14 @@ from rich.table import Column, Table
 
 from understudy.console import age, table, text
 from understudy.runs.compare.code import CodeDifference
-from understudy.runs.compare.differences import NO_WINNER, Comparison, DiffTable
+from understudy.runs.compare.differences import NO_WINNER, DiffRow, final_metrics
 from understudy.runs.compare.groups import Grouping
+from understudy.runs.compare.runs import ComparedRun, curve_names
 from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
-from understudy.runs.pages.curves import THICK, THIN, Curve, draw
+from understudy.runs.pages.curves import THICK, THIN, draw
 
 COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
+PENS = [(color, pen) for pen in (THIN, THICK) for color in COLORS]
 LINE_STYLES = {"+": "green", "-": "red", "@": "cyan", "\\": "dim"}
 HOW_STYLES = {"added": "green", "removed": "red"}
 MOST_LINES_PER_FILE = 120
@@ -22,13 +24,18 @@ WIDEST_CELL = 48
 UNBOUNDED = 100_000
 
 
-def print_comparison(found: Comparison, console: Console) -> None:
+def print_comparison(
+    runs: Sequence[ComparedRun],
+    code: Sequence[CodeDifference],
+    differences: Mapping[str, Sequence[DiffRow]],
+    console: Console,
+) -> None:
     """Print all about the runs one by one: code, what else differs, curves, final metrics."""
     # Which runs these are, and what speaks against trusting them
-    for run in found.runs:
+    for run in runs:
         record = run.record
         commit = f"{record.commit[:10]}{' edited' if record.dirty else ''}" if record.commit else ""
-        facts = (record.verb, record.status, age(record.created), f"seed {run.seed}", commit)
+        facts = (record.verb, record.status, age(record.created), f"seed {record.seed}", commit)
         console.print(text(record.id, "bold").append_text(text("  ".join(("", *filter(None, facts))), "not bold")))
         if record.note:
             console.print(text(f"    {record.note}"))
@@ -38,37 +45,34 @@ def print_comparison(found: Comparison, console: Console) -> None:
             console.print(text(f"    failed checks: {', '.join(run.failed_checks)}", "red"))
 
     # What differs between them
-    for difference in found.code:
-        _print_code(difference, len(found.runs) > 2, console)
-    labels = [run.label for run in found.runs]
-    for one in found.tables:
-        if one.rows:
-            _print_table(one, labels, console)
-    if found.same:
-        console.print(text(f"\nthe same in all: {', '.join(found.same)}", "dim"))
+    for difference in code:
+        _heading(f"code: {difference.before} → {difference.after}" if len(runs) > 2 else "code", console)
+        _print_code(difference, console)
+    labels = [run.label for run in runs]
+    for kind, rows in differences.items():
+        if rows:
+            _print_rows(kind, rows, labels, console)
+    if same := [kind for kind, rows in differences.items() if not rows]:
+        console.print(text(f"\nthe same in all: {', '.join(same)}", "dim"))
 
     # How they went: one curve of each on the same picture
-    if found.curves:
-        metric, curves = found.curves[0], []
-        for i, run in enumerate(found.runs):
-            pen = THIN if i < len(COLORS) else THICK
-            curves.append(Curve(run.label, *run.curve(metric), COLORS[i % len(COLORS)], pen))
+    for metric in curve_names(runs)[:1]:
         console.print()
-        console.print(draw(metric, curves, console.width))
+        console.print(draw(metric, [(run.label, run.curve(metric)) for run in runs], PENS, console.width))
 
     # What came of them
-    if found.metrics.rows:
-        _print_table(found.metrics, labels, console)
-    if any(row.best for row in found.metrics.rows):
+    if metrics := final_metrics(runs):
+        _print_rows("final metrics", metrics, labels, console)
+    if any(row.best for row in metrics):
         console.print(text("* the better figure", "green"))
     console.print(text(f"\n{NO_WINNER}", "yellow"))
 
 
 def print_verdicts(grouping: Grouping, verdicts: Sequence[MetricVerdict], console: Console) -> None:
     """Print the groups and who is in them, what to heed, and the verdict of each metric."""
-    for group in grouping.groups:
-        runs = ", ".join(f"{run.label} (seed {run.seed})" for run in group.runs)
-        console.print(text(f"{grouping.key} = {group.name}", "bold").append_text(text(f"  {runs}", "not bold")))
+    for name, group in grouping.groups.items():
+        runs = ", ".join(f"{run.label} (seed {run.record.seed})" for run in group)
+        console.print(text(f"{grouping.key} = {name}", "bold").append_text(text(f"  {runs}", "not bold")))
     for line in grouping.left_out:
         console.print(text(f"left out: {line}", "red"))
     for line in grouping.warnings:
@@ -90,35 +94,26 @@ def _heading(title: str, console: Console) -> None:
     console.print(text(f"\n{title}", "bold underline"))
 
 
-def _print_table(found: DiffTable, labels: Sequence[str], console: Console) -> None:
+def _print_rows(title: str, rows: Sequence[DiffRow], labels: Sequence[str], console: Console) -> None:
     """Print a column per run or, where these do not fit, a line per value with the runs that have it."""
-    _heading(found.title, console)
-    rows = [
-        [text(f"{c} *", "green") if i in row.best else text(c) for i, c in enumerate(row.cells)] for row in found.rows
-    ]
-    columns = table("", *(Column(text(label), no_wrap=True) for label in labels))
-    columns.columns[0].no_wrap = True
-    for row, cells in zip(found.rows, rows, strict=True):
-        columns.add_row(text(row.name), *cells)
-    unbounded = console.options.update_width(UNBOUNDED)
-    if Measurement.get(console, unbounded, columns).maximum <= console.width:
-        console.print(columns)
-        return
-
-    # The columns are too wide. Equal values are written once, after the labels of all runs that have them.
+    _heading(title, console)
+    columns = table(Column(no_wrap=True), *(Column(text(label), no_wrap=True) for label in labels))
     lines = Table.grid(Column(max_width=WIDEST_CELL), Column(overflow="fold"), padding=(0, 2))
-    for row, cells in zip(found.rows, rows, strict=True):
+    for row in rows:
+        cells = [text(f"{c} *", "green") if i in row.best else text(c) for i, c in enumerate(row.cells)]
+        columns.add_row(text(row.name), *cells)
+        # Equal values are written once, after the labels of all runs that have them.
         lines.add_row(text(row.name), "")
-        owners: dict[int, list[str]] = {}
-        for label, cell in zip(labels, row.cells, strict=True):
-            owners.setdefault(row.cells.index(cell), []).append(label)
-        for i, names in owners.items():
-            lines.add_row(text(f"  {', '.join(names)}", "dim"), cells[i])
-    console.print(lines)
+        for value in dict.fromkeys(row.cells):
+            owners = [label for label, cell in zip(labels, row.cells, strict=True) if cell == value]
+            lines.add_row(text(f"  {', '.join(owners)}", "dim"), cells[row.cells.index(value)])
+    unbounded = console.options.update_width(UNBOUNDED)
+    fits = Measurement.get(console, unbounded, columns).maximum <= console.width
+    console.print(columns if fits else lines)
 
 
-def _print_code(difference: CodeDifference, names_both: bool, console: Console) -> None:
-    _heading(f"code: {difference.before} → {difference.after}" if names_both else "code", console)
+def _print_code(difference: CodeDifference, console: Console) -> None:
+    """Print the files that differ, and then the first lines of their diffs."""
     if difference.problem:
         console.print(text(difference.problem, "yellow"))
     elif not difference.files:

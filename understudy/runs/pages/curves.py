@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
@@ -14,19 +13,13 @@ WIDEST = 100
 # The braille pen draws thin, the block pen thick; the signs stand for them in the legend.
 THIN, THICK = ("braille", "⠒"), ("hd", "▚")
 
-
-@dataclass(frozen=True)
-class Curve:
-    """A named series over steps, all finite, with the pen and the colour that draw it."""
-
-    name: str
-    steps: Sequence[int]
-    values: Sequence[float]
-    color: str
-    pen: tuple[str, str] = THIN
+Points = tuple[Sequence[int], Sequence[float]]
+"""The steps of a curve, and the values at them."""
+Pen = tuple[str, tuple[str, str]]
+"""A colour, and THIN or THICK."""
 
 
-def finite(steps: Sequence[int], values: Sequence[Any]) -> tuple[list[int], list[float]]:
+def finite(steps: Sequence[int], values: Sequence[Any]) -> Points:
     """Return the points whose value is a finite number.
 
     >>> finite([1, 2, 3], [0.5, float("nan"), "text"])
@@ -54,8 +47,11 @@ def thin(values: Sequence[float], most: int) -> list[int]:
     return sorted(kept)
 
 
-def draw(title: str, curves: Sequence[Curve], width: int) -> Text:
-    """Draw curves on a picture of at most `width` columns, under a title and a legend with the last values."""
+def draw(title: str, curves: Sequence[tuple[str, Points]], pens: Sequence[Pen], width: int) -> Text:
+    """Draw named curves on a picture of at most `width` columns, under a title and a legend with the last values.
+
+    The curve at place i takes pen i, and after the last pen the first again. Curves of one point are left out.
+    """
     import plotext  # type: ignore[import-untyped]  # takes a fifth of a second, which only a curve is worth
 
     width = min(width, WIDEST)
@@ -64,15 +60,14 @@ def draw(title: str, curves: Sequence[Curve], width: int) -> Text:
     figure.plot_size(width, HEIGHT)
     figure.theme("colorless")
     heading = text(title, "bold")
-    for curve in curves:
-        if len(curve.steps) > 1:
+    for place, (name, (steps, values)) in enumerate(curves):
+        if len(steps) > 1:
             # A terminal shows few points, and plotext takes its time for each of them.
-            marker, sign = curve.pen
-            thinned = thin(curve.values, most=8 * width)
-            marks = plotext.marker(marker, curve.color)
-            points = [curve.steps[i] for i in thinned], [curve.values[i] for i in thinned]
-            signal = figure.signal(*points, marker=marks)
+            color, (marker, sign) = pens[place % len(pens)]
+            thinned = thin(values, most=8 * width)
+            points = [steps[i] for i in thinned], [values[i] for i in thinned]
+            signal = figure.signal(*points, marker=plotext.marker(marker, color))
             signal.lines()
             figure.draw(signal)
-            heading.append_text(text(f"   {sign} {curve.name} {curve.values[-1]:.4g}", curve.color))
+            heading.append_text(text(f"   {sign} {name} {values[-1]:.4g}", color))
     return Text("\n").join([heading, Text.from_ansi(figure.build().string())])

@@ -2,21 +2,21 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from understudy.runs.pages.curves import thin
+from understudy.runs.pages.curves import Points, thin
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Series take the colours --c0 to --c7 of style.css, then the same ones dashed. The legend in parts.html.j2 does, too.
+# Curves take the colours --c0 to --c7 of style.css, then the same ones dashed. The legend in parts.html.j2 does, too.
 COLORS = 8
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 SIZE_INCHES = (5.0, 3.0)
@@ -26,15 +26,17 @@ WINDOW = 50  # it goes over a fiftieth of the points
 LOG_FROM = 30  # ratio of the largest value to the smallest from which a logarithmic scale shows more
 # Colours that Matplotlib writes, to be replaced by the page's own, which follow light and dark.
 INK, GRID = "#0a0b0c", "#0d0e0f"
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line of a plot: finite values over steps. `place` decides on its colour and its dashes."""
-
-    steps: Sequence[int]
-    values: Sequence[float]
-    place: int
+SETTINGS: dict[Any, Any] = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.formatter.useoffset": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "understudy",  # makes the ids, and so the page, the same each time
+}
 
 
 @dataclass(frozen=True)
@@ -46,82 +48,65 @@ class Plot:
     svg: "Markup"
 
 
-def line_plot(name: str, series: Sequence[Series], number: int) -> Plot:
-    """Plot the series over their steps. `number` must be unique on the page."""
-    values = [value for one in series for value in one.values]
-    is_log = bool(values) and min(values) > 0 and max(values) / min(values) >= LOG_FROM
+def line_plot(name: str, curves: Sequence[Points], number: int) -> Plot:
+    """Plot curves; their places decide on their colours and dashes. `number` must be unique on the page."""
+    remarks = []
     with _new_figure() as (figure, axes):
-        for one in series:
-            _draw(axes, one)
-        if is_log:
+        for place, (steps, values) in enumerate(map(np.asarray, curve) for curve in curves):
+            style: dict[str, Any] = {"color": _color(place), "linestyle": DASHES[place // COLORS % len(DASHES)]}
+            if len(values) < SMOOTH_FROM:
+                axes.plot(
+                    steps, values, linewidth=1.5, marker="o" if len(values) <= 30 else None, markersize=3, **style
+                )
+                continue
+            # A long one is drawn faintly, and over it the mean of the last values: a fiftieth of all, fewer at first.
+            sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+            ends = np.arange(1, len(values) + 1)
+            begins = np.maximum(0, ends - len(values) // WINDOW)
+            mean = (sums[ends] - sums[begins]) / (ends - begins)
+            for shown, width, alpha in ((values, 0.7, 0.35), (mean, 1.6, None)):
+                kept = thin(shown.tolist(), MOST_POINTS)
+                axes.plot(steps[kept], shown[kept], linewidth=width, alpha=alpha, **style)
+            remarks = ["faint: each value; bold: running mean"]
+
+        everything = [value for _, values in curves for value in values]
+        if everything and min(everything) > 0 and max(everything) / min(everything) >= LOG_FROM:
             axes.set_yscale("log")
+            remarks = ["logarithmic", *remarks]
         axes.set_xlabel("step")
-        svg = _svg(figure, number)
-    is_smooth = any(len(one.values) >= SMOOTH_FROM for one in series)
-    remarks = ["logarithmic" if is_log else "", "faint: each value; bold: running mean" if is_smooth else ""]
-    return Plot(name, "; ".join(filter(None, remarks)), svg)
+        return Plot(name, "; ".join(remarks), _svg(figure, number))
 
 
-def seeds_plot(name: str, groups: Sequence[tuple[str, Sequence[tuple[object, float]]]], number: int) -> Plot:
-    """Plot the values of each group's seeds, given as (seed, value), with their mean as a bar."""
-    seeds: dict[object, list[tuple[int, float]]] = {}
-    for place, (_, values) in enumerate(groups):
-        for seed, value in values:
-            seeds.setdefault(seed, []).append((place, value))
+def seeds_plot(name: str, groups: Sequence[Mapping[Any, float]], number: int) -> Plot:
+    """Plot the values of each group's seeds, with their mean as a bar. `number` must be unique on the page."""
     with _new_figure() as (figure, axes):
         # Lines between the values of one seed show whether a difference holds for each of them.
-        for points in seeds.values():
+        for seed in dict.fromkeys(seed for group in groups for seed in group):
+            points = [(place, group[seed]) for place, group in enumerate(groups) if seed in group]
             axes.plot(*zip(*points, strict=True), color=GRID, linewidth=1, zorder=1)
-        for place, (_, pairs) in enumerate(groups):
-            figures = [value for _, value in pairs]
-            axes.scatter([place] * len(figures), figures, s=26, color=_color(place), zorder=3)
-            if figures:
-                mean = float(np.mean(figures))
+        for place, group in enumerate(groups):
+            values = list(group.values())
+            axes.scatter([place] * len(values), values, s=26, color=_color(place), zorder=3)
+            if values:
+                mean = float(np.mean(values))
                 axes.hlines(mean, place - 0.2, place + 0.2, color=_color(place), linewidth=2, zorder=2)
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_xticks([])
-        svg = _svg(figure, number)
-    return Plot(name, "dot: a seed; bar: the mean; lines join values of one seed", svg)
+        return Plot(name, "dot: a seed; bar: the mean; lines join values of one seed", _svg(figure, number))
 
 
 @contextmanager
 def _new_figure() -> Iterator[tuple["Figure", "Axes"]]:
     """Yield an empty figure. In the block Matplotlib has our settings, whatever the user's own are."""
-    import matplotlib  # half a second, which only a page with plots is worth
+    from matplotlib import style  # half a second, which only a page with plots is worth
     from matplotlib.figure import Figure
 
-    # svg.hashsalt makes the ids, and so the page, the same each time.
-    ours: dict[Any, Any] = {"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GRID}
-    ours |= {"xtick.color": INK, "ytick.color": INK, "axes.formatter.useoffset": False}
-    ours |= {"svg.hashsalt": "understudy", "svg.fonttype": "none"}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(ours)
+    with style.context(["default", SETTINGS]):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         axes.grid(color=GRID, linewidth=0.6, alpha=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         yield figure, axes
-
-
-def _draw(axes: "Axes", series: Series) -> None:
-    """Draw a series; a long one faintly, with its running mean over it."""
-    kept = thin(series.values, MOST_POINTS)
-    steps, values = np.asarray(series.steps), np.asarray(series.values, dtype=np.float64)
-    style: dict[str, Any] = {"color": _color(series.place), "linestyle": DASHES[series.place // COLORS % len(DASHES)]}
-    if len(values) < SMOOTH_FROM:
-        marker = "o" if len(values) <= 30 else None
-        axes.plot(steps, values, linewidth=1.5, marker=marker, markersize=3, **style)
-        return
-    axes.plot(steps[kept], values[kept], linewidth=0.7, alpha=0.35, **style)
-
-    # The mean of the last values, a fiftieth of all; of fewer at the beginning.
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    begins = np.maximum(0, ends - len(values) // WINDOW)
-    mean = (sums[ends] - sums[begins]) / (ends - begins)
-    kept = thin(mean.tolist(), MOST_POINTS)
-    axes.plot(steps[kept], mean[kept], linewidth=1.6, **style)
 
 
 def _color(place: int) -> str:
@@ -133,8 +118,7 @@ def _svg(figure: "Figure", number: int) -> "Markup":
     from markupsafe import Markup
 
     buffer = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    figure.savefig(buffer, format="svg", transparent=True)
     svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)

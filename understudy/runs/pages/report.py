@@ -12,10 +12,10 @@ from understudy.console import say
 from understudy.runs.arguments import RunReference
 from understudy.runs.compare.code import code_differences, since_commit
 from understudy.runs.compare.differences import command_line, differences, digits, environment, final_metrics
-from understudy.runs.compare.runs import ComparedRun, compared, curve_names, metric_names
+from understudy.runs.compare.runs import compared, curve_names, metric_names
 from understudy.runs.find import find_run, list_ids
 from understudy.runs.journal import read_lines
-from understudy.runs.pages.plots import Plot, Series, line_plot
+from understudy.runs.pages.plots import line_plot
 from understudy.runs.pages.render import render, write_page
 from understudy.runs.pages.show import code_facts
 from understudy.runs.record import Record, read_record
@@ -44,13 +44,14 @@ def report_page(folder: Path) -> str:
     # The head of the page: what was run, when, and what came of it in one figure
     (run,) = compared([folder])
     record, data = run.record, run.record.data
+    figures = {name: digits([run.figures[name]])[0] for name in metric_names([run])}
     facts = {
         "what": record.verb,
         "status": record.status,
         "began": f"{record.created:%Y-%m-%d %H:%M:%S %z}",
         "took": str(timedelta(seconds=round((record.ended - record.created).total_seconds()))) if record.ended else "",
-        "seed": run.seed,
-        "headline": f"{run.headline} {digits([run.figures[run.headline]])[0]}" if run.headline else "",
+        "seed": record.seed,
+        "headline": f"{run.headline} {figures[run.headline]}" if run.headline else "",
         "parents": ", ".join(record.parents),
         "tags": ", ".join(record.marks.tags),
         "note": record.note,
@@ -66,6 +67,12 @@ def report_page(folder: Path) -> str:
     for row in read_lines(folder / "samples.jsonl")[-MOST_SAMPLES:]:
         samples.setdefault(row.get("step"), []).append(row)
 
+    # A plot per metric; a validation curve goes on the plot of its training curve.
+    names = curve_names([run])
+    firsts = [name for name in names if not (name.startswith("val_") and name.removeprefix("val_") in names)]
+    together = [[name for name in (first, f"val_{first}") if name in names] for first in firsts]
+    plots = [(line_plot(each[0], [run.curve(name) for name in each], i), each) for i, each in enumerate(together)]
+
     # How to run it again, and what it needs
     typed = f"cd {shlex.quote(str(data['cwd']))}\n{command_line(data)}" if data.get("cwd") else command_line(data)
     found = environment(data)
@@ -79,8 +86,8 @@ def report_page(folder: Path) -> str:
         log="\n".join(log.splitlines()[-LAST_LINES:]),
         typed=typed,
         checks=sorted(data.get("checks") or [], key=lambda check: check.get("verdict") != "failed"),
-        figures={name: digits([run.figures[name]])[0] for name in metric_names([run])},
-        plots=_plots(run),
+        figures=figures,
+        plots=plots,
         not_finite=[remark for name in run.figures if (remark := run.not_finite(name))],
         samples=list(reversed(samples.items())),
         **_since_previous(record),
@@ -103,28 +110,17 @@ def previous_run(record: Record) -> Record | None:
     return None
 
 
-def _plots(run: ComparedRun) -> list[tuple[Plot, list[str]]]:
-    """Return a plot per metric, that of training and validation together, with the names of its lines."""
-    # A validation curve goes on the plot of its training curve.
-    names = curve_names([run])
-    firsts = [name for name in names if not (name.startswith("val_") and name.removeprefix("val_") in names)]
-    plots = []
-    for number, name in enumerate(firsts):
-        both = [name, f"val_{name}"] if f"val_{name}" in names else [name]
-        series = [Series(*run.curve(one), place) for place, one in enumerate(both)]
-        plots.append((line_plot(name, series, number), both))
-    return plots
-
-
 def _since_previous(record: Record) -> dict[str, Any]:
     """Return the previous run, and what differs from it in figures, settings and code."""
     previous = previous_run(record)
     if previous is None:
         return {"previous": None}
     runs = compared([previous.folder, record.folder])
+    differing = {"final metrics": final_metrics(runs), **differences(runs)}
+    del differing["command lines"]
     return {
         "previous": previous,
         "labels": [run.label for run in runs],
-        "tables": [final_metrics(runs), *(table for table in differences(runs) if table.title != "command lines")],
+        "differences": differing,
         "since_previous": code_differences(runs)[0],
     }

@@ -16,7 +16,7 @@ from understudy.runs.code.kept import ReadFiles
 from understudy.runs.compare.differences import data_files
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics, series
-from understudy.runs.pages.curves import THICK, THIN, Curve, draw, finite
+from understudy.runs.pages.curves import THICK, THIN, draw, finite
 from understudy.runs.record import Record, read_record
 
 # What a curve shows together, best first: the unit, then the names of its training and validation series.
@@ -47,11 +47,10 @@ def main(options: ShowOptions, console: Console) -> None:
             console.print(grid)
     # One picture per unit, with training and validation together
     for unit, names in CURVES:
-        points = [(name, *finite(*series(rows, name))) for name in names]
-        curves = [Curve(*point, *pen) for point, pen in zip(points, PENS, strict=True)]
-        if any(len(curve.steps) > 1 for curve in curves):
+        curves = [(name, finite(*series(rows, name))) for name in names]
+        if any(len(steps) > 1 for _, (steps, _) in curves):
             console.print()
-            console.print(draw(unit, curves, console.width))
+            console.print(draw(unit, curves, PENS, console.width))
 
 
 def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
