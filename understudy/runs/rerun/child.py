@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,18 +103,16 @@ def start(record: Record, tree: Tree, runs: Path, python: Path | None = None, lo
     """Start the run again; its output goes to the terminal, or to the file `log`."""
     command = command_of(record, tree, python or Path(sys.executable))
     before = frozenset(path.name for path in runs.glob("*/"))
-    output = open(log, "wb") if log else None  # noqa: SIM115 - the child keeps it open
-    process = subprocess.Popen(
-        command,
-        cwd=tree.cwd,
-        env=variables_of(record, tree, runs),
-        stdin=subprocess.DEVNULL if log else None,
-        stdout=output,
-        stderr=subprocess.STDOUT if log else None,
-        start_new_session=log is not None,  # Ctrl-C is for us to pass on
-    )
-    if output:
-        output.close()
+    with open(log, "wb") if log else nullcontext() as output:
+        process = subprocess.Popen(
+            command,
+            cwd=tree.cwd,
+            env=variables_of(record, tree, runs),
+            stdin=subprocess.DEVNULL if log else None,
+            stdout=output,
+            stderr=subprocess.STDOUT if log else None,
+            start_new_session=log is not None,  # Ctrl-C is for us to pass on
+        )
     return Child(process, runs, record.id, before)
 
 

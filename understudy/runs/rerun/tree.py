@@ -18,6 +18,7 @@ from understudy.files import fingerprint
 from understudy.runs.code import secrets
 from understudy.runs.code.git import git
 from understudy.runs.code.kept import PACKAGE_PREFIX, ReadFiles, blob_id, clone, parts_of
+from understudy.runs.compare.differences import data_files
 from understudy.runs.record import Record
 
 FOLDER = ".reruns"
@@ -78,9 +79,9 @@ def restore_tree(record: Record, root: Path) -> Tree:
     for entry in record.data.get("data", []):
         source = Path(entry["path"])
         if not source.exists():
-            about = f"{entry['bytes']:,} bytes, sha256 {entry['sha256'][:12]}"
+            about = data_files([entry])[entry["path"]]
             raise DataError(f"{source} is gone: the run learned from it ({about}); put it back there")
-        if source.stat().st_size != entry["bytes"] or fingerprint(source)["sha256"] != entry["sha256"]:
+        if not _is_same(source, entry):
             tree.notes.append(f"{source}: has changed since, so the run will learn from other data")
         tree.link(source)
     tree.cwd.mkdir(parents=True, exist_ok=True)
@@ -146,8 +147,9 @@ def _restore_read_files(record: Record, tree: Tree, top: Path) -> None:
 
 
 def _is_same(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Return whether a file has the content that the record of a data file, or of a file read beside, names."""
     if not path.exists() or path.stat().st_size != entry["bytes"]:
         return False
     if entry.get("kept"):
         return blob_id(path.read_bytes(), entry["id"]) == entry["id"]
-    return fingerprint(path)["sha256"] == entry["id"]
+    return fingerprint(path)["sha256"] == entry.get("sha256", entry.get("id"))

@@ -3,15 +3,13 @@
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 
 from understudy.config import in_range
-from understudy.console import and_more, counted, progress, say
+from understudy.console import Bar, and_more, counted, progress, say
 from understudy.errors import UserError
 from understudy.files import write_json
 from understudy.runs.arguments import RunReference
@@ -28,6 +26,7 @@ from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0  # for a run that was asked to stop to save its checkpoint
 MOST_NAMED = 5
+LOG = "console.log"
 # What differs without changing figures; the number of threads is looked at by itself, and this package is code.
 NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS", f"package {OURSELVES}")
 
@@ -47,81 +46,58 @@ class VerifyOptions:
     """First make a virtual environment with the exact versions that the run had (kept for the next time)."""
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What a second run showed. `causes` says why it differs, likeliest first.
-
-    `folder` holds the tree and the second run where they differ.
-    """
-
-    comparison: BitComparison
-    causes: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    folder: Path | None = None
-
-    @property
-    def identical(self) -> bool:
-        """Whether nothing differs."""
-        return self.comparison.difference is None
-
-
 def main(options: VerifyOptions, console: Console) -> int:
-    """Run `understudy runs verify`. Returns 0 where the second run is identical, else 1."""
+    """Run `understudy runs verify`. Returns 0 where the second run is identical, else 1.
+
+    Raises UserError for a run that cannot be run again, or whose second run fails.
+    """
     if options.steps is not None:
         in_range("--steps", options.steps, 1)
     record = read_record(find_run(options.run))
     python = prepare_environment(record, options.build_environment, console)
-    with progress(console, "running again", total=options.steps or last_step(record)) as bar:
-        found = verify(record, options.steps, python, lambda step: bar.update(completed=step or 0))
-
-    # The result in one line, then the causes of a difference
-    compared = f"{counted(found.comparison.lines, 'line')} of metrics"
-    if found.comparison.checkpoints:
-        compared += f" and the weights of {counted(found.comparison.checkpoints, 'checkpoint')}"
-    for note in found.notes:
-        say(console, note, "yellow")
-    if found.identical:
-        say(console, f"{record.id}: identical, bit for bit: {compared}", "green")
-        return 0
-    say(console, f"{record.id}: differs from {found.comparison.difference}", "red")
-    for number, cause in enumerate(found.causes, start=1):
-        say(console, f"  likely cause {number}, {cause}")
-    say(console, f"  the second run is in {found.folder}", "dim")
-    return 1
-
-
-def verify(
-    record: Record, steps: int | None, python: Path | None, on_step: Callable[[int | None], None]
-) -> Verification:
-    """Run a record again, for `steps` steps or to its end, and compare. The second run is not listed among the runs.
-
-    Its data are tokenized again, as a cache could hide what has changed. It is stopped as soon as something differs.
-    Raises UserError for a run that cannot be run again, or whose second run fails.
-    """
     if record.status == "running":
         raise UserError(f"run {record.id} is still running; verify it when it has ended")
-    root = record.folder.parent / FOLDER / record.id
-    tree = restore_tree(record, root)
-    runs = root / "runs"
+
+    # The second run is not listed among the runs. Its data are tokenized again: a cache could hide what has changed.
+    tree = restore_tree(record, record.folder.parent / FOLDER / record.id)
+    runs = tree.root / "runs"
     runs.mkdir()
-    child = start(record, tree, runs, python, log=root / "console.log")
-    try:
-        stopped = _follow(child, record, steps, on_step)
-    except BaseException:
-        child.process.kill()
-        child.process.wait()
-        raise
-    found = _verification(record, child, tree, steps, stopped)
+    with progress(console, "running again", total=options.steps or last_step(record)) as bar:
+        child = start(record, tree, runs, python, log=tree.root / LOG)
+        try:
+            stopped = _follow(child, record, options.steps, bar)
+        except BaseException:
+            child.process.kill()
+            child.process.wait()
+            raise
+    found, again = _compare(record, child, tree, options.steps, stopped)
+    causes = likely_causes(record, again, tree) if found.difference else []
 
     # `runs show` reads this, and so may other programs.
-    comparison = found.comparison
-    told: dict[str, Any] = {"time": time.time(), "identical": found.identical, "steps": steps}
-    told |= {"lines": comparison.lines, "checkpoints": comparison.checkpoints}
-    told |= {"difference": str(comparison.difference) if comparison.difference else None, "causes": found.causes}
+    told: dict[str, Any] = {
+        "time": time.time(),
+        "identical": not found.difference,
+        "steps": options.steps,
+        "lines": found.lines,
+    }
+    told |= {"checkpoints": found.checkpoints, "difference": found.difference, "causes": causes}
     write_json(record.folder / "verified.json", told)
-    if found.identical:
-        shutil.rmtree(root, ignore_errors=True)
-    return found
+
+    # The result in one line, then the causes of a difference
+    for note in tree.notes:
+        say(console, note, "yellow")
+    if not found.difference:
+        compared = f"{counted(found.lines, 'line')} of metrics"
+        if found.checkpoints:
+            compared += f" and the weights of {counted(found.checkpoints, 'checkpoint')}"
+        say(console, f"{record.id}: identical, bit for bit: {compared}", "green")
+        shutil.rmtree(tree.root, ignore_errors=True)
+        return 0
+    say(console, f"{record.id}: differs from {found.difference}", "red")
+    for number, cause in enumerate(causes, start=1):
+        say(console, f"  likely cause {number}, {cause}")
+    say(console, f"  the second run is in {tree.root}", "dim")
+    return 1
 
 
 def last_step(record: Record) -> int | None:
@@ -129,7 +105,7 @@ def last_step(record: Record) -> int | None:
     return max((row["step"] for row in read_metrics(record.folder / "metrics.jsonl")), default=None)
 
 
-def _follow(child: Child, record: Record, steps: int | None, on_step: Callable[[int | None], None]) -> bool:
+def _follow(child: Child, record: Record, steps: int | None, bar: Bar) -> bool:
     """Wait for the child; stop it after `steps` steps or at the first difference. Returns whether it was stopped."""
     stopped, deadline = False, 0.0
     while child.process.poll() is None:
@@ -138,7 +114,7 @@ def _follow(child: Child, record: Record, steps: int | None, on_step: Callable[[
         if folder is None:
             continue
         found = compare_bits(record.folder, folder, steps, partial=True)
-        on_step(found.last_step)
+        bar.update(completed=found.last_step or 0)
         # As Ctrl-C does: the run saves its checkpoint and ends. One that does not is killed.
         enough = steps is not None and (found.last_step or 0) >= steps
         if (enough or found.difference) and not stopped:
@@ -149,35 +125,32 @@ def _follow(child: Child, record: Record, steps: int | None, on_step: Callable[[
     return stopped
 
 
-def _verification(record: Record, child: Child, tree: Tree, steps: int | None, stopped: bool) -> Verification:
-    """Compare the run with the child's, which has ended."""
+def _compare(
+    record: Record, child: Child, tree: Tree, steps: int | None, stopped: bool
+) -> tuple[BitComparison, Record]:
+    """Compare the run with the child's, which has ended; return that one's record, too."""
     folder = child.folder()
     finished = record.status == "finished"
     if folder is None or (child.process.returncode != 0 and not stopped and finished):
-        log = tree.root / "console.log"
+        log = tree.root / LOG
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         raise UserError(f"the second run failed: {lines[-1] if lines else 'it said nothing'}; see {log}")
 
     # A run that did not come to its end is compared as far as it came.
     until = steps if steps is not None or finished else last_step(record)
-    comparison = compare_bits(record.folder, folder, until, partial=stopped or not finished)
-    again = read_record(folder)
-    if not comparison.difference and not stopped and finished:
-        comparison = replace(comparison, difference=compare_outcomes(record.outcome, again.outcome))
-    if comparison.difference:
-        return Verification(comparison, likely_causes(record, again, tree), tree.notes, tree.root)
-    if not comparison.lines:
+    found, again = compare_bits(record.folder, folder, until, partial=stopped or not finished), read_record(folder)
+    if not found.difference and not stopped and finished:
+        found = replace(found, difference=compare_outcomes(record.outcome, again.outcome))
+    if not found.difference and not found.lines:
         raise UserError(f"run {record.id} logged nothing to compare")
-    return Verification(comparison, notes=tree.notes)
+    return found, again
 
 
 def likely_causes(then: Record, now: Record, tree: Tree) -> list[str]:
     """Return what differs between a run and its rerun in `tree`, in the order in which to look at it.
 
-    Code, data, environment, hardware and thread count; where all of these are the same, the computation itself is not
-    deterministic.
+    Where code, data, environment, hardware and thread count are the same, the computation itself is not deterministic.
     """
-    # Every kind of cause, in the order in which to look
     causes: dict[str, list[str]] = {"code": [], "data": [], "environment": [], "hardware": [], "thread count": []}
     # Files of the tree have other paths than the first time. What only the first run had read is not a difference.
     old_code, new_code = (code_ids(record.folder) or {} for record in (then, now))
