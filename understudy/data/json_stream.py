@@ -10,10 +10,12 @@ from understudy.errors import BrokenJsonError
 
 CHUNK = 1 << 18  # characters read at a time
 LONGEST_VALUE = 1 << 22  # characters of one value that is taken whole
+# Each of these matches anywhere, if only nothing.
 WHITESPACE = re.compile(r"[ \t\r\n]*")
 WITHIN = re.compile(r'[^"{}\[\]]*')  # what neither opens nor closes anything
-STRING_RUN = re.compile(r'[^"\\]*')
+IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 NUMBER_GOES_ON = re.compile(r"[0-9.eE+-]*")  # up to the window's end
+
 ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
 
@@ -39,12 +41,7 @@ class JsonReader:
     """
 
     def __init__(
-        self,
-        stream: io.TextIOBase,
-        begun: str = "",
-        line: int = 1,
-        strict: bool = False,
-        longest: int = LONGEST_VALUE,
+        self, stream: io.TextIOBase, begun: str = "", line: int = 1, strict: bool = False, longest: int = LONGEST_VALUE
     ) -> None:
         self.line = line
         """The line of the next character."""
@@ -55,9 +52,7 @@ class JsonReader:
     def peek(self) -> str:
         """Return the next character that is not white space, and leave it there; "" at the end."""
         while True:
-            space = WHITESPACE.match(self._window, self._position)
-            assert space is not None
-            self._move_to(space.end())
+            self._pass(WHITESPACE)
             if self._position < len(self._window):
                 return self._window[self._position]
             if not self._slide():
@@ -78,16 +73,26 @@ class JsonReader:
 
     def value(self) -> Any:
         """Take the next value whole."""
-        value, end = self._decode()
-        self._move_to(end)
-        return value
+        return self.value_and_text()[0]
 
     def value_and_text(self) -> tuple[Any, str]:
         """Take the next value whole, and the text that spells it."""
-        value, end = self._decode()
-        text = self._window[self._position : end]
-        self._move_to(end)
-        return value, text
+        self.peek()
+        while True:  # until the window holds the value whole
+            try:
+                value, end = self._decoder.raw_decode(self._window, self._position)
+                # At the window's end a number may go on, so it is decoded again if there is more.
+                if not NUMBER_GOES_ON.fullmatch(self._window, end) or not self._slide():
+                    text = self._window[self._position : end]
+                    self._move_to(end)
+                    return value, text
+            except json.JSONDecodeError as error:
+                # An error at the window's end may come of the cut, as of an open string, or of a word or escape cut.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._window) - 16
+                if not self._mend(error) and not (cut and self._slide()):
+                    raise self._broken(what_is_wrong(error), error.pos) from None
+            except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets nested too deep
+                raise self._broken(what_is_wrong(error)) from None
 
     def skip(self) -> None:
         """Pass over the next value, of whatever size and depth, without keeping any of it."""
@@ -95,7 +100,13 @@ class JsonReader:
         while True:
             character = self.peek()
             if character == '"':
-                self._skip_string()
+                self._move_to(self._position + 1)
+                self._pass(IN_STRING)
+                while not self._window.startswith('"', self._position):
+                    if not self._slide():
+                        raise self._broken("the text ends within a string")
+                    self._pass(IN_STRING)
+                self._move_to(self._position + 1)
             elif character and character in "{[":
                 depth += 1
                 self._move_to(self._position + 1)
@@ -107,25 +118,9 @@ class JsonReader:
                 depth -= 1
                 self._move_to(self._position + 1)
             else:
-                within = WITHIN.match(self._window, self._position)
-                assert within is not None
-                self._move_to(within.end())
+                self._pass(WITHIN)
             if not depth:
                 return
-
-    def _skip_string(self) -> None:
-        self._move_to(self._position + 1)
-        while True:
-            run = STRING_RUN.match(self._window, self._position)
-            assert run is not None
-            self._move_to(run.end())
-            if self._position + 1 >= len(self._window) and self._slide():
-                continue
-            if self._position >= len(self._window):
-                raise self._broken("the text ends within a string")
-            if self._window[self._position] == '"':
-                return self._move_to(self._position + 1)
-            self._move_to(min(self._position + 2, len(self._window)))  # a backslash and what it escapes
 
     def _items(self, opening: str, closing: str) -> Iterator[None]:
         self._take(opening)
@@ -143,33 +138,20 @@ class JsonReader:
             raise self._broken(f"expected {named or repr(expected)}, found {shown}")
         self._move_to(self._position + 1)
 
-    def _decode(self) -> tuple[Any, int]:
-        """Return the next value and where it ends in the window, which slides until it holds the value whole."""
-        self.peek()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._window, self._position)
-                if not NUMBER_GOES_ON.fullmatch(self._window, end) or not self._slide():
-                    return value, end
-                # The window slid, so the value is decoded again: at the old window's end a number may have gone on.
-            except json.JSONDecodeError as error:
-                # An error at the window's end may come of the cut, as of an open string, or of a word or escape cut.
-                cut = error.msg.startswith("Unterminated string") or error.pos > len(self._window) - 16
-                if not self._mend(error) and not (cut and self._slide()):
-                    raise self._broken(what_is_wrong(error), error.pos) from None
-            except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets nested too deep
-                raise self._broken(what_is_wrong(error)) from None
-
     def _mend(self, error: json.JSONDecodeError) -> bool:
         r"""Rewrite \x0B, as Telegram writes control characters, in JSON's way; return whether that was the error."""
-        if self._decoder.strict or not error.msg.startswith("Invalid \\escape"):
-            return False
-        if self._window[error.pos : error.pos + 2] != "\\x":
+        is_escape = error.msg.startswith("Invalid \\escape") and self._window.startswith("\\x", error.pos)
+        if self._decoder.strict or not is_escape:
             return False
         rest = ESCAPE.sub(lambda found: f"\\u00{found[1]}" if found[1] else found[0], self._window[self._position :])
         mended = rest != self._window[self._position :]
         self._window, self._position = rest, 0
         return mended
+
+    def _pass(self, pattern: "re.Pattern[str]") -> None:
+        found = pattern.match(self._window, self._position)
+        assert found is not None
+        self._move_to(found.end())
 
     def _move_to(self, position: int) -> None:
         self.line += self._window.count("\n", self._position, position)

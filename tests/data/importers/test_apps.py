@@ -8,10 +8,10 @@ import pytest
 
 from understudy.data.importers import discord, slack, telegram
 from understudy.data.importers.clean import Cleaner
-from understudy.data.importers.messages import ChatMessage, Reason, Skipped
+from understudy.data.importers.messages import ChatMessage, Reason
 from understudy.data.json_stream import JsonReader
 
-Found = list[ChatMessage | Skipped]
+Found = list[ChatMessage | Reason]
 
 
 def reader_of(value: Any) -> JsonReader:
@@ -19,7 +19,7 @@ def reader_of(value: Any) -> JsonReader:
 
 
 def shown(found: Found) -> list[Any]:
-    return [(one.name, one.text) if isinstance(one, ChatMessage) else one.reason for one in found]
+    return [(one.name, one.text) if isinstance(one, ChatMessage) else one for one in found]
 
 
 TELEGRAM = {

@@ -14,7 +14,7 @@ def read(text: str, dates: whatsapp.Dates = "auto", names: tuple[str, ...] = ())
     """(name, text) of what was said, and the reasons for the rest."""
     lines = text.splitlines(keepends=True)
     found = whatsapp.read(lines, whatsapp.survey(lines, dates, names), Cleaner())
-    return [(one.name, one.text) if isinstance(one, ChatMessage) else one.reason for one in found]
+    return [(one.name, one.text) if isinstance(one, ChatMessage) else one for one in found]
 
 
 def times(text: str, dates: whatsapp.Dates = "auto") -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from understudy.data.importers.clean import Cleaner, clean_name
-from understudy.data.importers.messages import ChatMessage, Reason, Skipped, parse_time, unusable, why_empty
+from understudy.data.importers.messages import ChatMessage, Reason, parse_time, unusable, why_empty
 from understudy.data.json_stream import JsonReader
 
 WORDS = ("Default", "Reply", "19")  # exporters older than Discord's replies wrote their number
@@ -18,7 +18,7 @@ ATTACHMENTS = ("attachments", "stickers", "embeds")
 MENTION = re.compile(r"<(?:@!?(\d+)|@&\d+|#\d+|a?(:\w+:)\d+|t:-?\d+(?::\w)?)>")  # where markdown was left as it is
 
 
-def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of the channel."""
     for key in reader.members():
         if key != "messages":
@@ -26,25 +26,25 @@ def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped
             continue
         for _ in reader.elements():
             message = reader.value()
-            yield _message(message, cleaner) if isinstance(message, dict) else Skipped(Reason.MALFORMED)
+            yield _message(message, cleaner) if isinstance(message, dict) else Reason.MALFORMED
 
 
-def _message(message: dict[str, Any], cleaner: Cleaner) -> ChatMessage | Skipped:
+def _message(message: dict[str, Any], cleaner: Cleaner) -> ChatMessage | Reason:
     author, content = message.get("author"), message.get("content")
     if not isinstance(author, dict) or not author.get("id") or not isinstance(content, str):
-        return Skipped(Reason.MALFORMED)
+        return Reason.MALFORMED
     if author.get("isBot"):
-        return Skipped(Reason.BOTS)
+        return Reason.BOTS
     if message.get("type") not in WORDS:
-        return Skipped(Reason.SERVICE)
+        return Reason.SERVICE
     if message.get("forwardedMessage"):
-        return Skipped(Reason.FORWARDED)
+        return Reason.FORWARDED
     moment = parse_time(message.get("timestamp"))
     if reason := unusable(moment, len(content)):
-        return Skipped(reason)
+        return reason
     assert moment is not None
     if not (words := cleaner.words(_plain(content, message.get("mentions")))):
-        return Skipped(why_empty(bool(content.strip()), any(message.get(key) for key in ATTACHMENTS)))
+        return why_empty(bool(content.strip()), any(message.get(key) for key in ATTACHMENTS))
     return ChatMessage("", moment, str(author["id"]), _name_of(author), words)
 
 

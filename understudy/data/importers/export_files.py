@@ -60,10 +60,10 @@ class ExportFile:
             DataError: the file cannot be read, or the archive is damaged.
         """
         with _damage_named(self.label), self.open_bytes() as raw:
-            head = raw.read(HEAD)
-            encoding = encoding_of(head)
+            encoding = encoding_of(raw.read(HEAD))
+            raw.seek(0)
             errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-            counted = io.BufferedReader(_Counted(head, raw, advance), BUFFER)
+            counted = io.BufferedReader(_Counted(raw, advance), BUFFER)
             yield io.TextIOWrapper(counted, encoding=encoding, errors=errors, newline="\n")
 
 
@@ -148,12 +148,10 @@ def _damage_named(label: str) -> Iterator[None]:
 
 
 class _Counted(io.RawIOBase):
-    """The head and the rest of a file, with the bytes counted as they are read."""
+    """A file whose bytes are counted as they are read."""
 
-    def __init__(self, head: bytes, rest: IO[bytes], advance: Advance) -> None:
-        self._head = head
-        self._rest = rest
-        self._advance = advance
+    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+        self._file, self._advance = file, advance
 
     @override
     def readable(self) -> bool:
@@ -161,8 +159,7 @@ class _Counted(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Any) -> int:
-        size = len(buffer)
-        piece, self._head = (self._head[:size], self._head[size:]) if self._head else (self._rest.read(size), b"")
+        piece = self._file.read(len(buffer))
         buffer[: len(piece)] = piece
         self._advance(len(piece))
         return len(piece)

@@ -12,7 +12,7 @@ from understudy.console import counted, visible
 from understudy.data.importers import discord, slack, telegram, whatsapp
 from understudy.data.importers.clean import Cleaner
 from understudy.data.importers.export_files import Advance, ExportFile, files_of
-from understudy.data.importers.messages import ChatMessage, Skipped
+from understudy.data.importers.messages import ChatMessage, Reason
 from understudy.data.json_stream import JsonReader
 from understudy.errors import BrokenJsonError, DataError
 
@@ -21,7 +21,7 @@ LOOKED_FOR = (
     "looked for WhatsApp's text ([12.03.24, 18:05:11] Ada: ... or 12/03/2024, 18:05 - Ada: ...), Telegram's "
     "result.json, DiscordChatExporter's JSON, and Slack's folder or zip of channels"
 )
-Messages = Iterator[ChatMessage | Skipped]
+Messages = Iterator[ChatMessage | Reason]
 
 
 @dataclass

@@ -48,12 +48,6 @@ class ChatMessage(NamedTuple):
     text: str
 
 
-class Skipped(NamedTuple):
-    """A message that is not kept, and why."""
-
-    reason: Reason
-
-
 def unusable(moment: float | None, size: int) -> Reason | None:
     """Return why a message of this time and of `size` characters cannot be kept, or None."""
     # Not before 1990, and not later than tomorrow.

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.data.importers.clean import Cleaner, clean_name
 from understudy.data.importers.export_files import ExportFile
-from understudy.data.importers.messages import ChatMessage, Reason, Skipped, parse_seconds, unusable, why_empty
+from understudy.data.importers.messages import ChatMessage, Reason, parse_seconds, unusable, why_empty
 from understudy.data.json_stream import JsonReader
 
 DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
@@ -46,36 +46,36 @@ def read_users(files: Sequence[ExportFile]) -> tuple[dict[str, str], set[str]]:
 
 def read(
     reader: JsonReader, channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner
-) -> Iterator[ChatMessage | Skipped]:
+) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of one day of a channel."""
     for _ in reader.elements():
         message = reader.value()
         if isinstance(message, dict):
             yield _message(message, channel, names, bots, cleaner)
         else:
-            yield Skipped(Reason.MALFORMED)
+            yield Reason.MALFORMED
 
 
 def _message(
     message: dict[str, Any], channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner
-) -> ChatMessage | Skipped:
+) -> ChatMessage | Reason:
     subtype, user, text = message.get("subtype"), message.get("user"), message.get("text", "")
     if subtype in GONE:
-        return Skipped(Reason.DELETED)
+        return Reason.DELETED
     if subtype == "bot_message" or message.get("bot_id") or user in bots:
-        return Skipped(Reason.BOTS)
+        return Reason.BOTS
     if subtype not in WORDS or message.get("hidden"):
-        return Skipped(Reason.SERVICE)
+        return Reason.SERVICE
     moment = parse_seconds(message.get("ts"))
     if reason := unusable(moment, 0):
-        return Skipped(reason)
+        return reason
     assert moment is not None
     if not isinstance(user, str) or not user or not isinstance(text, str):
-        return Skipped(Reason.MALFORMED)
+        return Reason.MALFORMED
     if reason := unusable(moment, len(text)):
-        return Skipped(reason)
+        return reason
     if not (words := cleaner.words(_plain(text, names, cleaner))):
-        return Skipped(why_empty(bool(text.strip()), bool(message.get("files"))))
+        return why_empty(bool(text.strip()), bool(message.get("files")))
     thread = message.get("thread_ts")
     chat = f"{channel} {thread}" if isinstance(thread, str) else channel
     return ChatMessage(chat, moment, user, names.get(user) or _name_of(message.get("user_profile")) or user, words)

@@ -7,16 +7,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from math import inf
 from typing import Any, NamedTuple
 
 from understudy.console import counted
-from understudy.data.importers.messages import ChatMessage, Reason, Skipped
+from understudy.data.importers.messages import ChatMessage, Reason
 from understudy.errors import DataError, DiskFullError
 
 CACHE_KIB = 16 * 1024
-AT_ONCE = 2_000
 MOST_SPEAKERS = 100_000
 TABLES = """
 create table messages (source integer, chat text, time real, speaker integer, text text);
@@ -60,30 +58,29 @@ class MessageSorter:
         """Free the disk."""
         self._database.close()
 
-    def add(self, source: int, app: str, messages: Iterable[ChatMessage | Skipped], skipped: Counter[Reason]) -> int:
+    def add(self, source: int, app: str, messages: Iterable[ChatMessage | Reason], skipped: Counter[Reason]) -> int:
         """Store the messages of one export. Returns how many; those skipped are counted in `skipped`."""
-        kept, rest = 0, iter(messages)
+        before = self.messages_of.total()
+
+        def rows() -> Iterator[tuple[int, str, float, int, str]]:
+            for message in messages:
+                if isinstance(message, Reason):
+                    skipped[message] += 1
+                    continue
+                number = self._numbers.setdefault((app, message.speaker), len(self.speakers))
+                if number >= MOST_SPEAKERS:
+                    raise DataError(f"more than {counted(MOST_SPEAKERS, 'speaker')}; expected an export of chats")
+                if number == len(self.speakers):
+                    self.speakers.append(Speaker(app, message.speaker, message.name))
+                self.messages_of[number] += 1
+                yield source, message.chat, message.time, number, message.text
+
+        # One transaction, or each row would be its own.
         self._database.execute("begin")
         with _full_disk_named():
-            while some := list(islice(rest, AT_ONCE)):
-                rows = []
-                for message in some:
-                    if isinstance(message, Skipped):
-                        skipped[message.reason] += 1
-                        continue
-                    number = self._numbers.setdefault((app, message.speaker), len(self.speakers))
-                    if number == len(self.speakers):
-                        if number >= MOST_SPEAKERS:
-                            raise DataError(
-                                f"more than {counted(MOST_SPEAKERS, 'speaker')}; expected an export of chats"
-                            )
-                        self.speakers.append(Speaker(app, message.speaker, message.name))
-                    self.messages_of[number] += 1
-                    rows.append((source, message.chat, message.time, number, message.text))
-                self._database.executemany("insert into messages values (?, ?, ?, ?, ?)", rows)
-                kept += len(rows)
+            self._database.executemany("insert into messages values (?, ?, ?, ?, ?)", rows())
             self._database.execute("commit")
-        return kept
+        return self.messages_of.total() - before
 
     def span(self, source: int) -> tuple[float, float]:
         """Return when the first and the last message of an export were sent. It must have messages."""
@@ -92,32 +89,23 @@ class MessageSorter:
 
     def messages(self) -> Iterator[SortedMessage]:
         """Yield all messages, chat by chat, each chat by time; those of one moment in the order of their file."""
-        with _full_disk_named():
-            found = self._database.execute(
-                "select source, chat, time, speaker, text from messages order by source, chat, time, rowid"
-            )
-            for source, chat, time, speaker, text in found:
-                yield SortedMessage((source, chat), time, speaker, text)
+        query = "select source, chat, time, speaker, text from messages order by source, chat, time, rowid"
+        for source, chat, time, speaker, text in self._rows(query):
+            yield SortedMessage((source, chat), time, speaker, text)
 
     def add_span(self, number: int, start: float, end: float) -> None:
         """Note when a conversation, or its first piece, began and ended; a later piece moves the end."""
-        with _full_disk_named():
-            self._database.execute(
-                "insert into conversations values (?, ?, ?) on conflict (id) do update set end = excluded.end",
-                (number, start, end),
-            )
+        kept = "insert into conversations values (?, ?, ?) on conflict (id) do update set end = excluded.end"
+        self._one(kept, number, start, end)
 
     def add_line(self, number: int, messages: int, line: str) -> None:
         """Keep a conversation of `messages` messages, or a piece of it, as it is to be written."""
-        with _full_disk_named():
-            self._database.execute("insert into lines values (?, ?, ?)", (number, messages, line))
+        self._one("insert into lines values (?, ?, ?)", number, messages, line)
 
     def is_repeated(self, digest: bytes, source: int) -> bool:
         """Return whether another export held the conversation with this digest before."""
-        with _full_disk_named():
-            self._database.execute("insert or ignore into digests values (?, ?)", (digest, source))
-            found = self._database.execute("select source from digests where digest = ?", (digest,))
-            return bool(found.fetchone()[0] != source)
+        self._one("insert or ignore into digests values (?, ?)", digest, source)
+        return bool(self._one("select source from digests where digest = ?", digest) != source)
 
     def has_lines(self) -> bool:
         """Return whether there is anything to write."""
@@ -125,25 +113,28 @@ class MessageSorter:
 
     def start_of_last(self, share: float) -> float:
         """Return when the last `share` of the conversations begin, or inf if that leaves none before."""
-        with _full_disk_named():
-            starts = "select start, end from conversations where id in (select conversation from lines)"
-            count = self._one(f"select count(*) from ({starts})")
-            held_out = max(1, round(share * count))
-            if not share or held_out >= count:
-                return inf
-            begin = self._one(f"select start from ({starts}) order by start limit 1 offset ?", count - held_out)
-            return begin if self._one(f"select count(*) from ({starts}) where end < ?", begin) else inf
+        starts = "select start, end from conversations where id in (select conversation from lines)"
+        count = self._one(f"select count(*) from ({starts})")
+        held_out = max(1, round(share * count))
+        if not share or held_out >= count:
+            return inf
+        begin = self._one(f"select start from ({starts}) order by start limit 1 offset ?", count - held_out)
+        return begin if self._one(f"select count(*) from ({starts}) where end < ?", begin) else inf
 
     def lines(self) -> Iterator[tuple[float, float, int, str]]:
         """Yield (start, end, messages, line) of all that is to be written, by time."""
-        with _full_disk_named():
-            yield from self._database.execute(
-                "select start, end, messages, line from lines join conversations on conversations.id = conversation "
-                "order by start, conversations.id, lines.rowid"
-            )
+        return self._rows(
+            "select start, end, messages, line from lines join conversations on conversations.id = conversation "
+            "order by start, conversations.id, lines.rowid"
+        )
 
-    def _one(self, query: str, *values: float) -> Any:
-        return self._database.execute(query, values).fetchone()[0]
+    def _rows(self, query: str, *values: Any) -> Iterator[Any]:
+        with _full_disk_named():
+            yield from self._database.execute(query, values)
+
+    def _one(self, query: str, *values: Any) -> Any:
+        """Return the first value that a statement gives; None if it gives none."""
+        return next(self._rows(query, *values), (None,))[0]
 
 
 @contextmanager

@@ -10,15 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from understudy.data.importers.clean import Cleaner, Kind, clean_name
-from understudy.data.importers.messages import (
-    ChatMessage,
-    Reason,
-    Skipped,
-    parse_seconds,
-    parse_time,
-    unusable,
-    why_empty,
-)
+from understudy.data.importers.messages import ChatMessage, Reason, parse_seconds, parse_time, unusable, why_empty
 from understudy.data.json_stream import JsonReader
 
 CHAT_LISTS = ("chats", "left_chats")
@@ -26,7 +18,7 @@ REDACTED: dict[str, Kind] = {"link": "link", "email": "email", "phone": "phone",
 MEDIA_KEYS = ("photo", "file", "media_type", "poll", "contact_information", "location_information", "game_title")
 
 
-def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of every chat in the export."""
     for key in reader.members():
         if key in CHAT_LISTS and reader.peek() == "{":
@@ -37,7 +29,7 @@ def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped
             reader.skip()
 
 
-def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
     for key in reader.members():
         if key != "list" or reader.peek() != "[":
             reader.skip()
@@ -53,36 +45,36 @@ def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[ChatMes
                     reader.skip()
 
 
-def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
     for _ in reader.elements():
         message = reader.value()
         if kind == "bot_chat":
-            yield Skipped(Reason.BOTS)
+            yield Reason.BOTS
         else:
-            yield _message(message, chat, cleaner) if isinstance(message, dict) else Skipped(Reason.MALFORMED)
+            yield _message(message, chat, cleaner) if isinstance(message, dict) else Reason.MALFORMED
 
 
-def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> ChatMessage | Skipped:
+def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> ChatMessage | Reason:
     if message.get("type") in ("service", "unsupported"):
-        return Skipped(Reason.SERVICE)
+        return Reason.SERVICE
     if "forwarded_from" in message:
-        return Skipped(Reason.FORWARDED)
+        return Reason.FORWARDED
     if "via_bot" in message:
-        return Skipped(Reason.BOTS)
+        return Reason.BOTS
     moment = parse_seconds(message.get("date_unixtime"))
     moment = parse_time(message.get("date")) if moment is None else moment
     if reason := unusable(moment, 0):
-        return Skipped(reason)
+        return reason
     assert moment is not None
     speaker = str(message.get("from_id") or message.get("from") or "")
     shown = message.get("text", "")
     if not speaker or not isinstance(shown, str | list):
-        return Skipped(Reason.MALFORMED)
+        return Reason.MALFORMED
     text = _text(shown, cleaner)
     if reason := unusable(moment, len(text)):
-        return Skipped(reason)
+        return reason
     if not (words := cleaner.words(text)):
-        return Skipped(why_empty(bool(shown), any(key in message for key in MEDIA_KEYS)))
+        return why_empty(bool(shown), any(key in message for key in MEDIA_KEYS))
     name = message.get("from")  # a deleted account has none
     return ChatMessage(chat, moment, speaker, clean_name(name) if isinstance(name, str) else speaker, words)
 
@@ -92,8 +84,8 @@ def _text(shown: str | list[Any], cleaner: Cleaner) -> str:
         return shown
     pieces = []
     for piece in shown:
-        text = piece.get("text", "") if isinstance(piece, dict) else piece
+        text, kind = (piece.get("text", ""), piece.get("type")) if isinstance(piece, dict) else (piece, "")
         if isinstance(text, str):
-            kind = REDACTED.get(str(piece.get("type"))) if isinstance(piece, dict) else None
-            pieces.append(cleaner.known(kind, text) if kind else text)
+            redacted = REDACTED.get(str(kind))
+            pieces.append(cleaner.known(redacted, text) if redacted else text)
     return "".join(pieces)

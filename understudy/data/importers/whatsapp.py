@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Literal
 
 from understudy.data.importers.clean import MARKS, Cleaner, clean_name
-from understudy.data.importers.messages import LONGEST_MESSAGE, ChatMessage, Reason, Skipped, unusable, why_empty
+from understudy.data.importers.messages import LONGEST_MESSAGE, ChatMessage, Reason, unusable, why_empty
 
 Dates = Literal["auto", "day-first", "month-first"]
 
@@ -156,7 +156,7 @@ def _count_sender(found: DateStyle, rest: str, second_names: dict[str, Counter[s
         seconds[""] = 1
 
 
-def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[ChatMessage | Skipped]:
+def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of a file in its order; `about` is what `survey` found in the same lines."""
     clock, pending, size = 0.0, None, 0
     for line in lines:
@@ -209,17 +209,17 @@ def _moment(match: "re.Match[str]", order: str) -> float | None:
 
 def _message(
     moment: float | None, lines: list[str], size: int, about: DateStyle, cleaner: Cleaner
-) -> ChatMessage | Skipped:
+) -> ChatMessage | Reason:
     raw = "".join(lines).rstrip("\r\n")
     name, text = _split_name(raw, about)
     if not name:
-        return Skipped(Reason.SERVICE)
+        return Reason.SERVICE
     if reason := unusable(moment, size):
-        return Skipped(reason)
+        return reason
     assert moment is not None
     text, why = _own_words(text, about.bracketed)
     words = cleaner.words(text)
-    return ChatMessage("", moment, name, name, words) if words else Skipped(why)
+    return ChatMessage("", moment, name, name, words) if words else why
 
 
 def _split_name(raw: str, about: DateStyle) -> tuple[str, str]:
