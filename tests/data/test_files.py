@@ -19,12 +19,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_globs_and_names_are_expanded_once_each(folder: Path) -> None:
-    assert expand(["b.txt", "*.txt"]) == [Path("b.txt"), Path("a.txt")]
+    assert [file.path for file in DataFiles.resolve(["b.txt", "*.txt"]).train] == [Path("b.txt"), Path("a.txt")]
 
 
 def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
     (folder / "a[1].txt").write_text("x")
-    assert expand(["a[1].txt"]) == [Path("a[1].txt")]
+    assert expand("a[1].txt") == [Path("a[1].txt")]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_a_name_that_looks_like_a_glob_is_a_name(folder: Path) -> None:
 )
 def test_what_names_no_file_is_said(folder: Path, path: str, problem: str) -> None:
     with pytest.raises(DataError) as error:
-        expand([path])
+        expand(path)
     assert str(error.value).startswith(problem)
 
 
 def test_no_paths_at_all(folder: Path) -> None:
     with pytest.raises(DataError, match="no data files given"):
-        expand([])
+        DataFiles.resolve([])
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

@@ -9,7 +9,7 @@ import pytest
 
 from understudy.data.conversations import read_conversations
 from understudy.data.files import DataFiles, Report, expand
-from understudy.data.hub import conversations, fetch, messages_of, parse
+from understudy.data.hub import conversations, fetch, messages_of
 from understudy.errors import DataError, HubError, MissingPackageError
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
@@ -93,18 +93,18 @@ def test_a_saved_data_set_is_read_by_split(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": f"Hi {n}"}, ASSISTANT]} for n in range(3)]
     splits = {"train": datasets.Dataset.from_list(rows), "test": datasets.Dataset.from_list(rows[:1])}
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
-    read = list(read_conversations(expand([f"hub:{tmp_path / 'saved'}"]), Report()))
+    read = list(read_conversations(expand(f"hub:{tmp_path / 'saved'}"), Report()))
     assert [talk.messages[0].content for talk in read] == ["Hi 0", "Hi 1", "Hi 2"]
-    assert len(list(read_conversations(expand(["hub:saved:test"]), Report()))) == 1
+    assert len(list(read_conversations(expand("hub:saved:test"), Report()))) == 1
     with pytest.raises(HubError, match=r"hub:saved cannot be fetched \(split validation\)"):
-        expand(["hub:saved:validation"])
+        expand("hub:saved:validation")
 
 
 def test_a_folder_of_files_is_read_and_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "talks"
     folder.mkdir()
     (folder / "train.jsonl").write_text("\n".join(json.dumps({"dialog": ["Hi!", f"Hello {n}."]}) for n in range(4)))
-    (file,) = expand(["hub:talks"])
+    (file,) = expand("hub:talks")
     files = DataFiles.resolve(["hub:talks"])
     assert ([each.path for each in files.train], files.kind) == ([file], "chats")
     assert file.parent == tmp_path / "runs" / "cache" / "hub"
@@ -113,9 +113,9 @@ def test_a_folder_of_files_is_read_and_written_once(tmp_path: Path, monkeypatch:
     ]
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "datasets", None)
-        assert expand(["hub:talks"]) == [file]
+        assert expand("hub:talks") == [file]
     (folder / "train.jsonl").write_text(json.dumps({"dialog": ["Bye!", "Goodbye, then."]}))
-    assert expand(["hub:talks"]) != [file]
+    assert expand("hub:talks") != [file]
 
 
 def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("hub:prices")
     for name in ("hub:", "hub:a::b", "hub:a:b:c:d"):
         with pytest.raises(DataError, match="expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET"):
-            parse(name)
+            fetch(name)
     with pytest.raises(HubError, match=r"hub:missing/nothing cannot be fetched \(split train\)"):
         fetch("hub:missing/nothing")
     monkeypatch.setitem(sys.modules, "datasets", None)
@@ -140,5 +140,5 @@ def test_what_no_reader_takes_is_left_out_and_told(tmp_path: Path) -> None:
     rows = [{"messages": PLAIN}, {"messages": [USER, {"role": "tool", "content": "3"}, ASSISTANT]}]
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     report = Report()
-    assert len(list(read_conversations(expand(["hub:saved"]), report))) == 1
+    assert len(list(read_conversations(expand("hub:saved"), report))) == 1
     assert "unknown role 'tool'" in report.problems[0]

@@ -73,33 +73,33 @@ class Report:
         return "\n".join([*self.problems, *more, *counts])
 
 
-def expand(names: Sequence[str]) -> list[Path]:
-    """Return the files that paths and globs name, each once; a glob's files come sorted. `hub:` names are fetched.
+def expand(name: str) -> list[Path]:
+    """Return the file that a path names, or those that a glob matches, sorted. What `hub:` names is fetched.
 
     Raises:
-        DataError: a path names nothing, a glob matches nothing, or a path is a folder.
+        DataError: the path names nothing, the glob matches nothing, or the path is a folder.
         HubError: a data set cannot be fetched.
     """
-    if not names:
-        raise DataError("no data files given; expected at least one path or glob")
-    files: dict[Path, None] = {}
-    for path in map(os.path.expanduser, names):
-        if hub.is_reference(path):
-            found = [hub.fetch(path)]
-        elif os.path.isdir(path):
-            raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
-        elif os.path.exists(path):  # also a name that looks like a glob
-            found = [Path(path)]
-        else:
-            found = [Path(name) for name in sorted(glob(path, recursive=True)) if not os.path.isdir(name)]
-        if not found:
-            problem = f"no file matches {path}" if escape(path) != path else f"no such file: {path}"
-            folder, name = os.path.split(path)
-            is_folder = os.path.isdir(folder or ".")
-            close = suggestion(name, os.listdir(folder or ".")) if is_folder else f"; there is no folder {folder}"
-            raise DataError(problem + close)
-        files.update(dict.fromkeys(found))
-    return list(files)
+    path = os.path.expanduser(name)
+    if path.startswith(hub.PREFIX):
+        return [hub.fetch(path)]
+    if os.path.isdir(path):
+        raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
+    if os.path.exists(path):  # also a name that looks like a glob
+        return [Path(path)]
+    found = [Path(file) for file in sorted(glob(path, recursive=True)) if not os.path.isdir(file)]
+    if not found:
+        problem = f"no file matches {path}" if escape(path) != path else f"no such file: {path}"
+        raise DataError(problem + what_is_there(path))
+    return found
+
+
+def what_is_there(path: str) -> str:
+    """Return a hint where a path names nothing: the names close to it in its folder, or that there is no folder."""
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        return f"; there is no folder {folder}"
+    return suggestion(name, os.listdir(folder or "."))
 
 
 @contextmanager
@@ -202,17 +202,17 @@ class DataFiles:
         """
         if not data:
             raise DataError("no data files given; expected at least one path or glob")
-        paths_of = {name: expand([name]) for name in (*data, *valid)}
+        paths_of = {name: expand(name) for name in (*data, *valid)}
         inspected = {path: DataFile.inspect(path) for path in dict.fromkeys(chain(*paths_of.values()))}
         kinds: dict[str, Kind] = {}
         for name, paths in paths_of.items():
-            first, *others = (inspected[path] for path in paths)
-            kinds[name] = first.kind
-            for other in others:
-                if other.kind != first.kind:
-                    raise DataError(
-                        f"{name} mixes {first.kind} ({first.path}) and {other.kind} ({other.path}); expected one kind"
-                    )
+            first_of: dict[Kind, Path] = {}
+            for path in paths:
+                first_of.setdefault(inspected[path].kind, path)
+            if len(first_of) > 1:
+                both = " and ".join(f"{kind} ({path})" for kind, path in first_of.items())
+                raise DataError(f"{name} mixes {both}; expected one kind")
+            (kinds[name],) = first_of
         if len(set(kinds.values())) > 1:
             both = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
             raise ConfigError(f"conversations and plain text do not mix in one run: {both}")

@@ -43,32 +43,18 @@ class Reference(NamedTuple):
     subset: str | None = None
 
 
-def is_reference(path: str) -> bool:
-    """Return whether a path names a data set of the Hub."""
-    return path.startswith(PREFIX)
-
-
-def parse(path: str) -> Reference:
-    """Return the parts of `hub:NAME[:SPLIT[:SUBSET]]`. Raises DataError for any other form.
-
-    >>> parse("hub:bavard/personachat_truecased:validation:full")
-    Reference(name='bavard/personachat_truecased', split='validation', subset='full')
-    """
-    parts = path.removeprefix(PREFIX).split(":")
-    if not 1 <= len(parts) <= 3 or not all(parts):
-        raise DataError(f"{path} is not a data set's name; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
-    return Reference(*parts)
-
-
 def fetch(path: str) -> Path:
     """Return the file with the conversations of `hub:…`. It is made once and found again without a network.
 
     Raises:
         MissingPackageError: the package `datasets` is not installed.
         HubError: the data set cannot be fetched.
-        DataError: its rows hold no conversations.
+        DataError: the name has another form, or its rows hold no conversations.
     """
-    reference = parse(path)
+    parts = path.removeprefix(PREFIX).split(":")
+    if not 1 <= len(parts) <= 3 or not all(parts):
+        raise DataError(f"{path} is not a data set's name; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
+    reference = Reference(*parts)
     name = reference.name
     # What changes when a folder's files do; a data set of the Hub has no such files.
     inside = sorted(file for file in Path(name).rglob("*") if file.is_file()) if os.path.isdir(name) else []

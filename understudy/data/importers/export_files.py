@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ from typing import IO, Any
 from typing_extensions import override
 
 from understudy.console import size_of, visible
-from understudy.errors import DataError, suggestion
+from understudy.data.files import what_is_there
+from understudy.errors import DataError
 
 HEAD = 1 << 16  # bytes that decide on an encoding
 BUFFER = 1 << 18
@@ -77,9 +77,7 @@ def files_of(path: Path) -> list[ExportFile]:
         inside = sorted(filter(Path.is_file, path.rglob("*")), key=str)
         return [_plain_file(file, file.relative_to(path)) for file in inside if file.suffix.lower() in SUFFIXES]
     if not path.exists():
-        folder = path.parent
-        close = suggestion(path.name, os.listdir(folder)) if folder.is_dir() else f"; there is no folder {folder}"
-        raise DataError(f"no such file: {visible(str(path))}{close}")
+        raise DataError(f"no such file: {visible(str(path))}{what_is_there(str(path))}")
     if not path.is_file():
         raise DataError(f"{visible(str(path))} is not a regular file; expected one that can be read twice")
     with _damage_named(visible(str(path))):
