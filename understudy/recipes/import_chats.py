@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,10 +15,10 @@ from rich.console import Console
 from understudy.config import in_range
 from understudy.console import counted, progress, text
 from understudy.data.importers.clean import KINDS, Cleaner, Kind, clean_name
-from understudy.data.importers.formats import Export, Hints, exports_of
+from understudy.data.importers.formats import Hints, exports_of
+from understudy.data.importers.messages import Reason
 from understudy.data.importers.segment import (
     SegmentConfig,
-    WrittenFile,
     choose_bots,
     collect,
     speakers_by_messages,
@@ -26,7 +26,7 @@ from understudy.data.importers.segment import (
 )
 from understudy.data.importers.sort import MessageSorter
 from understudy.errors import ConfigError, DataError
-from understudy.recipes.import_report import Source, Tally, outcome_table, sources_table, speakers_table
+from understudy.recipes.import_report import outcome_table, sources_table, speakers_table
 
 HOUR = 3600.0
 MINUTE = 60.0
@@ -105,53 +105,43 @@ def main(config: Config, console: Console) -> None:
     hints = Hints(config.dates, names)
     exports = [export for path in config.files for export in exports_of(Path(path).expanduser(), hints)]
     cleaner = Cleaner(config.kept_kinds)
-    tally = Tally()
+    redact = Cleaner(config.kept_kinds)  # for speakers' names, which are not counted with the texts
+    skipped: Counter[Reason] = Counter()
     with closing(MessageSorter()) as sorter:
-        _read(exports, sorter, cleaner, tally, console)
-        console.print(sources_table(tally))
-        for export in exports:
-            for note in export.notes:
-                console.print(text(f"{export.label}: {note}", style="yellow"), soft_wrap=True)
+        # What the exports hold
+        kept = []
+        with progress(console, "reading", sum(export.size for export in exports), percent=True) as bar:
+            for number, export in enumerate(exports):
+                kept.append(sorter.add(number, export.app, export.read(cleaner, bar.advance), skipped))
+        notes = [(export.label, note) for export in exports for note in export.notes]
+        if not sum(kept):
+            said = [f"{counted(count, 'message')} {reason}" for reason, count in skipped.most_common()]
+            why = "; ".join(said + [note for _, note in notes]) or "they hold no messages"
+            raise DataError(f"nothing to learn from in {', '.join(export.label for export in exports)}: {why}")
+        console.print(sources_table(exports, kept, sorter))
+        for label, note in notes:
+            console.print(text(f"{label}: {note}", style="yellow"), soft_wrap=True)
+
+        # The conversations of the one whose part the bot learns
         can_ask = console.is_terminal and bool(sys.stdin) and sys.stdin.isatty()
         bots = choose_bots(sorter, names, partial(_ask, sorter, console) if can_ask else None)
-        train, valid = _write(config, sorter, bots, tally, console)
-    console.print(outcome_table(tally, cleaner, train, valid))
+        name_of = cache(lambda number: redact.text(sorter.speakers[number].name))
+        segments = SegmentConfig(bots, config.silence * HOUR, config.burst * MINUTE, name_of)
+        with progress(console, "cutting into conversations", sum(kept), percent=True) as bar:
+            collect(sorter, segments, skipped, bar.advance)
+        if not sorter.has_lines():
+            left_out = "; ".join(f"{count:,} messages {reason}" for reason, count in skipped.most_common(3))
+            why = f"{left_out}; try a longer --silence, or another --bot"
+            raise DataError(f"no conversation is left to learn from: {why}")
+        train, valid = write_split(sorter, *config.written, config.valid_share, skipped)
+
+    # What became of every message, and what to do next
+    console.print(outcome_table(skipped, cleaner, train, valid))
     written = [str(file.path) for file in (train, valid) if file.conversations]
     console.print(text(f"written: {', '.join(written)}"), soft_wrap=True)
     held_out = ["--valid", str(valid.path)] if valid.conversations else []
     command = shlex.join(["understudy", "finetune", "--base", "gpt1", "--data", str(train.path), *held_out])
     console.print(text(f"next: {command}"), soft_wrap=True)
-
-
-def _read(exports: Sequence[Export], sorter: MessageSorter, cleaner: Cleaner, tally: Tally, console: Console) -> None:
-    with progress(console, "reading", sum(export.size for export in exports), percent=True) as bar:
-        for number, export in enumerate(exports):
-            kept = sorter.add(number, export.app, export.read(cleaner, bar.advance), tally.skipped)
-            tally.sources.append(Source(export, kept, *(sorter.span(number) if kept else (0.0, 0.0))))
-    if not tally.kept:
-        said = [f"{counted(count, 'message')} {reason}" for reason, count in tally.skipped.most_common()]
-        notes = [note for export in exports for note in export.notes]
-        why = "; ".join(said + notes) or "they hold no messages"
-        raise DataError(f"nothing to learn from in {', '.join(export.label for export in exports)}: {why}")
-
-
-def _write(
-    config: Config, sorter: MessageSorter, bots: frozenset[int], tally: Tally, console: Console
-) -> tuple[WrittenFile, WrittenFile]:
-    redact = Cleaner(config.kept_kinds)  # another cleaner, since names are not counted with the texts
-
-    @cache
-    def name_of(number: int) -> str:
-        return redact.text(sorter.speakers[number].name)
-
-    segments = SegmentConfig(bots, config.silence * HOUR, config.burst * MINUTE, name_of)
-    with progress(console, "cutting into conversations", tally.kept, percent=True) as bar:
-        collect(sorter, segments, tally.skipped, bar.advance)
-    if not sorter.has_lines():
-        said = "; ".join(f"{count:,} messages {reason}" for reason, count in tally.skipped.most_common(3))
-        raise DataError(f"no conversation is left to learn from: {said}; try a longer --silence, or another --bot")
-    train, valid = config.written
-    return write_split(sorter, train, valid, config.valid_share, tally.skipped)
 
 
 def _ask(sorter: MessageSorter, console: Console) -> str:

@@ -1,7 +1,7 @@
 """What an import reports: what was read, and what became of every message."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.table import Column, Table
@@ -17,36 +17,12 @@ REDACTED: dict[Kind, str] = {"email": "e-mail", "phone": "phone number", "link":
 SPEAKERS_SHOWN = 30
 
 
-@dataclass(frozen=True)
-class Source:
-    """An export that was read: the number of messages kept, and when the first and the last were sent."""
-
-    export: Export
-    kept: int
-    first: float
-    last: float
-
-
-@dataclass
-class Tally:
-    """What became of all messages: kept when they were read, or skipped, then or later, and why."""
-
-    sources: list[Source] = field(default_factory=list)
-    skipped: Counter[Reason] = field(default_factory=Counter)
-
-    @property
-    def kept(self) -> int:
-        """Messages kept when they were read."""
-        return sum(source.kept for source in self.sources)
-
-
-def sources_table(tally: Tally) -> Table:
-    """Return a table with a row per export."""
+def sources_table(exports: Sequence[Export], kept: Sequence[int], sorter: MessageSorter) -> Table:
+    """Return a table with a row per export; `kept`: the number of messages that were kept of each."""
     shown = table("file", "app", Column("messages", justify="right"), "from", "to", title="Read")
-    for source in tally.sources:
-        export = source.export
-        days = (_day(source.first), _day(source.last)) if source.kept else ("", "")
-        shown.add_row(text(export.label), export.app, f"{source.kept:,}", *days)
+    for number, (export, count) in enumerate(zip(exports, kept, strict=True)):
+        days = map(_day, sorter.span(number)) if count else ("", "")
+        shown.add_row(text(export.label), export.app, f"{count:,}", *days)
     return shown
 
 
@@ -59,10 +35,10 @@ def speakers_table(sorter: MessageSorter) -> Table:
     return shown
 
 
-def outcome_table(tally: Tally, cleaner: Cleaner, train: WrittenFile, valid: WrittenFile) -> Table:
+def outcome_table(skipped: Counter[Reason], cleaner: Cleaner, train: WrittenFile, valid: WrittenFile) -> Table:
     """Return what became of every message: the rows add up to the title."""
     kept = train.messages + valid.messages
-    title = f"What became of {counted(kept + tally.skipped.total(), 'message')}"
+    title = f"What became of {counted(kept + skipped.total(), 'message')}"
     shown = table(Column(justify="right"), "", title=title, header=False)
     for part, purpose in ((train, "to learn from"), (valid, "to validate on")):
         span = f", {_day(part.first)} to {_day(part.last)}" if part.conversations else ""
@@ -70,7 +46,7 @@ def outcome_table(tally: Tally, cleaner: Cleaner, train: WrittenFile, valid: Wri
             f"{part.messages:,}", f"{purpose}: {counted(part.conversations, 'conversation')}{span}", style="bold"
         )
     shown.add_section()
-    for reason, count in tally.skipped.most_common():
+    for reason, count in skipped.most_common():
         shown.add_row(f"{count:,}", f"left out: {reason}")
     shown.add_section()
     for kind, what in REDACTED.items():

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,10 @@ NO_LINE_END = "\\ No newline at end of file"
 
 @dataclass(frozen=True)
 class FileDiff:
-    """How one file differs.
+    """How one file differs: changed, added, removed or renamed (then `was` is the old path).
 
-    `how` is changed, added, removed or renamed (then `was` is the old path). `lines` are those of a unified diff
-    without the two that name the file, control characters spelt out: the first character of each is "@", "+", "-", " "
-    or a backslash. Where there are none, `remark` says why.
+    `lines` are those of a unified diff without the two that name the file, control characters spelt out: each begins
+    with "@", "+", "-", " " or a backslash. Where there are none, `remark` says why.
     """
 
     path: str
@@ -71,23 +69,18 @@ class CodeDifference:
 
 def code_differences(runs: Sequence[ComparedRun]) -> list[CodeDifference]:
     """Return how the code of each run but the first differs from that of the first."""
-    first = runs[0]
-    return [
-        _difference(first.label, open_code(first.record.folder), other.label, open_code(other.record.folder))
-        for other in runs[1:]
-    ]
+    first, *others = runs
+    return [_difference(first.label, first.record.folder, other.label, other.record.folder) for other in others]
 
 
 def since_commit(record: Record) -> CodeDifference:
     """Return how the code of a run differs from the commit that it was made from."""
-    return _difference("the commit", open_code(record.folder, without_edits=True), record.id, open_code(record.folder))
+    return _difference("the commit", record.folder, record.id, record.folder, since_commit=True)
 
 
-def _difference(
-    before: str, old: AbstractContextManager[KeptCode], after: str, new: AbstractContextManager[KeptCode]
-) -> CodeDifference:
+def _difference(before: str, old: Path, after: str, new: Path, since_commit: bool = False) -> CodeDifference:
     try:
-        with old as old_code, new as new_code:
+        with open_code(old, without_edits=since_commit) as old_code, open_code(new) as new_code:
             return CodeDifference(before, after, tuple(diff_files(old_code, new_code)))
     except UserError as error:
         return CodeDifference(before, after, problem=str(error))
@@ -149,10 +142,8 @@ def _diff(path: str, before: KeptCode, after: KeptCode) -> FileDiff:
         return FileDiff(path, how, remark=f"too large to show: {sizes(len(split[0]), len(split[1]), 'lines')}")
 
     # Lines keep their ends, so that a missing one at the end of the file counts as a difference.
-    whole = [[f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else []) for lines in split]
-    lines = []
-    for line in list(difflib.unified_diff(whole[0], whole[1]))[2:]:
-        lines.append(visible(line.removesuffix("\n")))
-        if not line.endswith("\n"):
-            lines.append(NO_LINE_END)
+    ended = [[f"{line}\n" for line in lines[:-1]] + list(filter(None, lines[-1:])) for lines in split]
+    lines: list[str] = []
+    for line in list(difflib.unified_diff(ended[0], ended[1]))[2:]:
+        lines += [visible(line.removesuffix("\n"))] + [NO_LINE_END] * (not line.endswith("\n"))
     return FileDiff(path, how, lines=tuple(lines))
