@@ -46,7 +46,7 @@ def planned(*chosen: str, checkpoints: bool = False) -> Plan:
 
 
 def reasons(found: Plan) -> dict[str, str]:
-    return {record.id: reason for record, reason in found.stay}
+    return found.stay
 
 
 def going(found: Plan) -> list[str]:
@@ -186,9 +186,7 @@ def test_leftovers_go_when_they_are_old(here: Path) -> None:
     gone[old(empty)] = "a run that never began"
     (RUNS / "20261123-1158-calm-heron").mkdir()
     found = planned()
-    assert {leftover.path: leftover.reason for leftover in found.leftovers} == {
-        path.absolute(): reason for path, reason in gone.items()
-    }
+    assert found.leftovers == {path.absolute(): reason for path, reason in gone.items()}
     deleted(found)
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
@@ -199,7 +197,7 @@ def test_the_cache_and_the_files_of_a_running_run_are_left_alone(here: Path) -> 
     run, process = running()
     old(folder_with_a_file(RUNS / "cache" / "unused"))
     old(folder_with_a_file(RUNS / run / "checkpoints" / ".step-000003"))
-    assert planned().leftovers == []
+    assert planned().leftovers == {}
     process.kill()
     process.wait()
     assert len(planned().leftovers) == 2
@@ -219,7 +217,7 @@ def test_code_goes_with_the_last_run_that_has_it(here: Path, monkeypatch: pytest
     link_code(two, "both", "base.bundle")
     link_code(one, "one", "edits.bundle")
     link_code(one, "one", "again.bundle")
-    names = lambda found: sorted(leftover.path.name for leftover in found.leftovers)  # noqa: E731
+    names = lambda found: sorted(path.name for path in found.leftovers)  # noqa: E731
     assert names(planned()) == []
     assert names(planned(one)) == ["one"]
     assert names(planned(one, two)) == ["both", "one"]
@@ -262,12 +260,12 @@ def test_what_runs_take_is_what_du_says(here: Path) -> None:
     folder_with_a_file(RUNS / "cache" / "tokens")
     list_runs()
     (RUNS / "link").symlink_to("/usr")
-    found = usage(RUNS)
+    found, beside = usage(RUNS)
     du = int(subprocess.run(["du", "-s", "--block-size=1", "runs"], capture_output=True, text=True).stdout.split()[0])
-    assert found.total == du
-    assert set(found.runs) == {run.id, one, two}
-    assert 500_000 <= found.runs[one]["checkpoints"] < 530_000
-    assert found.runs[one]["code"] < 10_000  # a folder: the code itself counts once, beside the runs
-    assert found.beside["code that runs share"] >= 300_000
-    assert found.beside["tokenized data (cache)"] > 0
-    assert found.runs[run.id]["journals"] > 0
+    assert beside.total() + sum(kinds.total() for kinds in found.values()) == du
+    assert set(found) == {run.id, one, two}
+    assert 500_000 <= found[one]["checkpoints"] < 530_000
+    assert found[one]["code"] < 10_000  # a folder: the code itself counts once, beside the runs
+    assert beside["code that runs share"] >= 300_000
+    assert beside["tokenized data (cache)"] > 0
+    assert found[run.id]["journals"] > 0

@@ -14,6 +14,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,13 +74,10 @@ class Imported:
 def pack(
     records: Sequence[Record], target: Path, leave_out: Collection[str] = (), allow_secrets: bool = False
 ) -> tuple[tuple[ArchivedRun, ...], tuple[str, ...]]:
-    """Write runs, whole folders, into the new archive `target`, which appears whole or not at all.
+    """Write runs, whole folders, into the new archive `target` (.tar.gz), which appears whole or not at all.
 
-    Args:
-        records: the runs.
-        target: a name that ends in .tar.gz.
-        leave_out: the files and folders of a run to leave out, such as "checkpoints".
-        allow_secrets: do not search the committed files in the code for secrets.
+    `leave_out` names files and folders of a run, such as "checkpoints"; with `allow_secrets` committed files are not
+    searched for secrets.
 
     Returns:
         What the archive lists, and the names of links and other special files, which it cannot hold.
@@ -151,10 +149,10 @@ def _listed(record: Record, leave_out: Collection[str], special: list[str]) -> A
                 continue
             if entry.is_dir(follow_symlinks=False):
                 walk(f"{path}/")
-            elif not entry.is_file(follow_symlinks=False):
-                special.append(f"{record.id}/{path}")
-            else:
+            elif entry.is_file(follow_symlinks=False):
                 files.append(_described(record.folder, path))
+            else:
+                special.append(f"{record.id}/{path}")
 
     walk("")
     return ArchivedRun(record.id, record.verb, record.parents, tuple(files))
@@ -186,12 +184,10 @@ def _open(folder: Path, path: str) -> IO[bytes]:
 
 def settled(run_json: bytes) -> bytes:
     """Return run.json as it goes to another machine, where its process does not run: "running" becomes "dead"."""
-    try:
+    with suppress(ValueError):
         data = json.loads(run_json)
-    except ValueError:
-        data = None
-    if isinstance(data, dict) and data.get("status") == "running":
-        return json.dumps(data | {"status": "dead"}, indent=2).encode() + b"\n"
+        if isinstance(data, dict) and data.get("status") == "running":
+            return json.dumps(data | {"status": "dead"}, indent=2).encode() + b"\n"
     return run_json
 
 
@@ -243,16 +239,15 @@ def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> Imported
     members = _members(archive)
     listed = _read_list(*next(members, ("", 0, io.BytesIO())))
     there = {run.id for run in listed if os.path.lexists(runs / run.id)}
+    wanted = [run for run in listed if run.id not in there]
     for run in listed:
         # A run that is there must be the same.
         for file in run.files if run.id in there else ():
-            try:
+            same = False
+            with suppress(OSError):
                 same = _described(runs / run.id, file.path) == file
-            except OSError:
-                same = False
             if not same:
                 raise ArchiveError(f"run {run.id} is there already, with another {file.path}: nothing was imported")
-    wanted = [run for run in listed if run.id not in there]
     size, free = sum(file.bytes for run in wanted for file in run.files), shutil.disk_usage(runs).free
     if size + ROOM_TO_LEAVE > free:
         raise ArchiveError(f"the archive unpacks to {size_of(size)}, and {runs} has {size_of(free)} of free space")
@@ -268,9 +263,7 @@ def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> Imported
             data = read_record(folder).data
             if not data or data.get("id", run.id) != run.id:
                 raise ArchiveError(f"the archive's {run.id} holds a run.json that is damaged, or another run's")
-            content = (folder / "run.json").read_bytes()
-            if settled(content) != content:
-                write_atomically(folder / "run.json", settled(content))
+            write_atomically(folder / "run.json", settled((folder / "run.json").read_bytes()))
         for run in wanted:
             os.rename(Path(building, run.id), runs / run.id)
     parents = {parent for run in listed for parent in run.parents}

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from understudy.runs.query import duration, matching
 from understudy.runs.record import Record, list_checkpoints, read_record
 from understudy.runs.rerun.tree import FOLDER
 
-LEFTOVER_SECONDS = 3_600  # what was written to within the last hour may still be in the making
+LEFTOVER_SECONDS = 3_600
 STALE_SECONDS = 30 * 86_400
 RUN_NAME = re.compile(r"\d{8}-\d{4}-\w+-\w+")
 MOST_SHOWN = 30
@@ -55,25 +56,20 @@ class GcOptions:
 
 
 @dataclass(frozen=True)
-class Leftover:
-    """A file or folder that nothing needs, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What would be deleted: `runs`, `checkpoints` and `leftovers`; and the runs that fit but stay, with the reason."""
+    """What would be deleted: `runs`, `checkpoints` and `leftovers`; and the runs that fit but stay.
+
+    `stay` says why a run stays, by its id, and `leftovers` why nothing needs a file or folder.
+    """
 
     runs: list[Record]
-    stay: list[tuple[Record, str]]
+    stay: dict[str, str]
     checkpoints: list[Path]
-    leftovers: list[Leftover]
+    leftovers: dict[Path, str]
 
     def paths(self) -> list[Path]:
         """Return all that would be deleted."""
-        return [*(run.folder for run in self.runs), *self.checkpoints, *(leftover.path for leftover in self.leftovers)]
+        return [*(run.folder for run in self.runs), *self.checkpoints, *self.leftovers]
 
 
 def gc(options: GcOptions, console: Console) -> None:
@@ -89,9 +85,9 @@ def gc(options: GcOptions, console: Console) -> None:
         say(console, f"To delete: {counted(len(found.runs), 'run')}\n", "bold")
         print_runs(found.runs[-MOST_SHOWN:], console)
         _print_rest(len(found.runs), console)
-    stay = [f"{record.id}: {reason}" for record, reason in found.stay]
+    stay = [f"{run}: {reason}" for run, reason in found.stay.items()]
     checkpoints = [f"{path.parent.parent.name} {path.name}" for path in found.checkpoints]
-    leftovers = [f"{leftover.path}: {leftover.reason}" for leftover in found.leftovers]
+    leftovers = [f"{path}: {reason}" for path, reason in found.leftovers.items()]
     for title, lines in (
         (f"{counted(len(stay), 'run')} would fit, but stay:", stay),
         (f"To delete: {counted(len(checkpoints), 'checkpoint')}", checkpoints),
@@ -132,8 +128,8 @@ def plan(folder: Path, records: Sequence[Record], chosen: Sequence[Record], chec
     staying = [record for record in records if record.id not in going]
     spared = [record for record in staying if record.id not in needed and not _reason_to_stay(record)]
     old = [path for record in spared for path in list_checkpoints(record.folder)[:-1]] if checkpoints else []
-    leftovers = [*_leftovers(folder, records, staying), *_unlinked_code(folder / POOL, runs)]
-    stay = [(record, reasons[record.id]) for record in chosen if record.id in reasons]
+    leftovers = dict([*_leftovers(folder, records, staying), *_unlinked_code(folder / POOL, runs)])
+    stay = {record.id: reasons[record.id] for record in chosen if record.id in reasons}
     return Plan(runs, stay, old, leftovers)
 
 
@@ -142,7 +138,7 @@ def apply(plan: Plan) -> Iterator[str]:
     for run in plan.runs:
         if problem := _delete_run(run):
             yield f"{run.id} stays: {problem}"
-    for path in (*plan.checkpoints, *(leftover.path for leftover in plan.leftovers)):
+    for path in (*plan.checkpoints, *plan.leftovers):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -175,54 +171,46 @@ def _reason_to_stay(record: Record) -> str:
     return "it is pinned" if record.marks.pinned else ""
 
 
-def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record]) -> Iterator[Leftover]:
+def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record]) -> Iterator[tuple[Path, str]]:
+    """Yield what nothing needs, and why. What was written to within the last hour may still be in the making."""
     # Beside the runs.
     for path in folder.iterdir():
-        if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
-            yield Leftover(path, "half written")
-        elif RUN_NAME.fullmatch(path.name) and path.is_dir() and not any(path.iterdir()):
-            if _is_older(path, LEFTOVER_SECONDS):
-                yield Leftover(path, "a run that never began")
-        elif path.name.startswith("index.sqlite"):
-            yield Leftover(path, "an index of runs that only earlier versions used")
-    trees = folder / FOLDER
-    for path in trees.iterdir() if trees.is_dir() else ():
-        if _is_older(path, LEFTOVER_SECONDS):
-            yield Leftover(path, "a tree in which a run was run again")
+        if path.name.startswith("index.sqlite"):
+            yield path, "an index of runs that only earlier versions used"
+        elif RUN_NAME.fullmatch(path.name) and path.is_dir() and not any(path.iterdir()) and _is_older(path):
+            yield path, "a run that never began"
+    for path in folder.glob(f"{FOLDER}/*"):
+        if _is_older(path):
+            yield path, "a tree in which a run was run again"
 
-    # In the runs. What a running one writes is not a leftover.
-    for record in staying:
-        for path, _ in walk(record.folder) if record.status != "running" else ():
-            if is_temporary(path.name) and _is_older(path, LEFTOVER_SECONDS):
-                yield Leftover(path, "half written")
+    # Beside the runs and in them. What a running one writes is not a leftover.
+    inside = [path for record in staying if record.status != "running" for path, _ in walk(record.folder)]
+    for path in (*folder.iterdir(), *inside):
+        if is_temporary(path.name) and _is_older(path):
+            yield path, "half written"
 
     # In the cache, while nothing runs that may use it.
-    cache = folder / "cache"
-    if not cache.is_dir() or any(record.status == "running" for record in records):
-        return
-    for path in cache.iterdir():
-        if path.name.startswith(".") and _is_older(path, LEFTOVER_SECONDS):
-            yield Leftover(path, "half written")
+    in_use = any(record.status == "running" for record in records)
+    for path in folder.glob("cache/*") if not in_use else ():
+        if path.name.startswith(".") and _is_older(path):
+            yield path, "half written"
         elif _is_older(path, STALE_SECONDS):
-            yield Leftover(path, "tokenized data that has not been read for 30 days")
+            yield path, "tokenized data that has not been read for 30 days"
 
 
-def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[Leftover]:
+def _unlinked_code(pool: Path, going: Sequence[Record]) -> Iterator[tuple[Path, str]]:
     """Yield the files of the pool that no run links to once the runs `going` are deleted."""
     # How many names of each file are deleted with the runs.
-    links: dict[int, int] = {}
-    for record in going:
-        for _, status in walk(record.folder / "code"):
-            links[status.st_ino] = links.get(status.st_ino, 0) + 1
+    links = Counter(status.st_ino for record in going for _, status in walk(record.folder / "code"))
     for path, status in walk(pool):
-        left = status.st_nlink - links.get(status.st_ino, 0)
+        left = status.st_nlink - links[status.st_ino]
         # A new run may be about to link a file that is just made; making and losing a link both set the time of change.
         settled = left < status.st_nlink or status.st_ctime < time.time() - LEFTOVER_SECONDS
         if stat.S_ISREG(status.st_mode) and left <= 1 and settled:
-            yield Leftover(path, "code of no run")
+            yield path, "code of no run"
 
 
-def _is_older(top: Path, seconds: float) -> bool:
+def _is_older(top: Path, seconds: float = LEFTOVER_SECONDS) -> bool:
     """Whether nothing there was written, and no file read, for that long."""
     # Looking at a folder counts as reading it, so only files tell when they were read.
     times = [status.st_mtime for _, status in walk(top)]

@@ -7,11 +7,11 @@ holds it; a run made after it was fixed does not.
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -19,7 +19,7 @@ from rich.console import Console
 from understudy.console import and_more, progress, say, table, text
 from understudy.errors import GitError, UserError, suggestion
 from understudy.runs.code.git import files_of, git, repository_of
-from understudy.runs.code.kept import PACKAGE_PREFIX, READ_FILES, KeptCode, open_code
+from understudy.runs.code.kept import PACKAGE_PREFIX, READ_FILES, KeptCode, open_code, parts_of
 from understudy.runs.code.sources import read_sources
 from understudy.runs.find import find_run, list_runs
 from understudy.runs.record import Record, change_marks
@@ -28,18 +28,7 @@ DISTINCTIVE = 16  # characters, not counting blanks, that make a block of lines 
 Definable = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
-class CodeReference(Protocol):
-    """Some code that the user points at."""
-
-    @property
-    def name(self) -> str:
-        """What it is."""
-
-    def place_in(self, code: KeptCode) -> str:
-        """Return where a run's code holds it, such as `train.py:12` or "2 of 3 changes"; empty where it does not."""
-
-
-def resolve(reference: str, folder: Path) -> CodeReference:
+def resolve(reference: str, folder: Path) -> "CodeReference":
     """Return what FILE:LINE, FILE:FIRST-LAST, COMMIT or SYMBOL names, seen from `folder`.
 
     Lines and definitions are those of the files as they are now; with `@RUN` behind them, as they were in that run.
@@ -50,11 +39,8 @@ def resolve(reference: str, folder: Path) -> CodeReference:
     lines = re.fullmatch(r"(.+):(\d+)(?:-(\d+))?", wanted)
     # A commit, unless it looks like lines of a file.
     if top and not lines:
-        try:
+        with suppress(GitError):  # it is not a commit
             name = git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
-        except GitError:
-            pass  # not a commit
-        else:
             return _commit(top, name.decode().strip())
 
     # The files as they are now, or as they were in the run: path to lines.
@@ -62,10 +48,7 @@ def resolve(reference: str, folder: Path) -> CodeReference:
         with open_code(find_run(run)) as code:
             files = {path: _lines(code.read(path)) for path in code.files if path.endswith(".py")}
     else:
-        files = {
-            path: _lines(content)
-            for path, content in read_sources(top or repository_of(folder) or folder).files.items()
-        }
+        files = {path: _lines(content) for path, content in read_sources(top or folder).files.items()}
     if lines:
         return _lines_at(lines[1], int(lines[2]), int(lines[3] or lines[2]), files)
     return _definition(wanted, files)
@@ -118,9 +101,9 @@ class CommitChanges:
         held = sum(bool(lines.place_in(code)) for lines in self.lines)
         held += sum(code.files.get(path) == content for path, content in self.binary.items())
         total = len(self.lines) + len(self.binary)
-        if not held:
-            return ""
-        return f"all {total} changes" if held == total > 1 else f"{held} of {total} changes" if total > 1 else "yes"
+        if not held or total == 1:
+            return "yes" if held else ""
+        return f"all {total} changes" if held == total else f"{held} of {total} changes"
 
 
 @dataclass(frozen=True)
@@ -139,6 +122,10 @@ class Definition:
                 if qualified == self.qualified and ast.dump(node) == self.tree:
                     return f"{path}:{node.lineno}"
         return ""
+
+
+CodeReference = Lines | CommitChanges | Definition
+"""Some code that the user points at."""
 
 
 def _lines_at(path: str, first: int, last: int, files: dict[str, list[str]]) -> Lines:
@@ -176,9 +163,8 @@ def _commit(top: Path, commit: str) -> CommitChanges:
         elif path := re.search(r"^Binary files .* and b/(.*) differ$", part, re.MULTILINE):
             binary.append(path[1])
     if not changes and not binary:
-        raise UserError(
-            f"commit {title!r} changes no lines that a run could hold (it only deletes files, or is a merge)"
-        )
+        why = "it only deletes files, or is a merge"
+        raise UserError(f"commit {title!r} changes no lines that a run could hold ({why})")
     held = files_of(partial(git, top), commit) if binary else {}
     return CommitChanges(f"commit {title}", tuple(changes), {path: held[path] for path in binary})
 
@@ -257,7 +243,7 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
     records = [record for record in list_runs() if record.status != "broken"]
     found: list[tuple[Record, str]] = []
     unread: list[str] = []
-    places: dict[str, str] = {}
+    places: dict[Any, str] = {}
     with progress(console, "looking through", total=len(records)) as bar:
         for record in records:
             # Each different code is looked at once.
@@ -293,12 +279,9 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
         say(console, f"to take them out of comparisons: {way}", "dim")
 
 
-def _code_key(record: Record) -> str:
-    """Return a text that is equal for runs of equal code."""
+def _code_key(record: Record) -> Any:
+    """Return a value that is equal for runs of equal code."""
     code = record.data.get("code") or {}
-    package = code.get("understudy") or {}
-    parts = [part.get(name) for part in (code, package) for name in ("snapshot", "digest")]
-    parts.append([module.get("snapshot") for module in code.get("submodules", [])])
+    names = tuple(part.get("snapshot") or part.get("digest") for _, _, part in parts_of(code))
     read = record.folder / "code" / READ_FILES
-    known = any(parts[:2])
-    return repr([parts, sha256(read.read_bytes()).hexdigest() if read.exists() else "", "" if known else record.id])
+    return names if names[0] else record.id, read.read_bytes() if read.exists() else b""

@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,22 +34,6 @@ class DiskOptions:
     """List every run, not only the largest 30."""
 
 
-@dataclass
-class Usage:
-    """Bytes on the disk, by run and kind, and by what lies beside the runs, such as the code that they share.
-
-    A file with several names counts once.
-    """
-
-    runs: dict[str, Counter[str]] = field(default_factory=dict)
-    beside: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def total(self) -> int:
-        """The sum of everything."""
-        return self.beside.total() + sum(kinds.total() for kinds in self.runs.values())
-
-
 def disk(options: DiskOptions, console: "Console") -> None:
     """Print a table of what runs take, by kind, and of what lies beside them."""
     from rich.table import Column
@@ -57,8 +41,9 @@ def disk(options: DiskOptions, console: "Console") -> None:
     folder = runs_folder()
     if not folder.is_dir():
         raise UserError(f"no folder {folder} to look at; UNDERSTUDY_RUNS names another")
-    found = usage(folder)
-    runs = sorted(found.runs.items(), key=lambda item: -item[1].total())
+    found, beside = usage(folder)
+    runs = sorted(found.items(), key=lambda item: -item[1].total())
+    total = beside.total() + sum(kinds.total() for kinds in found.values())
     # The largest runs, the others together, and what lies beside the runs.
     shown = runs if options.all else runs[:LARGEST]
     figures = [Column(name, justify="right", no_wrap=True) for name in (*KINDS, "all")]
@@ -68,35 +53,36 @@ def disk(options: DiskOptions, console: "Console") -> None:
     if rest := runs[len(shown) :]:
         sums = [sum(kinds[kind] for _, kinds in rest) for kind in KINDS]
         sizes.add_row(text(f"{counted(len(rest), 'smaller run')} (--all)"), *map(size_of, sums), size_of(sum(sums)))
-    for what, size in sorted(found.beside.items()):
+    for what, size in sorted(beside.items()):
         sizes.add_row(text(what), *[""] * len(KINDS), size_of(size))
-    sizes.add_row("all", *[""] * len(KINDS), size_of(found.total), style="bold")
+    sizes.add_row("all", *[""] * len(KINDS), size_of(total), style="bold")
     console.print(sizes)
 
 
-def usage(runs: Path) -> Usage:
-    """Return what the folder of all runs takes."""
-    found, seen = Usage(), set[tuple[int, int]]()
+def usage(runs: Path) -> tuple[dict[str, Counter[str]], Counter[str]]:
+    """Return what the folder of all runs takes: bytes by run and kind, and by what lies beside the runs.
+
+    A file with several names counts once.
+    """
+    found, beside, seen = dict[str, Counter[str]](), Counter[str](), set[tuple[int, int]]()
     # Hidden folders come first, so that shared code counts beside the runs and not for the first run that links it.
-    entries = sorted(os.scandir(runs), key=lambda entry: entry.name[0] != ".")
-    for entry in entries:
+    for entry in sorted(os.scandir(runs), key=lambda entry: entry.name[0] != "."):
         top = Path(entry.path)
         is_run = (top / "run.json").is_file()
-        beside = {"cache": "tokenized data (cache)", ".code": "code that runs share"}.get(entry.name, "leftovers")
+        what = {"cache": "tokenized data (cache)", ".code": "code that runs share"}.get(entry.name, "leftovers")
         for path, status in walk(top):
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            size = status.st_blocks * BLOCK
-            if not is_run:
-                found.beside[beside] += size
-                continue
-            first = path.relative_to(top).parts[:1]
-            kind = "journals" if path.suffix in (".jsonl", ".log") else "other"
-            kind = first[0] if first and first[0] in ("checkpoints", "code") else kind
-            found.runs.setdefault(entry.name, Counter())[kind] += size
-    found.beside["leftovers"] += runs.lstat().st_blocks * BLOCK
-    return found
+            if is_run:
+                first = path.relative_to(top).parts[:1]
+                kind = "journals" if path.suffix in (".jsonl", ".log") else "other"
+                kind = first[0] if first and first[0] in ("checkpoints", "code") else kind
+                found.setdefault(entry.name, Counter())[kind] += status.st_blocks * BLOCK
+            else:
+                beside[what] += status.st_blocks * BLOCK
+    beside["leftovers"] += runs.lstat().st_blocks * BLOCK
+    return found, beside
 
 
 def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -126,26 +112,17 @@ def freed(paths: Iterable[Path]) -> int:
     )
 
 
-class Reserve:
-    """Some room on the disk that is given back when the run ends, so that even on a full disk it can say how."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".reserve.tmp"
-        self._held = False
-
-    def hold(self) -> None:
-        """Take the room, or what there is of it."""
-        self._held = True
-        with contextlib.suppress(OSError):
-            # The new record is written beside the old one, and may have grown by then.
-            size = max(LEAST_RESERVED, 2 * self._path.with_name("run.json").stat().st_size)
-            self._path.write_bytes(os.urandom(size))  # a disk that compresses would make nothing of zeros
-
-    def release(self) -> None:
-        """Give the room back, if this process holds it."""
-        if self._held:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+@contextlib.contextmanager
+def reserve(folder: Path) -> Iterator[None]:
+    """Hold some room on the disk, or what there is of it, so that a run can say how it ended even on a full disk."""
+    path = folder / ".reserve.tmp"
+    with contextlib.suppress(OSError):
+        # The new record is written beside the old one, and may have grown by then.
+        size = max(LEAST_RESERVED, 2 * path.with_name("run.json").stat().st_size)
+        path.write_bytes(os.urandom(size))  # a disk that compresses would make nothing of zeros
+    yield
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -171,10 +148,9 @@ def full_disk(error: BaseException | None, folder: Path) -> str:
         return ""
     if isinstance(error, OSError) and error.errno == errno.EDQUOT:
         return f"the quota on the disk of {folder} is used up: free some room there"
-    try:
+    free = 0
+    with contextlib.suppress(OSError):
         free = shutil.disk_usage(folder).free
-    except OSError:
-        free = 0
     if free > NO_ROOM:  # then it was another disk
         return f"no room left on a disk, though there is on that of {folder}: {' '.join(str(error).split())}"
     return f"no room left on the disk of {folder}: free some there"

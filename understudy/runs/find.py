@@ -48,11 +48,7 @@ def run_id(now: datetime) -> str:
 
 
 def words_of(run_id: str) -> str:
-    """Return the words of an id.
-
-    >>> words_of("20261123-1412-brave-otter")
-    'brave-otter'
-    """
+    """Return the words of an id: "brave-otter"."""
     return run_id.split("-", 2)[-1]
 
 
@@ -67,16 +63,12 @@ def runs_folder() -> Path:
 
 
 def make_runs_folder(folder: Path | str | None) -> Path:
-    """Make the folder of all runs if need be, and return it. A new one tells git to ignore it.
-
-    Raises:
-        UserError: it cannot be made or written to.
-    """
+    """Make the folder of all runs if need be, and return it. Raises UserError where it cannot be written to."""
     runs = runs_folder() if folder is None else Path(folder).absolute()
     try:
         if not runs.exists():
             runs.mkdir(parents=True, exist_ok=True)
-            write_atomically(runs / ".gitignore", "*\n")
+            write_atomically(runs / ".gitignore", "*\n")  # git ignores the whole folder
         if not os.access(runs, os.W_OK | os.X_OK) or not runs.is_dir():
             raise PermissionError("not a folder that may be written to")
     except OSError as error:
@@ -150,8 +142,22 @@ def find_run(reference: str, folder: Path | None = None, verbs: Collection[str] 
     # The latest run.
     if reference == "last" or reference.startswith("last:"):
         return _last(reference.partition(":")[2], folder, verbs)
-    # An id, or a part of one.
-    return _by_name(reference, folder or runs_folder())
+
+    # An id, or a part of one. Whole words win over the beginning of longer ones.
+    folder = folder or runs_folder()
+    ids = list_ids(folder)
+    found = [run for run in ids if reference in (run, words_of(run))] or [run for run in ids if matches(reference, run)]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        # The newest come last, and are the likeliest to be meant.
+        older = f" and {len(found) - MOST_CANDIDATES} more" if len(found) > MOST_CANDIDATES else ""
+        newest = ", ".join(found[-MOST_CANDIDATES:])
+        raise RunNotFoundError(f"{reference!r} may be any of {newest}{older}: write more of the id")
+    if not ids:
+        raise RunNotFoundError(f"no run {reference!r}: no runs in {folder} yet")
+    close = suggestion(reference, ids if reference[:1].isdigit() else map(words_of, ids))
+    raise RunNotFoundError(f"no run {reference!r} in {folder}{close or '; `understudy runs` lists them'}")
 
 
 def ancestors(of: Iterable[str], known: Mapping[str, Record]) -> dict[str, str]:
@@ -190,21 +196,3 @@ def _last(verb: str, folder: Path | None, verbs: Collection[str] | None) -> Path
     made = f"; there are runs of {', '.join(sorted(present))}" if present else ""
     kind = f" of {' or '.join(sorted(wanted))}" if wanted else ""
     raise RunNotFoundError(f"no run{kind} yet{made}{suggestion(verb, present)}")
-
-
-def _by_name(reference: str, folder: Path) -> Path:
-    ids = list_ids(folder)
-    # Whole words win over the beginning of longer ones.
-    exact = [run for run in ids if reference in (run, words_of(run))]
-    found = exact or [run for run in ids if matches(reference, run)]
-    if len(found) == 1:
-        return folder / found[0]
-    if found:
-        # The newest come last, and are the likeliest to be meant.
-        older = f" and {len(found) - MOST_CANDIDATES} more" if len(found) > MOST_CANDIDATES else ""
-        newest = ", ".join(found[-MOST_CANDIDATES:])
-        raise RunNotFoundError(f"{reference!r} may be any of {newest}{older}: write more of the id")
-    if not ids:
-        raise RunNotFoundError(f"no run {reference!r}: no runs in {folder} yet")
-    close = suggestion(reference, ids if reference[:1].isdigit() else map(words_of, ids))
-    raise RunNotFoundError(f"no run {reference!r} in {folder}{close or '; `understudy runs` lists them'}")

@@ -10,6 +10,7 @@ import os
 import time
 import weakref
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,14 @@ class Journal:
             self._torn = bool(line)
 
     def close(self) -> None:
-        """Close the file, as happens anyway when the journal is garbage-collected. Not needed for safety."""
+        """Close the file, as also happens when the journal is garbage-collected."""
         self._close()
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append one line to a journal that is seldom written."""
+    with closing(Journal(path)) as journal:
+        journal.append(row)
 
 
 _key = lru_cache(maxsize=1024)(json.dumps)
@@ -83,10 +90,9 @@ def read_lines(path: Path | str) -> list[dict[str, Any]]:
     """Return every whole line of a journal as it was written. Torn lines are skipped; a missing file has none."""
     try:
         with open(path, "rb") as file:
-            rows = [_parse(line) for line in file]
+            return [row for line in file if (row := _parse(line)) is not None]
     except FileNotFoundError:
         return []
-    return [row for row in rows if row is not None]
 
 
 def read_metrics(path: Path | str, raw: bool = False) -> list[dict[str, Any]]:
@@ -130,17 +136,14 @@ def last_values(path: Path | str) -> dict[str, Any]:
 def last_value(path: Path | str, name: str) -> Any:
     """Return the value of `name` that was logged last, None where there is none. Most often reads only the end."""
     key = f"{_key(name)}: ".encode()
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            for start in dict.fromkeys((max(0, size - END_BYTES), 0)):
-                file.seek(start)
-                for line in reversed(file.readlines()):
-                    row = _parse(line) if key in line else None
-                    if row and name in row:
-                        return _with_floats(row)[name]
-    except OSError:
-        pass
+    with suppress(OSError), open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for start in dict.fromkeys((max(0, size - END_BYTES), 0)):
+            file.seek(start)
+            for line in reversed(file.readlines()):
+                row = _parse(line) if key in line else None
+                if row and name in row:
+                    return _with_floats(row)[name]
     return None
 
 

@@ -33,13 +33,12 @@ def status_of(record: dict[str, Any], folder: Path) -> str:
     status = str(record.get("status", "dead"))
     if status != "running":
         return status
+    alive = False
     if record.get("host") == socket.gethostname():
         alive = _is_alive(record.get("pid"), record.get("process_start"))
     else:
-        try:
+        with suppress(OSError):
             alive = time.time() - (folder / "heartbeat").stat().st_mtime < SILENCE_SECONDS
-        except OSError:
-            alive = False
     return "running" if alive else "dead"
 
 
@@ -64,10 +63,8 @@ def _is_alive(pid: Any, start: int | None) -> bool:
         return now is not None and start in (None, now)
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it exists, and belongs to another user
+    except OSError as error:
+        return isinstance(error, PermissionError)  # then it exists, and belongs to another user
     return True
 
 

@@ -48,13 +48,15 @@ class Field:
     kind: str
     read: Callable[[Record], Iterable[Any]]
 
-    def test(self, operator: str, text: str) -> Callable[[Any], bool]:
-        """Return the test of a value that `operator` and `text` ask for, with `!=` the test for `=`.
+    def test(self, operator: str, text: str) -> Callable[[Record], bool]:
+        """Return whether one of a run's values is as `operator` (for `!=` that is `=`) and `text` ask.
 
-        Raises:
-            QueryError: the operator or the text does not go with the field.
+        Raises QueryError where the operator or the text does not go with the field.
         """
-        operator = "=" if operator == "!=" else operator
+        fits = self._test("=" if operator == "!=" else operator, text)
+        return lambda record: any(map(fits, self.read(record)))
+
+    def _test(self, operator: str, text: str) -> Callable[[Any], bool]:
         if self.kind == "time":
             if operator == "~":
                 raise QueryError(f"{self.name} is a time: expected = != < <= > >=")
@@ -114,24 +116,11 @@ FIELDS = {
         Field("headline", "any", lambda record: record.headline[1:] if record.headline else []),
     )
 }
-FLAGS: dict[str, Callable[[Record], Iterable[Any]]] = {
-    "bad": lambda record: [record.marks.bad],
-    "pinned": lambda record: [record.marks.pinned],
-    "dirty": lambda record: [record.dirty],
+FLAGS: dict[str, Callable[[Record], bool]] = {
+    "bad": lambda record: bool(record.marks.bad),
+    "pinned": lambda record: record.marks.pinned,
+    "dirty": lambda record: record.dirty,
 }
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Whether one of the values that `read` gives fits, or with `negated` none of them."""
-
-    read: Callable[[Record], Iterable[Any]]
-    fits: Callable[[Any], bool]
-    negated: bool
-
-    def holds(self, record: Record) -> bool:
-        """Whether the run is as the condition wants it."""
-        return any(map(self.fits, self.read(record))) != self.negated
 
 
 def is_query(text: str) -> bool:
@@ -145,10 +134,8 @@ def is_query(text: str) -> bool:
 
 def matching(query: str, records: Sequence[Record]) -> list[Record]:
     """Return the runs that the query finds, in their order. Raises QueryError where it cannot be understood."""
-    if not records:
-        return []
-    conditions = _conditions(query, records)
-    return [record for record in records if all(condition.holds(record) for condition in conditions)]
+    conditions = _conditions(query, records) if records else []
+    return [record for record in records if all(holds(record) != negated for holds, negated in conditions)]
 
 
 def in_order(name: str, chosen: Sequence[Record], records: Sequence[Record]) -> list[Record]:
@@ -173,8 +160,8 @@ def duration(text: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]] if found else None
 
 
-def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
-    """Return the conditions of the query, all of which must hold."""
+def _conditions(query: str, records: Sequence[Record]) -> list[tuple[Callable[[Record], bool], bool]]:
+    """Return the conditions of the query, all of which must hold, each with whether it is negated."""
 
     def fail(at: int, what: str) -> NoReturn:
         rest = query[at:].lstrip()
@@ -185,7 +172,7 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
             what = "a quote that is not closed"
         raise QueryError(f"cannot read the query at ^ in `{' '.join(f'{query[:at]}^{query[at:]}'.split())}`: {what}")
 
-    conditions: list[Condition] = []
+    conditions: list[tuple[Callable[[Record], bool], bool]] = []
     query = query.rstrip()
     at = 0
     while True:
@@ -202,12 +189,12 @@ def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
             try:
                 field = _field(name, records)
                 at = found.start("value")
-                fits = field.test(operator, _unquoted(value))
+                holds = field.test(operator, _unquoted(value))
             except QueryError as error:
                 fail(at, str(error))
-            conditions.append(Condition(field.read, fits, negated != (operator == "!=")))
+            conditions.append((holds, negated != (operator == "!=")))
         elif found["name"].lower() in FLAGS:
-            conditions.append(Condition(FLAGS[name.lower()], bool, negated))
+            conditions.append((FLAGS[name.lower()], negated))
         else:
             fail(found.end(), f"expected an operator after {name!r}{suggestion(name, FLAGS)}")
 

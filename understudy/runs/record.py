@@ -4,6 +4,7 @@ run.json belongs to the process that may still be running. Marks and notes there
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -28,37 +29,20 @@ class Marks:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A run as it was when it was read.
-
-    Attributes:
-        folder: its folder, whose name is the run's id.
-        data: run.json, empty where it cannot be read.
-        status: as `status_of` says, or "broken" where run.json cannot be read.
-        verb: what was run: pretrain, finetune, ...
-        created: when it began; for a broken run, when its folder last changed.
-        ended: when it ended, None while it runs or if it was killed.
-        host: the machine that it ran on.
-        seed: the value of --seed, None where run.json has none.
-        error: what ended a failed run, in one line, else empty.
-        commit: the git commit that was checked out, empty outside a repository.
-        dirty: whether the code had edits that were not committed.
-        parents: the ids of the runs that this one builds on.
-        marks: how people marked it.
-        note: what people wrote about it, or an empty text.
-    """
+    """A run as it was when it was read. Texts that its files lack are empty."""
 
     folder: Path
-    data: dict[str, Any]
-    status: str
+    data: dict[str, Any]  # run.json, empty where it cannot be read
+    status: str  # as `status_of` says, or "broken" where run.json cannot be read
     verb: str
-    created: datetime
-    ended: datetime | None
+    created: datetime  # for a broken run, when its folder last changed
+    ended: datetime | None  # None while it runs, or if it was killed
     host: str
-    seed: int | None
-    error: str
-    commit: str
-    dirty: bool
-    parents: tuple[str, ...]
+    seed: int | None  # the value of --seed
+    error: str  # what ended a failed run, in one line
+    commit: str  # that was checked out
+    dirty: bool  # whether the code had edits that were not committed
+    parents: tuple[str, ...]  # the ids of the runs that this one builds on
     marks: Marks
     note: str
 
@@ -108,17 +92,15 @@ def read_record(folder: Path) -> Record:
     # A broken run needs a place in the order of time, too.
     created = _time(data.get("created"))
     if created is None:
-        try:
+        changed = 0.0
+        with suppress(OSError):
             changed = folder.stat().st_mtime
-        except OSError:
-            changed = 0.0
         created = datetime.fromtimestamp(changed).astimezone()
 
     # What people wrote.
-    try:
+    note = ""
+    with suppress(OSError, UnicodeDecodeError):
         note = (folder / "note.txt").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        note = ""
 
     return Record(
         folder=folder,

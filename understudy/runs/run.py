@@ -22,9 +22,9 @@ from understudy.errors import DiskFullError, UserError
 from understudy.files import fingerprint, locked, plain, write_json
 from understudy.runs.code import opened_files, snapshot
 from understudy.runs.code.secrets import masked
-from understudy.runs.disk import Reserve, full_disk, full_disk_named
+from understudy.runs.disk import full_disk, full_disk_named, reserve
 from understudy.runs.find import claim_folder, make_runs_folder
-from understudy.runs.journal import Journal
+from understudy.runs.journal import Journal, append_line
 from understudy.runs.process import heartbeat, surroundings, this_process
 from understudy.runs.record import read_record
 
@@ -72,8 +72,8 @@ class Recorder(Protocol):
 class Run:
     """A run and its folder `runs/<id>/`: run.json, metrics.jsonl, samples.jsonl, console.log, heartbeat, code/.
 
-    As a context manager it records how it ended: "finished", "interrupted" (Ctrl-C or SIGTERM, which arrives as
-    KeyboardInterrupt) or "failed"; exceptions go on. One process writes a run; all that it logged survives `kill -9`.
+    As a context manager it records how it ended: "finished", "interrupted" (Ctrl-C or SIGTERM) or "failed"; exceptions
+    go on. One process writes a run; all that it logged survives `kill -9`.
 
         with Run.create("pretrain", sys.argv, config, seed=1) as run:
             torch.manual_seed(run.seed("init"))
@@ -81,14 +81,16 @@ class Run:
             run.finish(headline=["loss", 2.5])
     """
 
+    _quiet = False
+
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
         self.record = record
         self._lock = threading.RLock()  # re-entrant: SIGTERM may come while this thread holds it
         self._cleanup = contextlib.ExitStack()
-        self._reserve = Reserve(folder)
+        self._reserve = contextlib.ExitStack()
         self._metrics: Journal | None = None
-        self._snapshot = snapshot.Snapshot()
+        self._snapshot: snapshot.Snapshot | None = None
         self._opened_files: opened_files.OpenedFiles | None = None
         self._sweeping = threading.Lock()
 
@@ -168,13 +170,14 @@ class Run:
         # Of two processes that resume the same run at once, one waits here and then finds it running.
         with locked(folder):
             found = read_record(folder)
-            if found.status == "running":
-                place = f"process {found.data.get('pid')} on {found.data.get('host')}"
-                raise UserError(f"run {found.id} is still running ({place}): stop it first, then resume it")
-            if found.status == "finished":
-                raise UserError(f"run {found.id} is finished and cannot be resumed; start a new run from it instead")
-            if found.status == "broken":
-                raise UserError(f"run {found.id} cannot be resumed: its run.json is missing or damaged")
+            place = f"process {found.data.get('pid')} on {found.data.get('host')}"
+            problems = {
+                "running": f"is still running ({place}): stop it first, then resume it",
+                "finished": "is finished and cannot be resumed; start a new run from it instead",
+                "broken": "cannot be resumed: its run.json is missing or damaged",
+            }
+            if found.status in problems:
+                raise UserError(f"run {found.id} {problems[found.status]}")
             run = cls(folder, found.data)
             run.record.update(status="running", ended=None, **this_process())
             run.record.pop("error", None)
@@ -206,7 +209,7 @@ class Run:
         """The terminal, or whatever standard output is."""
         from rich.console import Console
 
-        return Console()
+        return Console(quiet=self._quiet)
 
     def seed(self, name: str) -> int:
         """Return, and record, the seed of the generator of this name. The same name always gives the same number."""
@@ -224,13 +227,11 @@ class Run:
     def checkpoint(self, step: int, weights: Path) -> None:
         """Append the hash of the weights saved after a step to checkpoints.jsonl, which `runs verify` compares."""
         row = {"step": int(step), "time": time.time(), "sha256": fingerprint(weights)["sha256"]}
-        with contextlib.closing(Journal(self.folder / "checkpoints.jsonl")) as journal:
-            journal.append(row)
+        append_line(self.folder / "checkpoints.jsonl", row)
 
     def sample(self, step: int, **fields: Any) -> None:
         """Append one line to samples.jsonl, such as a reply of the model."""
-        with contextlib.closing(Journal(self.folder / "samples.jsonl")) as journal:
-            journal.append({"step": int(step), **fields})
+        append_line(self.folder / "samples.jsonl", {"step": int(step), **fields})
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print text (in a rich style) and append it to console.log. Brackets are not markup."""
@@ -244,7 +245,7 @@ class Run:
 
         `found` is the fingerprint, where it is known already.
         """
-        found = fingerprint(path) if found is None else found
+        found = found or fingerprint(path)
         with self._lock:
             if found not in self.record["data"]:
                 self.update(data=[*self.record["data"], found])
@@ -264,7 +265,7 @@ class Run:
         self.update(outcome=outcome)
 
     def __enter__(self) -> "Run":
-        self._reserve.hold()
+        self._reserve.enter_context(reserve(self.folder))
         self._cleanup.enter_context(on_signals(interrupt, signal.SIGTERM))
         self._cleanup.enter_context(heartbeat(self.folder / "heartbeat", self._sweep_opened_files))
         return self
@@ -274,14 +275,14 @@ class Run:
     ) -> None:
         with self._cleanup:
             # The reserve first: on a full disk what follows needs its room.
-            self._reserve.release()
+            self._reserve.close()
             self._sweep_opened_files()
             if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
                 status = "finished"
             else:
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             full = full_disk(error, self.folder) if status == "failed" else ""
-            if problem := self._snapshot.finish():
+            if self._snapshot and (problem := self._snapshot.finish()):
                 self.update(code={"error": problem})
             # The folder may be gone or the disk full: that must not hide the error that is on its way.
             with contextlib.suppress(OSError) if error else contextlib.nullcontext():
@@ -324,6 +325,8 @@ class NullRecorder(Run):
     Its seeds and configuration are those of the run that it follows; `update` changes its record in memory only.
     """
 
+    _quiet = True
+
     @classmethod
     def follow(cls, folder: Path | str) -> "NullRecorder":
         """Return a null recorder for the run in `folder`. Raises UserError where run.json cannot be read."""
@@ -336,13 +339,6 @@ class NullRecorder(Run):
     def __enter__(self) -> "NullRecorder":
         self._cleanup.enter_context(on_signals(interrupt, signal.SIGTERM))
         return self
-
-    @cached_property
-    def console(self) -> "Console":
-        """A console that prints nothing."""
-        from rich.console import Console
-
-        return Console(quiet=True)
 
     @override
     def log(self, step: int, **values: Any) -> None: ...

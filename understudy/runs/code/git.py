@@ -21,30 +21,17 @@ FILE, EXECUTABLE, SYMLINK, SUBMODULE, DELETED = "100644", "100755", "120000", "1
 # Equal trees give equal commits, whoever made them and when: so the commit's name is the name of the code.
 COMMITTER = b"understudy <understudy@localhost> 0 +0000"
 # Searching for deltas takes half a second at 2,000 loose files, and what is packed already keeps its own.
-QUICKLY = ("-c", "pack.window=0", "-c", "pack.compression=1")
+BUNDLE = ("-c", "pack.window=0", "-c", "pack.compression=1", "bundle", "create", "--quiet")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One path where the working tree differs from the commit below it.
-
-    `tracked`: git knows the path. `deleted`: the working tree no longer has it. `submodule`: it is a repository of its
-    own.
-    """
+    """One path where the working tree differs from the commit below it."""
 
     path: str
     tracked: bool
     deleted: bool = False
     submodule: bool = False
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a working tree stands: the commit (None before the first), the branch (None when detached), the changes."""
-
-    commit: str | None
-    branch: str | None
-    changes: list[Change]
 
 
 def git(
@@ -90,17 +77,21 @@ def repository_of(folder: Path) -> Path | None:
         if "not a git repository" in str(error) or "must be run in a work tree" in str(error):
             return None
         raise
-    if folder.resolve() != top.resolve():
-        try:
-            git(folder, "check-ignore", "--quiet", ".")
-        except GitError:
-            return top  # not ignored
-        return None
-    return top
+    if folder.resolve() == top.resolve():
+        return top
+    try:
+        git(folder, "check-ignore", "--quiet", ".")
+    except GitError:
+        return top  # not ignored
+    return None
 
 
-def read_status(top: Path) -> Status:
-    """Return the commit, the branch and every changed or untracked path of the working tree at `top`."""
+def read_status(top: Path) -> tuple[str | None, str | None, list[Change]]:
+    """Return where the working tree at `top` stands.
+
+    Returns:
+        The commit (None before the first), the branch (None when detached), and every changed or untracked path.
+    """
     arguments = ("--branch", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
     entries = os.fsdecode(git(top, "status", "--porcelain=v2", "-z", *arguments)).split("\0")
     headers = dict(entry.removeprefix("# ").split(" ", 1) for entry in entries if entry.startswith("# "))
@@ -116,11 +107,7 @@ def read_status(top: Path) -> Status:
             deleted = both == "D." or both[1] == "D"
             changes.append(Change(path, tracked=True, deleted=deleted, submodule=submodule[0] == "S"))
     commit, branch = headers["branch.oid"], headers["branch.head"]
-    return Status(
-        commit=None if commit == "(initial)" else commit,
-        branch=None if branch == "(detached)" else branch,
-        changes=changes,
-    )
+    return None if commit == "(initial)" else commit, None if branch == "(detached)" else branch, changes
 
 
 def submodules_of(top: Path) -> list[str]:
@@ -175,11 +162,9 @@ class Scratch:
     def commit(self, corrections: Iterable[Edit], edits: Iterable[Edit]) -> tuple[str, str]:
         """Write the branches `base`, the commit's tree with the corrections, and `snapshot`, that with the edits.
 
-        Edits are applied in their order. Bytes go in as they are: no filter and no line-end conversion touches them.
-
-        Returns:
-            The names of the two commits, which are equal where the edits change nothing.
+        Returns the names of the two commits, which are equal where the edits change nothing.
         """
+        # Bytes go in as they are: no filter and no line-end conversion touches them.
         self.git("init", "--quiet", "--bare", f"--object-format={self._object_format}", "--template=", "-b", "snapshot")
         with open(self.folder / "stream", "w+b") as stream:
             base_tree = b'M 040000 %s ""\n' % self._tree.encode() if self._tree else b""
@@ -197,12 +182,11 @@ class Scratch:
     def bundle_base(self, path: Path) -> None:
         """Pack the whole clean tree into one file that `git clone` takes."""
         self.git("update-ref", "--no-deref", "HEAD", "refs/heads/base")
-        self.git(*QUICKLY, "bundle", "create", "--quiet", str(path.absolute()), "HEAD", "refs/heads/base")
+        self.git(*BUNDLE, str(path.absolute()), "HEAD", "refs/heads/base")
 
     def bundle_edits(self, path: Path) -> None:
         """Pack what the snapshot has more than its base, for `git pull` in a clone of the base."""
-        range_ = ("refs/heads/snapshot", "^refs/heads/base")
-        self.git(*QUICKLY, "bundle", "create", "--quiet", str(path.absolute()), *range_)
+        self.git(*BUNDLE, str(path.absolute()), "refs/heads/snapshot", "^refs/heads/base")
 
 
 def _write_commit(stream: IO[bytes], branch: bytes, message: bytes, start: bytes, edits: Iterable[Edit]) -> None:

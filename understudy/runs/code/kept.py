@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,8 @@ READ_FILES = "read.jsonl"
 class KeptCode:
     """All code that a run kept: the working tree, submodules, this package where it lay elsewhere, files read beside.
 
-    `files`: path to content id, as git would name the content; equal ids mean equal bytes. Paths are those in the
-    repository (or the working folder); the package's, where it is kept separately, begin with `understudy-package/`;
-    files from elsewhere have their absolute paths.
+    `files`: path to content id, as git would name the content. Paths are those in the repository (or the working
+    folder); the package's, where it is kept separately, begin with `understudy-package/`; others are absolute.
     """
 
     def __init__(self) -> None:
@@ -128,34 +127,26 @@ def _open_part(
         return {name: blob_id(archive.read(name)) for name in archive.namelist()}, archive.read
     target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-"))) / "code.git"
     commit = clone(folder, prefix, part, target, bare=True)
-    repository = _Repository(target, part["base"] if without_edits else commit)
-    stack.callback(repository.close)
-    return repository.files, repository.read
+    files = files_of(partial(git, target), part["base"] if without_edits else commit)
 
+    # One git process answers for all files that are read.
+    @cache
+    def process() -> "subprocess.Popen[bytes]":
+        command = ["git", "-C", str(target), "cat-file", "--batch"]
+        started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        stack.callback(started.communicate)
+        return started
 
-class _Repository:
-    """The files of a commit; one git process answers for all that are read."""
-
-    def __init__(self, repository: Path, commit: str) -> None:
-        self._repository = repository
-        self._process: subprocess.Popen[bytes] | None = None
-        self.files = files_of(partial(git, repository), commit)
-
-    def read(self, path: str) -> bytes:
-        if self._process is None:
-            command = ["git", "-C", str(self._repository), "cat-file", "--batch"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        question, answer = self._process.stdin, self._process.stdout
+    def read(path: str) -> bytes:
+        question, answer = process().stdin, process().stdout
         assert question
         assert answer
-        question.write(self.files[path].encode() + b"\n")
+        question.write(files[path].encode() + b"\n")
         question.flush()
         size = int(answer.readline().split()[2])
         return answer.read(size + 1)[:-1]
 
-    def close(self) -> None:
-        if self._process:
-            self._process.communicate()
+    return files, read
 
 
 class ReadFiles:

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Set
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from understudy.files import fingerprint, write_atomically
 from understudy.runs.code import secrets
 from understudy.runs.code.kept import READ_FILES, blob_id
 from understudy.runs.code.snapshot import POOL, keep_in_pool
-from understudy.runs.journal import Journal
+from understudy.runs.journal import append_line
 
 LARGEST_COPY = 1_000_000
 LARGEST_TOTAL = 50_000_000
@@ -62,13 +62,11 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if mode is None and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_DIRECTORY):
         return
-    try:
+    with suppress(OSError, ValueError):
         name = os.fsdecode(path)
         if not name.startswith("/"):
             name = os.path.join(os.getcwd(), name)
         _opened.setdefault(name, time.time())
-    except (OSError, ValueError):
-        pass
 
 
 class OpenedFiles:
@@ -122,8 +120,7 @@ class OpenedFiles:
         changed_between = self._snapshot_time <= info.st_mtime <= when
         if not stat.S_ISREG(info.st_mode) or (held and not changed_between):
             return
-        # What there is to say about it.
-        name = os.path.relpath(path, self._top) if path.startswith(f"{self._top}/") else path
+        name = path.removeprefix(f"{self._top}/")
         if held:
             why = "changed between the snapshot and the moment it was read"
         else:
@@ -149,5 +146,4 @@ class OpenedFiles:
                 keep_in_pool(self._pool, f"{blob_id(redacted)}.read", self._folder / entry["kept"], write)
                 self._copied += len(content)
         self._noted += 1
-        with closing(Journal(self._folder / READ_FILES)) as journal:
-            journal.append(entry)
+        append_line(self._folder / READ_FILES, entry)

@@ -52,47 +52,25 @@ LeftOut = list[dict[str, Any]]
 """The files that were left out: [{"path", "bytes", "reason"}]."""
 
 
-@dataclass
-class Snapshot:
-    """What was kept: `record` for run.json, and the packing that goes on in the background.
-
-    The record: "kind" is "git", "copy" or "none" (nothing could be kept; "error" says why). For "git": "top", "commit",
-    "branch", "dirty", "dirty_files", "untracked_files", "base" and "snapshot" (commits that hold the clean tree and the
-    tree as it was; equal code has equal names), "ref" and "submodules". For "copy": "digest" and "files", how many.
-    "left_out": [{"path", "bytes", "reason"}]. "understudy": the same for this package, or "inside".
-    """
-
-    record: dict[str, Any] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
-    """The files that it holds: absolute path to content id."""
-    packing: list[Future[None]] = field(default_factory=list)
-
-    def finish(self) -> str:
-        """Wait until all is on disk, and return in a line what went wrong with it."""
-        errors = [future.exception() for future in self.packing]
-        return "; ".join(_one_line(error) for error in errors if error)
-
-
-def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclude: Iterable[Path] = ()) -> Snapshot:
-    """Keep the code that a run starts from in `destination`.
+def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclude: Iterable[Path] = ()) -> "Snapshot":
+    """Keep the code that a run starts from in `destination`. Never raises.
 
     In a git repository the working tree, with tracked edits, deletions and untracked files, becomes refs/runs/<run_id>.
-    HEAD, index, working tree and stash stay untouched. Elsewhere the source files are kept. Nothing here ever raises.
+    HEAD, index, working tree and stash stay untouched. Elsewhere the source files are kept.
 
     The edits are on disk when this returns. The commit below them, which no editing changes, may still be packed by a
     thread: the first time that it is used, and then never again.
     """
-    taken = Snapshot()
+    taken = Snapshot(destination, pool, [path.resolve() for path in (*exclude, destination, pool)])
     try:
         destination.mkdir(parents=True, exist_ok=True)
-        keeper = _Keeper(destination, pool, [path.resolve() for path in (*exclude, destination, pool)], taken)
         pool.mkdir(parents=True, exist_ok=True)
-        taken.record = keeper.keep(working_folder, "", f"refs/runs/{run_id}")
+        taken.record = taken.keep(working_folder, "", f"refs/runs/{run_id}")
     except Exception as error:
         taken.record = {"kind": "none", "error": _one_line(error)}
         return taken
     try:
-        package = _keep_package(keeper, working_folder)
+        package = taken.keep_package(working_folder)
     except Exception as error:
         package = {"kind": "none", "error": _one_line(error)}
     taken.record["understudy"] = {"version": understudy.__version__, "path": str(PACKAGE), **package}
@@ -102,9 +80,8 @@ def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclu
 def keep_in_pool(pool: Path, name: str, target: Path, make: Callable[[Path], None]) -> None:
     """Link the file `name` of the pool to `target`. `make(path)` writes it where the pool does not have it yet.
 
-    The pool is a folder of files that never change, named after their content. A run's folder gets a hard link, so it
-    is complete by itself and may be copied anywhere; a thousand runs of one tree cost one file. Where the file system
-    has no hard links, the file is copied.
+    The pool is a folder of files that never change, named after their content. A run's folder gets a hard link (or a
+    copy, where there are none), so it is complete by itself; a thousand runs of one tree cost one file.
     """
     kept = pool / name
     for _ in range(2):  # a file that no run links to yet may be deleted between the two steps
@@ -123,45 +100,69 @@ def keep_in_pool(pool: Path, name: str, target: Path, make: Callable[[Path], Non
     raise FileNotFoundError(f"{kept} went away twice while it was being linked to {target}")
 
 
-@dataclass(frozen=True)
-class _Keeper:
+@dataclass
+class Snapshot:
+    """What a run keeps of its code in `destination`, its folder code/; `exclude` names folders that are no code.
+
+    The record, for run.json: "kind" is "git", "copy" or "none" (nothing could be kept; "error" says why). For "git":
+    "top", "commit", "branch", "dirty", "dirty_files", "untracked_files", "base" and "snapshot" (commits that hold the
+    clean tree and the tree as it was; equal code has equal names), "ref" and "submodules". For "copy": "digest" and
+    "files", how many. "left_out": [{"path", "bytes", "reason"}]. "understudy": the same for this package, or "inside".
+    """
+
     destination: Path
     pool: Path
     exclude: list[Path]
-    taken: Snapshot
+    record: dict[str, Any] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    """The files that it holds: absolute path to content id."""
+    packing: list[Future[None]] = field(default_factory=list)
+    """What threads still pack in the background."""
+
+    def finish(self) -> str:
+        """Wait until all is on disk, and return in a line what went wrong with it."""
+        errors = [future.exception() for future in self.packing]
+        return "; ".join(_one_line(error) for error in errors if error)
 
     def keep(self, folder: Path, prefix: str, ref: str | None) -> dict[str, Any]:
-        """Keep the folder's repository, or else its sources, in files that begin with the prefix."""
+        """Keep the folder's repository, or else its sources, in files that begin with the prefix; return its record."""
         error = None
+        # Where this package is installed, a repository around it is not its own.
+        installed = folder == PACKAGE and "site-packages" in PACKAGE.parts
         try:
-            if top := repository_of(folder):
+            if not installed and (top := repository_of(folder)):
                 return self._keep_repository(top, prefix, ref)
         except (GitError, OSError) as problem:
             error = _one_line(problem)
-        return {"kind": "copy", "error": error, **self.keep_sources(folder, prefix)}
-
-    def keep_sources(self, folder: Path, prefix: str) -> dict[str, Any]:
-        """Keep the folder's source files."""
         sources = read_sources(folder, self.exclude)
         digest = sources.digest
         self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
         keep_in_pool(self.pool, f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
-        return {"digest": digest, "files": len(sources.files), "left_out": _capped(sources.left_out)}
+        left_out = _capped(sources.left_out)
+        return {"kind": "copy", "error": error, "digest": digest, "files": len(sources.files), "left_out": left_out}
+
+    def keep_package(self, working_folder: Path) -> dict[str, Any]:
+        """Keep this package, unless the record of the working folder covers it already."""
+        folder = Path(self.record.get("top") or working_folder.resolve())
+        covered = False
+        if PACKAGE.is_relative_to(folder):
+            # A virtual environment below the working folder is not in its record.
+            if self.record["kind"] == "git":
+                covered = repository_of(PACKAGE) is not None
+            else:
+                covered = str(PACKAGE / "__init__.py") in self.held
+        return {"kind": "inside"} if covered else self.keep(PACKAGE, "understudy-", None)
 
     def _keep_repository(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
         # What differs from the commit, and which of it is too much to keep.
-        status = read_status(top)
-        changes = [
-            change
-            for change in status.changes
-            if not any((top / change.path).is_relative_to(folder) for folder in self.exclude)
-        ]
+        commit, branch, changes = read_status(top)
+        changes = [change for change in changes if not any(map((top / change.path).is_relative_to, self.exclude))]
         chosen, left_out = choose(top, changes)
-        huge = _huge_files(top, status.commit, self.pool)
+        huge = _huge_files(top, commit, self.pool)
 
         # The edits at once: they may be gone the next moment. Without a ref it is another project's checkout, which
         # gets no objects either: not a place to leave things.
-        scratch = Scratch(top, status.commit, shared=ref is not None)
+        scratch = Scratch(top, commit, shared=ref is not None)
         try:
             deleted = [(entry["path"], DELETED, b"") for entry in huge]
             base, snapshot = scratch.commit(deleted, edits(top, chosen, left_out))
@@ -182,11 +183,11 @@ class _Keeper:
         return {
             "kind": "git",
             "top": str(top),
-            "commit": status.commit,
+            "commit": commit,
             "base": base,
             "snapshot": snapshot,
             "ref": ref,
-            "branch": status.branch,
+            "branch": branch,
             "dirty": bool(changes),
             "dirty_files": [change.path for change in changes if change.tracked],
             "untracked_files": [change.path for change in chosen if not change.tracked and change.path not in absent],
@@ -198,7 +199,7 @@ class _Keeper:
         }
 
     def _hold(self, folder: Path, files: Mapping[str, str]) -> None:
-        self.taken.held.update({f"{folder}/{path}": name for path, name in files.items()})
+        self.held.update({f"{folder}/{path}": name for path, name in files.items()})
 
     def _pack_base(self, scratch: Scratch, base: str, prefix: str) -> None:
         """Pack the clean tree: by a thread, which the interpreter waits for at its end, unless the pool has it."""
@@ -214,7 +215,7 @@ class _Keeper:
             pack()
         else:
             executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
-            self.taken.packing.append(executor.submit(pack))
+            self.packing.append(executor.submit(pack))
             executor.shutdown(wait=False)
 
 
@@ -276,20 +277,15 @@ def edits(top: Path, changes: Iterable[Change], left_out: LeftOut) -> Iterator[E
             redacted, reason = secrets.redact(change.path, content)
             if reason:
                 left_out.append({"path": change.path, "bytes": len(content), "reason": reason})
-            if redacted is None:
-                mode, content = DELETED, b""
-            else:
-                content = redacted
+            mode, content = (DELETED, b"") if redacted is None else (mode, redacted)
         yield change.path, mode, content
 
 
 def _huge_files(top: Path, commit: str | None, pool: Path) -> LeftOut:
-    """Return the files of a commit that are too large to go into a record, with the reason.
-
-    Asking for the sizes takes as long as all the rest of a snapshot, so the pool remembers what was found.
-    """
+    """Return the files of a commit that are too large to go into a record, with the reason."""
     if commit is None:
         return []
+    # Asking for the sizes takes as long as all the rest of a snapshot, so the pool remembers what was found.
     memory = pool / f"huge-{commit}.json"
     try:
         sizes = json.loads(memory.read_bytes())
@@ -303,24 +299,6 @@ def _huge_files(top: Path, commit: str | None, pool: Path) -> LeftOut:
         write_json(memory, sizes)
     reason = f"above {LARGEST_COMMITTED_FILE // 1_000_000} MB; commit {commit[:12]} has it"
     return [{"path": path, "bytes": size, "reason": reason} for path, size in sizes.items()]
-
-
-def _keep_package(keeper: _Keeper, working_folder: Path) -> dict[str, Any]:
-    """Keep this package, unless the record of the working folder covers it already."""
-    record = keeper.taken.record
-    folder = Path(record.get("top") or working_folder.resolve())
-    if PACKAGE.is_relative_to(folder):
-        # A virtual environment below the working folder is not in its record.
-        if record["kind"] == "git":
-            covered = repository_of(PACKAGE) is not None
-        else:
-            initial = str((PACKAGE / "__init__.py").relative_to(folder))
-            covered = initial in read_sources(folder, keeper.exclude).files
-        if covered:
-            return {"kind": "inside"}
-    if "site-packages" in PACKAGE.parts:  # installed: a repository around that is not the package's own
-        return {"kind": "copy", **keeper.keep_sources(PACKAGE, "understudy-")}
-    return keeper.keep(PACKAGE, "understudy-", None)
 
 
 def _capped(left_out: LeftOut) -> LeftOut:

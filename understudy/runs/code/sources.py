@@ -3,7 +3,7 @@
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,47 +49,35 @@ def read_sources(folder: Path, exclude: Iterable[Path] = ()) -> Sources:
     Skips hidden folders, virtual environments, run folders and `exclude`; follows no symlinked folders. `left_out`
     names source files that are too large, secrets, and where the walk stopped: [{"path", "bytes", "reason"}].
     """
-    sources, total = Sources(), 0
-
-    def leave_out(path: str, size: int | None, reason: str) -> None:
-        sources.left_out.append({"path": path, "bytes": size, "reason": reason})
-
-    for path in _source_files(folder, [path.resolve() for path in exclude]):
-        if path is None:
-            leave_out(".", None, f"more than {MOST_ENTRIES} entries: the rest was not looked at")
-            break
-        name, size = str(path.relative_to(folder)), 0
-        try:
-            size = path.stat().st_size
-            if size > LARGEST_FILE:
-                leave_out(name, size, "above 1 MB")
-            elif total + size > LARGEST_TOTAL:
-                leave_out(name, size, "the archive is full at 50 MB")
-            else:
-                content, reason = secrets.redact(name, path.read_bytes())
-                if reason:
-                    leave_out(name, size, reason)
-                if content is not None:
-                    sources.files[name] = content
-                    total += len(content)
-        except OSError as error:
-            leave_out(name, size, f"not readable: {error.strerror}")
-    return sources
-
-
-def _source_files(folder: Path, exclude: list[Path]) -> Iterator[Path | None]:
-    """Yield the source files under the folder in a fixed order; a last None when there are too many to see them all."""
-    entries = 0
+    sources, total, entries = Sources(), 0, 0
+    excluded = [path.resolve() for path in exclude]
     for parent, folders, files in os.walk(folder):
         entries += len(folders) + len(files)
         if entries > MOST_ENTRIES:
-            yield None
-            return
-        folders[:] = sorted(name for name in folders if not _is_skipped(Path(parent, name), exclude))
-        for name in sorted(files):
-            path = Path(parent, name)
-            if (path.suffix in SUFFIXES or name in NAMES) and path.is_file():
-                yield path
+            reason = f"more than {MOST_ENTRIES} entries: the rest was not looked at"
+            sources.left_out.append({"path": ".", "bytes": None, "reason": reason})
+            break
+        folders[:] = sorted(name for name in folders if not _is_skipped(Path(parent, name), excluded))
+        for path in (Path(parent, name) for name in sorted(files)):
+            if (path.suffix not in SUFFIXES and path.name not in NAMES) or not path.is_file():
+                continue
+            name, size, content = str(path.relative_to(folder)), 0, None
+            try:
+                size = path.stat().st_size
+                if size > LARGEST_FILE:
+                    reason = "above 1 MB"
+                elif total + size > LARGEST_TOTAL:
+                    reason = "the archive is full at 50 MB"
+                else:
+                    content, reason = secrets.redact(name, path.read_bytes())
+            except OSError as error:
+                reason = f"not readable: {error.strerror}"
+            if reason:
+                sources.left_out.append({"path": name, "bytes": size, "reason": reason})
+            if content is not None:
+                sources.files[name] = content
+                total += len(content)
+    return sources
 
 
 def _is_skipped(folder: Path, exclude: list[Path]) -> bool:
