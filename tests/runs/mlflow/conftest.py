@@ -19,7 +19,7 @@ import pytest
 
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.contents import batches
-from understudy.runs.mlflow.store import Store, open_store, quiet_environment
+from understudy.runs.mlflow.store import Store, quiet_environment
 from understudy.runs.run import Run
 
 CONFIG = {"options": {"seed": 7}, "learner": {"steps": 40, "learning_rate": 0.001}, "data": {"data": ["a.txt"]}}
@@ -32,7 +32,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store with MLflow's tables and nothing else, which takes a second to make and none to copy."""
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     folder = tmp_path_factory.mktemp("empty")
-    open_store(parse(f"sqlite:///{folder}/made.db"), folder)
+    Store(parse(f"sqlite:///{folder}/made.db"), folder)
     shutil.copyfile(folder / "made.db", folder / "empty.db")
     with closing(sqlite3.connect(folder / "empty.db")) as connection, connection:
         connection.execute("DELETE FROM experiment_tags")
@@ -52,7 +52,7 @@ def address(empty_store: Path, here: Path) -> Address:
 @pytest.fixture
 def store(address: Address, here: Path) -> Store:
     """That store, open."""
-    return open_store(address, here / "runs")
+    return Store(address, here / "runs")
 
 
 def new_run(steps: int = 40, **options: Any) -> Run:
@@ -86,7 +86,7 @@ def add_checkpoint(run: Run, step: int, weights: bytes = b"weights") -> None:
 
 def journal_points(run: Path) -> list[Point]:
     """What the run logged as rows of MLflow's table of metrics: name, time, step, value, whether it is NaN."""
-    points = [point for batch in batches(run / "metrics.jsonl", 0) for point in batch.points]
+    points = [point for found, _ in batches(run / "metrics.jsonl", 0) for point in found]
     return sorted((p.name, p.time, p.step, *_as_stored(p.value)) for p in points)
 
 

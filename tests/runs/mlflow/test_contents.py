@@ -22,7 +22,7 @@ def written(path: Path, lines: list[str]) -> Path:
 
 
 def points(path: Path, start: int = 0) -> list[Point]:
-    return [point for batch in batches(path, start) for point in batch.points]
+    return [point for found, _ in batches(path, start) for point in found]
 
 
 def test_only_numbers_are_metrics(here: Path) -> None:
@@ -53,8 +53,8 @@ def test_a_line_that_is_being_written_waits(here: Path) -> None:
     whole = path.stat().st_size
     with open(path, "a") as file:
         file.write('{"step": 2, "time": 3.0, "lo')
-    (batch,) = batches(path, 0)
-    assert (len(batch.points), batch.end) == (1, whole)
+    ((found, end),) = batches(path, 0)
+    assert (len(found), end) == (1, whole)
     with open(path, "a") as file:
         file.write('ss": 4.0}\n')
     assert points(path, whole) == [Point("loss", 4.0, 3000, 2)]
@@ -62,7 +62,7 @@ def test_a_line_that_is_being_written_waits(here: Path) -> None:
 
 def test_a_batch_is_not_larger_than_mlflow_accepts(here: Path) -> None:
     rows = [{"step": step, "time": 1.0, **{f"m{i}": 1.0 for i in range(300)}} for step in range(10)]
-    sizes = [len(batch.points) for batch in batches(written(here / "m.jsonl", list(map(json.dumps, rows))), 0)]
+    sizes = [len(found) for found, _ in batches(written(here / "m.jsonl", list(map(json.dumps, rows))), 0)]
     assert sizes == [900, 900, 900, 300]
 
 

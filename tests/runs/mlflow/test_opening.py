@@ -33,7 +33,7 @@ for number in range(int(sys.argv[2])):
             run.log(1, loss=float(number))
         os.read(reader, 1)
         try:
-            sent = replay(run.folder, store.open_store(parse(sys.argv[1]), Path("runs")))
+            sent = replay(run.folder, store.Store(parse(sys.argv[1]), Path("runs")))
             os._exit(0 if sent == "sent" else 3)
         except BaseException as error:
             print(error, file=sys.stderr, flush=True)
@@ -67,7 +67,7 @@ def test_mlflow_is_quiet_and_sends_no_telemetry(here: Path) -> None:
     program = "import sys; from pathlib import Path; import understudy.runs.mlflow.stream\n"
     program += "import understudy.runs.mlflow.ui; from understudy.runs.mlflow.address import parse\n"
     program += "assert 'mlflow' not in sys.modules\n"
-    program += "understudy.runs.mlflow.store.open_store(parse('sqlite:///fresh.db'), Path())\n"
+    program += "understudy.runs.mlflow.store.Store(parse('sqlite:///fresh.db'), Path())\n"
     program += (
         "from mlflow.telemetry import get_telemetry_client; from mlflow.telemetry.utils import is_telemetry_disabled\n"
     )

@@ -29,7 +29,7 @@ from understudy.errors import TrackingError
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.contents import batches
 from understudy.runs.mlflow.replay import is_current, replay
-from understudy.runs.mlflow.store import Store, open_store
+from understudy.runs.mlflow.store import Store
 from understudy.runs.record import change_marks, read_record, set_note
 from understudy.runs.run import Run
 
@@ -91,11 +91,11 @@ def test_a_batch_whose_answer_never_came_is_not_doubled(store: Store, address: A
     with run:
         run.log(3000, loss=math.nan, rate=math.inf, norm=-math.inf, zero=-0.0)
     there = store.create_run(run.id, 0)
-    for number, batch in enumerate(batches(run.folder / "metrics.jsonl", 0)):
+    for number, (points, _) in enumerate(batches(run.folder / "metrics.jsonl", 0)):
         if number in (1, 3, 6):
-            store.add(there, batch.points[::2] if number == 3 else batch.points)
+            store.add(there, points[::2] if number == 3 else points)
     replay(run.folder, store)
-    assert only_run(address).info.run_id == there.id
+    assert only_run(address).info.run_id == there.info.run_id
     assert stored_points(address.uri) == journal_points(run.folder)
     assert len(journal_points(run.folder)) == 6004
 
@@ -110,7 +110,7 @@ def test_a_replay_resumes_where_it_failed(store: Store, address: Address, here: 
     with pytest.raises(TrackingError, match="the disk is full"):
         replay(run.folder, store)
     memory = json.loads((run.folder / "tracking.json").read_text())[address.masked]
-    assert memory["offset"] == list(batches(run.folder / "metrics.jsonl", 0))[1].end
+    assert memory["offset"] == list(batches(run.folder / "metrics.jsonl", 0))[1][1]
     assert len(stored_points(address.uri)) == 2000
     with closing(sqlite3.connect(address.file)) as connection, connection:
         connection.execute("DROP TRIGGER full")
@@ -207,9 +207,9 @@ def test_a_store_that_was_replaced_gets_everything_again(store: Store, here: Pat
     other = here / "runs" / "mlflow.db"
     other.unlink()
     program = "import sys; from pathlib import Path; from understudy.runs.mlflow.address import parse\n"
-    program += "from understudy.runs.mlflow.replay import replay; from understudy.runs.mlflow.store import open_store\n"
+    program += "from understudy.runs.mlflow.replay import replay; from understudy.runs.mlflow.store import Store\n"
     program += "from understudy.runs.mlflow.replay import is_current; from understudy.runs.record import read_record\n"
-    program += "folder, store = Path(sys.argv[1]), open_store(parse(sys.argv[2]), Path('runs'))\n"
+    program += "folder, store = Path(sys.argv[1]), Store(parse(sys.argv[2]), Path('runs'))\n"
     program += "print(is_current(read_record(folder), store), replay(folder, store))"
     shutil.copyfile(empty_store, other)
     command = [sys.executable, "-c", program, str(run.folder), store.address.uri]
@@ -221,7 +221,7 @@ def test_each_store_has_its_own_state(store: Store, here: Path, empty_store: Pat
     run = finished_run()
     replay(run.folder, store)
     shutil.copyfile(empty_store, here / "other.db")
-    other = open_store(parse("sqlite:///other.db"), here)
+    other = Store(parse("sqlite:///other.db"), here)
     assert replay(run.folder, other) == "sent"
     assert stored_points(other.address.uri) == stored_points(store.address.uri)
     assert len(json.loads((run.folder / "tracking.json").read_text())) == 2

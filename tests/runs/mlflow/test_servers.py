@@ -26,7 +26,7 @@ from runs.mlflow.conftest import (
 from runs.mlflow.test_opening import assert_all_open
 from understudy.runs.mlflow.address import parse
 from understudy.runs.mlflow.replay import replay
-from understudy.runs.mlflow.store import open_store
+from understudy.runs.mlflow.store import Store
 
 Train = Callable[..., "subprocess.Popen[str]"]
 
@@ -141,7 +141,7 @@ def test_a_run_in_postgres_is_there_once(postgres: Postgres, here: Path) -> None
     run = finished_run(steps=700)
     run.log(701, loss=float("nan"), rate=float("inf"))
     add_checkpoint(run, 700)
-    store = open_store(parse(uri), here / "runs")
+    store = Store(parse(uri), here / "runs")
     for _ in range(2):
         assert replay(run.folder, store) == "sent"
         assert stored_points(uri) == journal_points(run.folder)
@@ -162,7 +162,7 @@ def test_a_run_on_a_server_is_there_once(server: Server, here: Path) -> None:
     run = finished_run(steps=700)
     run.log(701, loss=float("nan"), rate=float("inf"), norm=-float("inf"))
     add_checkpoint(run, 700)
-    store = open_store(parse(server.uri), here / "runs")
+    store = Store(parse(server.uri), here / "runs")
     there = stored_points(server.database)
     for _ in range(2):
         assert replay(run.folder, store) == "sent"

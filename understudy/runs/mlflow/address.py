@@ -4,20 +4,12 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from understudy.errors import TrackingError, suggestion
 from understudy.runs.code import secrets
 
-Kind = Literal["sqlite", "postgresql", "http"]
-KINDS: dict[str, Kind] = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql",
-    "postgresql+psycopg2": "postgresql",
-    "http": "http",
-    "https": "http",
-}
+SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg2", "http", "https")
 EXPECTED = "expected sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE or http://HOST:PORT"
 MASK = secrets.MASK.decode()
 SQLITE_HEAD = b"SQLite format 3\0"
@@ -33,7 +25,11 @@ class Address:
 
     uri: str
     masked: str
-    kind: Kind
+
+    @property
+    def kind(self) -> str:
+        """The kind of store: sqlite, postgresql or http."""
+        return next(kind for kind in ("sqlite", "postgresql", "http") if self.uri.lower().startswith(kind))
 
     @property
     def file(self) -> Path:
@@ -81,15 +77,14 @@ def parse(uri: str) -> Address:
     """
     shown = without_password(uri)
     scheme = uri.partition("://")[0].lower() if "://" in uri else ""
-    if scheme not in KINDS:
-        raise TrackingError(f"cannot track in {shown!r}: {EXPECTED}{suggestion(scheme, KINDS)}")
-    kind = KINDS[scheme]
-    if kind == "sqlite":
+    if scheme not in SCHEMES:
+        raise TrackingError(f"cannot track in {shown!r}: {EXPECTED}{suggestion(scheme, SCHEMES)}")
+    if scheme == "sqlite":
         path = uri[len("sqlite://") :].partition("?")[0]
         if not path.startswith("/") or path in ("/", "/:memory:"):
             raise TrackingError(f"cannot track in {uri!r}: it names no file; try sqlite:///runs/mlflow.db")
         uri = shown = f"sqlite:///{Path(path[1:]).expanduser().absolute()}"
-    elif kind == "postgresql":
+    elif scheme.startswith("postgresql"):
         rest = uri.partition("://")[2]
         # The driver is named because SQLAlchemy's default depends on its version.
         uri, shown = f"postgresql+psycopg2://{rest}", without_password(f"postgresql://{rest}")
@@ -102,7 +97,7 @@ def parse(uri: str) -> Address:
             host = None
         if not host:
             raise TrackingError(f"cannot track in {shown!r}: it names no host; {EXPECTED}")
-    return Address(uri, shown, kind)
+    return Address(uri, shown)
 
 
 def usable_address(uri: str) -> Address:

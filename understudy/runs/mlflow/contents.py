@@ -5,7 +5,7 @@ import math
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,20 +34,13 @@ class Point(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True)
-class MetricBatch:
-    """Points to send together, and the byte of the journal up to which they reach."""
-
-    points: list[Point]
-    end: int
-
-
 def parameters(record: Record) -> dict[str, str]:
     """Return the configuration, flat: {"learner.steps": "4000", ...}."""
-    texts = {
-        name: value if isinstance(value, str) else json.dumps(value) for name, value in flat(record.config).items()
-    }
-    return {clean_name(name): _storable(text)[:LONGEST_PARAMETER] for name, text in texts.items()}
+    found = {}
+    for name, value in flat(record.config).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        found[clean_name(name)] = _storable(text)[:LONGEST_PARAMETER]
+    return found
 
 
 def tags(record: Record) -> dict[str, str]:
@@ -89,10 +82,11 @@ def times(record: Record) -> tuple[int, int | None]:
     return start, round(max(path.stat().st_mtime for path in signs if path.exists()) * 1000)
 
 
-def batches(journal: Path, start: int) -> Iterator[MetricBatch]:
+def batches(journal: Path, start: int) -> Iterator[tuple[list[Point], int]]:
     """Yield the metrics in the journal's whole lines from the byte `start` on, in batches that MLflow accepts.
 
-    A journal shorter than `start` has been replaced: it is read from its beginning.
+    With each comes the byte up to which it reaches. A journal shorter than `start` has been replaced: it is read from
+    its beginning.
     """
     if not journal.exists():
         return
@@ -107,23 +101,21 @@ def batches(journal: Path, start: int) -> Iterator[MetricBatch]:
                 break  # it is being written, or its writer died
             row = _points(line)
             if points and len(points) + len(row) > MOST_METRICS:
-                yield MetricBatch(points, end)
+                yield points, end
                 points = []
             points += row
             end += len(line)
         if end > start:
-            yield MetricBatch(points, end)
+            yield points, end
 
 
 def file_states(folder: Path) -> dict[str, list[int]]:
     """Return size and modification time (ns) of each file of which a store shows something."""
     found = {}
     for name in SHOWN:
-        try:
+        with suppress(OSError):
             stat = (folder / name).stat()
-        except OSError:
-            continue
-        found[name] = [stat.st_size, stat.st_mtime_ns]
+            found[name] = [stat.st_size, stat.st_mtime_ns]
     return found
 
 
@@ -143,22 +135,20 @@ def _points(line: bytes) -> list[Point]:
     """Return the metrics in a line of the journal; none for a line that a crash tore, or that is not ours."""
     try:
         row = json.loads(line)
-        step, time = row["step"], round(row["time"] * 1000)
-    except (ValueError, KeyError, TypeError, OverflowError):
+        step, time = row.pop("step"), round(row.pop("time") * 1000)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return []
     if not isinstance(step, int):
         return []
-    values = {clean_name(name): _number(value) for name, value in row.items() if name not in ("step", "time")}
+    values = {clean_name(name): _number(value) for name, value in row.items()}
     return [Point(name, value, time, step) for name, value in values.items() if value is not None]
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return NOT_IN_JSON.get(value)
-    if not isinstance(value, int | float):
-        return None
     try:
-        return float(value)
+        return float(value) if isinstance(value, int | float) else None
     except OverflowError:
         return math.inf if value > 0 else -math.inf
 

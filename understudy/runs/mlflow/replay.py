@@ -8,15 +8,17 @@ it cannot be there twice. The same holds when tracking.json is lost.
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from understudy.config import from_dict
 from understudy.console import progress, say
-from understudy.errors import TrackingError
+from understudy.errors import ConfigError, TrackingError
 from understudy.files import locked, write_json
+from understudy.runs.find import words_of
 from understudy.runs.mlflow import contents
 from understudy.runs.mlflow.store import Store
 from understudy.runs.record import Record, list_checkpoints, read_record
@@ -50,30 +52,24 @@ class SyncState:
     checkpoint: str = ""
     """The checkpoint whose model the store has."""
 
-    def covers(self, record: Record, files: dict[str, list[int]]) -> bool:
-        """Return whether the store has all of the run, whose files are in the state `files`."""
-        return bool(self.run) and (self.status, self.files) == (record.status, files)
-
 
 def read_state(folder: Path, store: Store) -> SyncState:
     """Return what `store` has acknowledged of the run in `folder`, an empty state where that is not known.
 
     tracking.json may be lost or damaged at any time; then everything is sent again.
     """
-    values = _read_states(folder).get(store.address.masked)
-    unknown = SyncState(store.identity)
-    if not isinstance(values, dict):
-        return unknown
-    known = {field.name: values[field.name] for field in fields(SyncState) if field.name in values}
-    if any(type(value) is not type(getattr(unknown, name)) for name, value in known.items()):
-        return unknown
-    state = SyncState(**known)
-    return state if state.experiment == store.identity else unknown
+    try:
+        state = from_dict(SyncState, _read_states(folder).get(store.address.masked, {}))
+    except ConfigError:
+        state = SyncState()
+    return state if state.experiment == store.identity else SyncState(store.identity)
 
 
 def is_current(record: Record, store: Store) -> bool:
     """Return whether `store` has acknowledged all of the run. The store is not asked."""
-    return read_state(record.folder, store).covers(record, contents.file_states(record.folder))
+    state = read_state(record.folder, store)
+    now = record.status, contents.file_states(record.folder)
+    return bool(state.run) and (state.status, state.files) == now
 
 
 def replay(folder: Path, store: Store) -> str:
@@ -86,23 +82,22 @@ def replay(folder: Path, store: Store) -> str:
         record = read_record(folder)
         if record.status == "broken":
             return "broken"
-        state, files = read_state(folder, store), contents.file_states(folder)
-        if state.covers(record, files):
+        if is_current(record, store):
             return "current"
+        state, files = read_state(folder, store), contents.file_states(folder)
         start, end = contents.times(record)
         run = store.find_run(record.id, state.run) or store.create_run(record.id, start)
-        if state.run != run.id:  # what was sent before went to another run
-            state = SyncState(store.identity, run.id)
+        if state.run != run.info.run_id:  # what was sent before went to another run
+            state = SyncState(store.identity, run.info.run_id)
             _write_state(folder, store, state)
-        if run.deleted:
+        if run.info.lifecycle_stage == "deleted":
             return "deleted"
 
         # What changes while the run goes on.
         store.describe(run, contents.parameters(record), contents.tags(record))
-        for batch in contents.batches(folder / "metrics.jsonl", state.offset):
-            if batch.points:
-                store.add(run, batch.points)
-            state.offset = batch.end
+        for points, read_to in contents.batches(folder / "metrics.jsonl", state.offset):
+            store.add(run, points)
+            state.offset = read_to
             _write_state(folder, store, state)
         store.set_status(run, contents.STATUSES[record.status], end)
 
@@ -113,7 +108,7 @@ def replay(folder: Path, store: Store) -> str:
                     store.add_file(run, folder / name)
             last = next(reversed(list_checkpoints(folder)), None)
             if last and last.name != state.checkpoint:
-                name = f"{record.id.split('-', 2)[-1]}-{last.name}"
+                name = f"{words_of(record.id)}-{last.name}"
                 paths = [last / file for file in MODEL_FILES if (last / file).exists()]
                 store.add_model(run, name, int(last.name.removeprefix("step-")), paths)
                 state.checkpoint = last.name
@@ -124,15 +119,9 @@ def replay(folder: Path, store: Store) -> str:
 
 
 def replay_all(folders: Sequence[Path], store: Store, console: Console) -> Counter[str]:
-    """Bring the store up to date with the runs in these folders.
+    """Bring the store up to date with these runs, and return how many came to each of OUTCOMES, and how many "failed".
 
-    A run that the store refuses is passed over, and named at the end.
-
-    Returns:
-        How many runs came to each of OUTCOMES, and how many "failed".
-
-    Raises:
-        TrackingError: the store itself is down.
+    A run that the store refuses is passed over, and named at the end. Raises TrackingError when the store is down.
     """
     counts: Counter[str] = Counter()
     failures = []

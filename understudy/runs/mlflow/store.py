@@ -7,10 +7,9 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from understudy.errors import TrackingError
@@ -37,57 +36,44 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 # In the errors of SQLAlchemy and urllib3: hints to programmers, SQL statements, and addresses of objects.
 _CHATTER = r"\(Background on this error at: .*\)|\(raised as a result of .*?\)|\[SQL: .*|<[^<>]* object at 0x\w+>:? ?"
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+RemoteRun = Any
+"""A run as MLflow's client returns it: `info`, `data` and `outputs`."""
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class RemoteRun:
-    """What a store has of a run: its id there, whether it was deleted there, its status and end (ms), and the rest."""
-
-    id: str
-    deleted: bool
-    status: str
-    end: int | None
-    parameters: Mapping[str, str]
-    tags: Mapping[str, str]
-    models: frozenset[str]
-
-
-def _in_one_line(
-    method: Callable[Concatenate["Store", Arguments], Result],
-) -> Callable[Concatenate["Store", Arguments], Result]:
+def _in_one_line(method: Method) -> Method:
     """Turn any error of MLflow and the libraries below it into a TrackingError of one line, without the password."""
 
     @wraps(method)
-    def call(self: "Store", *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    def call(self: "Store", *arguments: Any) -> Any:
         try:
-            return method(self, *arguments, **named)
+            return method(self, *arguments)
         except TrackingError:
             raise
         except Exception as error:
             raise TrackingError(f"{self.address.masked}: {self.address.hide(_reason(error))}") from error
 
-    return call
+    return cast(Method, call)
 
 
 class Store:
-    """An open MLflow store. Opening it creates the tables and the experiment where they are missing.
+    """The MLflow store at `address`. Opening it creates the tables and the experiment where they are missing.
 
-    Args:
-        address: where the store is.
-        artifacts: where the files of a new experiment go. An HTTP server keeps files itself, and an existing experiment
-            keeps them where it did.
+    The files of a new experiment go beside an SQLite file, else beside the folder `runs`. An HTTP server keeps files
+    itself, and an existing experiment keeps them where it did.
     """
 
     @_in_one_line
-    def __init__(self, address: Address, artifacts: Path) -> None:
+    def __init__(self, address: Address, runs: Path) -> None:
         self.address = address
         self._mlflow = import_mlflow()
         with _migration_lock(address):
             self._client = self._mlflow.MlflowClient(address.uri)
             found = self._client.get_experiment_by_name(EXPERIMENT)
             if found is None:
+                artifacts = runs.absolute() / "mlflow-artifacts"
+                if address.kind == "sqlite":
+                    artifacts = address.file.with_name(f"{address.file.stem}-artifacts")
                 location = None if address.kind == "http" else artifacts.as_uri()
                 try:
                     self._client.create_experiment(EXPERIMENT, location, TRAINING)
@@ -111,60 +97,62 @@ class Store:
         """Return the run with our id, or None. `remembered` is its id there, if known, which saves a search."""
         if remembered:
             with contextlib.suppress(self._mlflow.exceptions.MlflowException):
-                return _remote_run(self._client.get_run(remembered))
+                return self._client.get_run(remembered)
         found = self._client.search_runs(
             [self.experiment_id], f"tags.`{RUN_TAG}` = '{run_id}'", self._mlflow.entities.ViewType.ALL, max_results=1
         )
         # Fetched again because a search leaves out which models a run has.
-        return _remote_run(self._client.get_run(found[0].info.run_id)) if found else None
+        return self._client.get_run(found[0].info.run_id) if found else None
 
     @_in_one_line
     def create_run(self, run_id: str, start: int) -> RemoteRun:
         """Create the run, with the tag by which it is found again from the first moment on."""
-        return _remote_run(self._client.create_run(self.experiment_id, start, {RUN_TAG: run_id}, run_name=run_id))
+        return self._client.create_run(self.experiment_id, start, {RUN_TAG: run_id}, run_name=run_id)
 
     @_in_one_line
     def describe(self, run: RemoteRun, parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Bring parameters and tags up to date. Parameters never change in MLflow; of the tags only ours may go."""
-        new = [self._mlflow.entities.Param(*item) for item in parameters.items() if item[0] not in run.parameters]
-        changed = [self._mlflow.entities.RunTag(*item) for item in tags.items() if run.tags.get(item[0]) != item[1]]
+        known, old = run.data.params, run.data.tags
+        new = [self._mlflow.entities.Param(*item) for item in parameters.items() if item[0] not in known]
+        changed = [self._mlflow.entities.RunTag(*item) for item in tags.items() if old.get(item[0]) != item[1]]
         for start in range(0, len(new), MOST_PARAMETERS):
-            self._client.log_batch(run.id, params=new[start : start + MOST_PARAMETERS])
+            self._client.log_batch(run.info.run_id, params=new[start : start + MOST_PARAMETERS])
         if changed:
-            self._client.log_batch(run.id, tags=changed)
+            self._client.log_batch(run.info.run_id, tags=changed)
         for name in FLEETING_TAGS:
-            if name in run.tags and name not in tags:
-                self._client.delete_tag(run.id, name)
+            if name in old and name not in tags:
+                self._client.delete_tag(run.info.run_id, name)
 
     @_in_one_line
     def add(self, run: RemoteRun, points: Sequence[Point]) -> None:
         """Add points. Those that are already there stay single: the primary key of the store's table is all columns."""
         metrics = [self._mlflow.entities.Metric(*point) for point in points]
         for start in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(run.id, metrics=metrics[start : start + MOST_METRICS])
+            self._client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
 
     @_in_one_line
     def set_status(self, run: RemoteRun, status: str, end: int | None) -> None:
         """Set how the run ended and when; with None for `end`, that it runs, perhaps again."""
         if end is None:
-            if run.status != status:
-                self._client.update_run(run.id, status)
-        elif (run.status, run.end) != (status, end):
-            self._client.set_terminated(run.id, status, end)
+            if run.info.status != status:
+                self._client.update_run(run.info.run_id, status)
+        elif (run.info.status, run.info.end_time) != (status, end):
+            self._client.set_terminated(run.info.run_id, status, end)
 
     @_in_one_line
     def add_file(self, run: RemoteRun, path: Path) -> None:
         """Add a file under its own name, replacing an earlier one."""
-        self._client.log_artifact(run.id, str(path))
+        self._client.log_artifact(run.info.run_id, str(path))
 
     @_in_one_line
     def add_model(self, run: RemoteRun, name: str, step: int, files: Sequence[Path]) -> None:
         """Add a model made of these files in place of the run's earlier ones, unless all of it is already there."""
-        models = self._client.search_logged_models([self.experiment_id], f"source_run_id = '{run.id}'")
+        run_id = run.info.run_id
+        models = self._client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
         ours = {model.name: model for model in models}
         for old in ours.keys() - {name}:
             self._client.delete_logged_model(ours[old].model_id)
-        model = ours.get(name) or self._client.create_logged_model(self.experiment_id, name, run.id)
+        model = ours.get(name) or self._client.create_logged_model(self.experiment_id, name, run_id)
 
         # A model that is not ready was sent in part: send it whole.
         complete = str(model.status) == "READY"
@@ -184,19 +172,11 @@ class Store:
                     model.artifact_location, tracking_uri=self.address.uri
                 ).log_artifact(str(path))
 
-        if model.model_id not in run.models:
-            output = self._mlflow.entities.LoggedModelOutput(model.model_id, step)
-            self._client.log_outputs(run.id, [output])
+        outputs = run.outputs.model_outputs if run.outputs else []
+        if model.model_id not in [output.model_id for output in outputs]:
+            self._client.log_outputs(run_id, [self._mlflow.entities.LoggedModelOutput(model.model_id, step)])
         if not complete:
             self._client.finalize_logged_model(model.model_id, "READY")
-
-
-def open_store(address: Address, runs: Path) -> Store:
-    """Open the store at `address`. Files for a database go beside an SQLite file, else beside the runs."""
-    artifacts = runs.absolute() / "mlflow-artifacts"
-    if address.kind == "sqlite":
-        artifacts = address.file.with_name(f"{address.file.stem}-artifacts")
-    return Store(address, artifacts)
 
 
 def quiet_environment() -> dict[str, str]:
@@ -241,19 +221,6 @@ def _migration_lock(address: Address) -> Iterator[None]:
             yield
     else:
         yield
-
-
-def _remote_run(run: Any) -> RemoteRun:
-    outputs = run.outputs.model_outputs if run.outputs else []
-    return RemoteRun(
-        id=run.info.run_id,
-        deleted=run.info.lifecycle_stage == "deleted",
-        status=run.info.status,
-        end=run.info.end_time,
-        parameters=run.data.params,
-        tags=run.data.tags,
-        models=frozenset(output.model_id for output in outputs),
-    )
 
 
 def _reason(error: BaseException) -> str:

@@ -1,13 +1,9 @@
 """Tracking while a run trains: a process beside it that sends the record from the run's start to its end.
 
-Why a process and not a thread: MLflow takes a second of Python to import, another to open a store, and about a tenth
-of a millisecond per metric. In a thread, the training's Python stands still for that time: on two cores, with
-steps of 4 ms that log four metrics each, a thread made the mean step 12 to 17% longer and single steps up to 280 ms,
-the process (of the lowest priority) 0 to 2%, within the measurement's noise. With 20 lines of five metrics per second
-it takes about 4 s of a core in a run's first minute, most of that to start. A process can also be ended while it hangs
-on a dead connection, and it outlives a run that is killed: it notices, and tells the store.
-
-The two share no queue. The training writes its journal as ever; the process reads it.
+Why a process and not a thread: MLflow takes two seconds of Python to start and a tenth of a millisecond per metric,
+for which the training's Python would stand still. On two cores, with steps of 4 ms that log four metrics each, a thread
+made the mean step 12 to 17% longer and single steps up to 280 ms, the process 0 to 2%. A process can also be ended
+while it hangs on a dead connection, and it outlives a run that is killed, which it notices and tells the store.
 """
 
 import contextlib
@@ -25,7 +21,7 @@ import understudy
 from understudy.errors import TrackingError
 from understudy.runs.mlflow.address import Address, parse
 from understudy.runs.mlflow.replay import replay
-from understudy.runs.mlflow.store import Store, open_store, quiet_environment
+from understudy.runs.mlflow.store import Store, quiet_environment
 from understudy.runs.record import read_record
 
 if TYPE_CHECKING:  # the process needs to start fast, and needs no Run
@@ -59,13 +55,12 @@ def streaming(run: "Run", address: Address | None) -> Iterator[None]:
         yield
         return
     assert worker.stdin
-    assert worker.stdout
 
-    def repeat(lines: Iterator[str]) -> None:
-        for line in lines:
+    def repeat() -> None:
+        for line in worker.stdout or ():
             run.say(line.rstrip("\n"), style="yellow")
 
-    listener = Thread(target=repeat, args=(worker.stdout,), name="tracking", daemon=True)
+    listener = Thread(target=repeat, name="tracking", daemon=True)
     listener.start()
     try:
         yield
@@ -98,7 +93,7 @@ def work(folder: str) -> None:
     def send() -> bool:
         nonlocal store, complained
         try:
-            store = store or open_store(address, path.parent)
+            store = store or Store(address, path.parent)
             replay(path, store)
         except (TrackingError, OSError) as error:
             if not complained:

@@ -23,7 +23,7 @@ from understudy.runs.arguments import RunReferences
 from understudy.runs.find import find_run, list_runs, runs_folder
 from understudy.runs.mlflow.address import Address, lacks_password, usable_address
 from understudy.runs.mlflow.replay import OUTCOMES, is_current, replay_all
-from understudy.runs.mlflow.store import open_store, quiet_environment
+from understudy.runs.mlflow.store import Store, quiet_environment
 from understudy.runs.record import Record, read_record
 
 EXAMPLE = "name a store, such as --to sqlite:///runs/mlflow.db"
@@ -75,7 +75,7 @@ def sync_runs(options: SyncOptions, console: Console) -> int:
     failed = 0
     for uri, group in stores.items():
         address = usable_address(uri)
-        counts = replay_all([record.folder for record in group], open_store(address, folder), console)
+        counts = replay_all([record.folder for record in group], Store(address, folder), console)
         parts = [f"{counts[outcome]:,} {words}" for outcome, words in OUTCOMES.items() if counts[outcome]]
         say(console, f"{address.masked}: {', '.join(parts) or 'nothing sent'}")
         failed += counts["failed"]
@@ -91,14 +91,12 @@ def open_page(options: UiOptions, console: Console) -> None:
     port = free_port(options.port)
     # SIGTERM does as Ctrl-C does, so that the server always ends too; neither is an error.
     with contextlib.suppress(KeyboardInterrupt), on_signals(interrupt, signal.SIGTERM):
-        store = open_store(address, runs)
+        store = Store(address, runs)
 
         def sync() -> float:
             """Send runs that are new or have gone on, and return how many seconds that took."""
             start = time.monotonic()
-            folders = [record.folder for record in list_runs() if not is_current(record, store)]
-            if folders:
-                replay_all(folders, store, console)
+            replay_all([record.folder for record in list_runs() if not is_current(record, store)], store, console)
             return time.monotonic() - start
 
         sync()
@@ -140,16 +138,15 @@ def serving(address: Address, port: int) -> Iterator["subprocess.Popen[bytes]"]:
             command,
             cwd=folder,
             env=environment,
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
             if not _answers(server, port):
                 log.seek(0)
-                lines = log.read().decode(errors="replace").split("\n")
-                last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+                last = (log.read().decode(errors="replace").strip() or "it said nothing").splitlines()[-1]
                 raise TrackingError(f"MLflow's server did not start: {address.hide(last.strip())}")
             yield server
         finally:
