@@ -41,21 +41,8 @@ def main(options: ReportOptions, console: Console) -> None:
 
 def report_page(folder: Path) -> str:
     """Return the page of one run: its code, what came of it, and how it differs from the run before it."""
-    # The head of the page: what was run, when, and what came of it in one figure
     (run,) = compared([folder])
     record, data = run.record, run.record.data
-    figures = {name: digits([run.figures[name]])[0] for name in metric_names([run])}
-    facts = {
-        "what": record.verb,
-        "status": record.status,
-        "began": f"{record.created:%Y-%m-%d %H:%M:%S %z}",
-        "took": str(timedelta(seconds=round((record.ended - record.created).total_seconds()))) if record.ended else "",
-        "seed": record.seed,
-        "headline": f"{run.headline} {figures[run.headline]}" if run.headline else "",
-        "parents": ", ".join(record.parents),
-        "tags": ", ".join(record.marks.tags),
-        "note": record.note,
-    }
     # The end of the log says most about a run that failed.
     try:
         log = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
@@ -81,12 +68,12 @@ def report_page(folder: Path) -> str:
         "report.html.j2",
         title=record.id,
         run=run,
-        summary={name: fact for name, fact in facts.items() if fact not in ("", None)},
+        took=timedelta(seconds=round((record.ended - record.created).total_seconds())) if record.ended else "",
         error=data.get("error"),
         log="\n".join(log.splitlines()[-LAST_LINES:]),
         typed=typed,
         checks=sorted(data.get("checks") or [], key=lambda check: check.get("verdict") != "failed"),
-        figures=figures,
+        figures={name: digits([run.figures[name]])[0] for name in metric_names([run])},
         plots=plots,
         not_finite=[remark for name in run.figures if (remark := run.not_finite(name))],
         samples=list(reversed(samples.items())),

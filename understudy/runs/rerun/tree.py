@@ -103,27 +103,23 @@ def _restore_part(record: Record, tree: Tree, prefix: str, place: str, part: Map
         (target / ".git" / "info").mkdir(exist_ok=True)
         (target / ".git" / "info" / "attributes").write_text(EXACT)
         git(target, "-c", "core.autocrlf=false", "checkout", "--quiet", "--detach", commit)
+
+    # What the record must not or could not hold is brought back from where it was.
     for entry in part.get("left_out", []):
-        _restore_left_out(tree, Path(place), entry)
-
-
-def _restore_left_out(tree: Tree, place: Path, entry: Mapping[str, Any]) -> None:
-    """Bring back what the record must not or could not hold, from where it was."""
-    path, reason = entry["path"], entry["reason"]
-    source, target = place / path, tree.inside(place / path)
-    # A file in which secrets were replaced; the second word is what early versions wrote.
-    if reason.startswith(("redacted", "blotted out")):
-        if source.exists() and target.exists():
-            content = source.read_bytes()
-            if secrets.redacted(content, secrets.find(content)) == target.read_bytes():
+        path, reason = entry["path"], entry["reason"]
+        source, target = Path(place) / path, tree.inside(Path(place) / path)
+        # A file in which secrets were replaced; the second word is what early versions wrote.
+        if reason.startswith(("redacted", "blotted out")):
+            content = source.read_bytes() if source.exists() and target.exists() else None
+            if content is not None and secrets.redacted(content, secrets.find(content)) == target.read_bytes():
                 target.write_bytes(content)
-                return
-        tree.notes.append(f"{path}: secrets in it are ***, and the file at that path is a different one by now")
-    elif not source.exists():
-        tree.notes.append(f"{path}: was not kept ({reason}), and is gone")
-    elif not target.exists() and source.is_file():
-        tree.link(source)
-        tree.notes.append(f"{path}: was not kept ({reason}); today's file is used")
+            else:
+                tree.notes.append(f"{path}: secrets in it are ***, and the file at that path is a different one by now")
+        elif not source.exists():
+            tree.notes.append(f"{path}: was not kept ({reason}), and is gone")
+        elif not target.exists() and source.is_file():
+            tree.link(source)
+            tree.notes.append(f"{path}: was not kept ({reason}); today's file is used")
 
 
 def _restore_read_files(record: Record, tree: Tree, top: Path) -> None:

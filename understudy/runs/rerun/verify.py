@@ -3,7 +3,7 @@
 import shutil
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -74,14 +74,8 @@ def main(options: VerifyOptions, console: Console) -> int:
     causes = likely_causes(record, again, tree) if found.difference else []
 
     # `runs show` reads this, and so may other programs.
-    told: dict[str, Any] = {
-        "time": time.time(),
-        "identical": not found.difference,
-        "steps": options.steps,
-        "lines": found.lines,
-    }
-    told |= {"checkpoints": found.checkpoints, "difference": found.difference, "causes": causes}
-    write_json(record.folder / "verified.json", told)
+    told = {"time": time.time(), "identical": not found.difference, "steps": options.steps, "causes": causes}
+    write_json(record.folder / "verified.json", told | asdict(found))
 
     # The result in one line, then the causes of a difference
     for note in tree.notes:
