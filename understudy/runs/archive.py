@@ -74,16 +74,10 @@ class Imported:
 def pack(
     records: Sequence[Record], target: Path, leave_out: Collection[str] = (), allow_secrets: bool = False
 ) -> tuple[tuple[ArchivedRun, ...], tuple[str, ...]]:
-    """Write runs, whole folders, into the new archive `target` (.tar.gz), which appears whole or not at all.
+    """Write runs, whole folders but what `leave_out` names, into the new archive `target`, whole or not at all.
 
-    `leave_out` names files and folders of a run, such as "checkpoints"; with `allow_secrets` committed files are not
-    searched for secrets.
-
-    Returns:
-        What the archive lists, and the names of links and other special files, which it cannot hold.
-
-    Raises:
-        ArchiveError: the target has another suffix or exists, a run is still running, or its code holds secrets.
+    Returns what the archive lists, and the names of links and other special files, which it cannot hold.
+    Raises ArchiveError where the target is no new .tar.gz, a run is still running, or its committed files hold secrets.
     """
     if not target.name.endswith((".tar.gz", ".tgz")):
         raise ArchiveError(f"{target.name!r} cannot name an archive; expected a name that ends in .tar.gz")
@@ -194,9 +188,8 @@ def settled(run_json: bytes) -> bytes:
 def unpack(path: Path, runs: Path) -> Imported:
     """Take the runs of the archive at `path` into the folder `runs`: all of them, each whole, or none.
 
-    Raises:
-        ArchiveError: it is damaged, holds anything but the plain files on its list, needs more room than there is, or
-            holds a run that is there with other content.
+    Raises ArchiveError where it is damaged, holds anything but the plain files on its list, does not fit on the disk,
+    or holds a run that is there with other content.
     """
     try:
         with open(path, "rb") as file:

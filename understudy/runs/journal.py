@@ -115,17 +115,7 @@ def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[A
 
 
 def last_values(path: Path | str) -> dict[str, Any]:
-    """Return the value of every name that was logged last, over the whole journal.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
-    >>> Journal(path).log(1, loss=4.5, val_loss=4.0)
-    >>> Journal(path).log(2, loss=4.25)
-    >>> last_values(path)
-    {'step': 2, 'loss': 4.25, 'val_loss': 4.0}
-    >>> last_value(path, "val_loss")
-    4.0
-    """
+    """Return the value of every name that was logged last, over the whole journal."""
     last: dict[str, Any] = {}
     for row in read_lines(path):
         last.update(_with_floats(row))

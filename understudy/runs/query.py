@@ -38,14 +38,10 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 @dataclass(frozen=True)
 class Field:
-    """A name, and the values that a run has under it: none, one, or several (tags, lists).
-
-    `kind` says how they compare: "time" and "age" as such, "text" and "status" as texts, "id" where the beginning of a
-    value will do, "any" as numbers where both sides are.
-    """
+    """A name, and the values that a run has under it: none, one, or several (tags, lists)."""
 
     name: str
-    kind: str
+    kind: str  # how they compare: time, age, text, status, id (by its beginning), any (as numbers where both sides are)
     read: Callable[[Record], Iterable[Any]]
 
     def test(self, operator: str, text: str) -> Callable[[Record], bool]:
@@ -151,11 +147,7 @@ def in_order(name: str, chosen: Sequence[Record], records: Sequence[Record]) -> 
 
 
 def duration(text: str) -> float | None:
-    """Return the seconds of a duration such as 90m, None where it is not one.
-
-    >>> duration("90m"), duration("2d"), duration("2")
-    (5400.0, 172800.0, None)
-    """
+    """Return the seconds of a duration such as 90m or 2d, None where it is not one."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.lower())
     return float(found[1]) * _SECONDS[found[2]] if found else None
 

@@ -130,15 +130,7 @@ def read_marks(folder: Path) -> Marks:
 
 
 def change_marks(folder: Path, **changes: Any) -> Marks:
-    """Replace the named marks of the run and return all of them.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> change_marks(folder, tags=("baseline",)).tags
-    ('baseline',)
-    >>> change_marks(folder, bad="labels were shifted")
-    Marks(bad='labels were shifted', tags=('baseline',), pinned=False)
-    """
+    """Replace the named marks of the run and return all of them."""
     marks = replace(read_marks(folder), **changes)
     write_json(folder / "marks.json", marks)
     return marks

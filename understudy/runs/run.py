@@ -156,12 +156,9 @@ class Run:
 
     @classmethod
     def reopen(cls, folder: Path | str, argv: Sequence[str] | None = None) -> "Run":
-        """Open a run that was interrupted, failed or died, to go on with it.
+        """Open a run that was interrupted, failed or died, to go on with it; "resumed" in run.json says when.
 
-        Adds {"time", "argv", "code"} to "resumed" in run.json: the code may have changed since.
-
-        Raises:
-            UserError: the run is alive, finished or unreadable.
+        Raises UserError where the run is alive, finished or unreadable.
         """
         opened_files.begin()
         folder = Path(folder).absolute()

@@ -87,11 +87,7 @@ def repository_of(folder: Path) -> Path | None:
 
 
 def read_status(top: Path) -> tuple[str | None, str | None, list[Change]]:
-    """Return where the working tree at `top` stands.
-
-    Returns:
-        The commit (None before the first), the branch (None when detached), and every changed or untracked path.
-    """
+    """Return the commit (None before the first), the branch (None when detached), and every changed path at `top`."""
     arguments = ("--branch", "--untracked-files=all", "--no-renames", "--ignore-submodules=none")
     entries = os.fsdecode(git(top, "status", "--porcelain=v2", "-z", *arguments)).split("\0")
     headers = dict(entry.removeprefix("# ").split(" ", 1) for entry in entries if entry.startswith("# "))

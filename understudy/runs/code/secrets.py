@@ -106,11 +106,9 @@ def redacted(content: bytes, found: Sequence[Secret]) -> bytes:
     >>> redacted(text, find(text))
     b'url = "postgresql://ada:***@db/runs"'
     """
-    parts, end = [], 0
-    for secret in found:
-        parts += [content[end : secret.start], MASK]
-        end = secret.end
-    return b"".join([*parts, content[end:]])
+    for secret in reversed(found):  # so that the places of those before it stay as they are
+        content = content[: secret.start] + MASK + content[secret.end :]
+    return content
 
 
 def redact(path: str, content: bytes) -> tuple[bytes | None, str]:

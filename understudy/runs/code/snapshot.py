@@ -55,11 +55,9 @@ LeftOut = list[dict[str, Any]]
 def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclude: Iterable[Path] = ()) -> "Snapshot":
     """Keep the code that a run starts from in `destination`. Never raises.
 
-    In a git repository the working tree, with tracked edits, deletions and untracked files, becomes refs/runs/<run_id>.
-    HEAD, index, working tree and stash stay untouched. Elsewhere the source files are kept.
-
-    The edits are on disk when this returns. The commit below them, which no editing changes, may still be packed by a
-    thread: the first time that it is used, and then never again.
+    In a git repository the working tree, with tracked edits, deletions and untracked files, becomes refs/runs/<run_id>;
+    nothing else there changes. Elsewhere the source files are kept. The edits are on disk when this returns. The commit
+    below them, which no editing changes, may still be packed by a thread the first time that it is used.
     """
     taken = Snapshot(destination, pool, [path.resolve() for path in (*exclude, destination, pool)])
     try:

@@ -101,12 +101,9 @@ def parse(uri: str) -> Address:
 
 
 def usable_address(uri: str) -> Address:
-    """Return the address of a store that, as far as can be known without asking a server, can be used.
+    """Return the address of a store. A server that is down is accepted, as no run waits for one.
 
-    A server that is down is accepted, as no run waits for one.
-
-    Raises:
-        TrackingError: the URI is malformed, a package is missing, or the SQLite file cannot be written.
+    Raises TrackingError where the URI is malformed, a package is missing, or the SQLite file cannot be written.
     """
     address = parse(uri)
     for name in ("mlflow", "psycopg2") if address.kind == "postgresql" else ("mlflow",):
