@@ -22,7 +22,7 @@ from understudy.models.language_model import LanguageModel
 from understudy.models.lora import adapt
 from understudy.models.spec import CoreConfig
 from understudy.native import dispatch as choice
-from understudy.native.session import NEARLY_LEVEL, Session
+from understudy.native.session import NEAR_TIE, Session
 from understudy.native.weights import Weights, to_int8
 from understudy.native.workers import Team, team
 
@@ -452,7 +452,7 @@ def test_near_ties_are_left_to_float32(kind):
             for name, session in sessions.items():
                 scores[name], states[name] = session.step(torch.tensor([token, 2 * token]), states[name])
             best_B2 = scores["alone"].topk(2).values
-            if (best_B2[:, 0] - best_B2[:, 1]).min() < NEARLY_LEVEL / 2:
+            if (best_B2[:, 0] - best_B2[:, 1]).min() < NEAR_TIE / 2:
                 off = {name: (scores[name] - scores["float32"]).abs().mean() for name in ("int8", "alone")}
                 assert off["int8"] < 0.9 * off["alone"]
                 redone += 1

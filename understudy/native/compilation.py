@@ -1,7 +1,7 @@
-"""The step as machine code: compiled once for this source and this processor by a process of its own, then read.
+"""The step as machine code: compiled once per source and processor, by a process of its own, then loaded.
 
-numba compiles it, but only the code is kept: to read that takes llvmlite and a few hundredths of a second, where numba
-with its own cache takes half a second.
+numba compiles it, but only the code is kept. llvmlite loads that in a few hundredths of a second, where numba with its
+own cache takes half a second.
 """
 
 import ctypes
@@ -26,37 +26,37 @@ TakePart = Callable[..., int]
 
 
 def code_file() -> Path:
-    """Where the code of this source for this processor is kept: below XDG_CACHE_HOME, by default ~/.cache.
+    """Return where the code of this source for this processor is kept: below XDG_CACHE_HOME, by default ~/.cache.
 
-    Without a home that can be written, in a folder of the user's own among the temporary ones.
+    Where that cannot be written, it is kept in a folder of the user's own among the temporary ones. Raises
+    PermissionError where others can write to that folder.
     """
     parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     parts += [text.encode() for text in (version("numba"), version("llvmlite"), *_processor())]
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24] + ".o"
     kept = os.environ.get("XDG_CACHE_HOME")
     home = Path(kept) if kept else Path("~/.cache").expanduser()
+    folder = home / "understudy" / "native"
     try:
-        if kept or home.parent.exists():  # whoever has no home gets none made
-            (home / "understudy" / "native").mkdir(parents=True, exist_ok=True)
-        if (home / "understudy" / "native" / name).exists() or os.access(home / "understudy" / "native", os.W_OK):
-            return home / "understudy" / "native" / name
+        # A user without a home does not get one made.
+        if kept or home.parent.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+        if (folder / name).exists() or os.access(folder, os.W_OK):
+            return folder / name
     except OSError:
         pass
-    return _own_temporary_folder() / name
 
-
-def _own_temporary_folder() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else None
     folder = Path(tempfile.gettempdir()) / f"understudy-native-{user or 0}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if user is not None and (folder.stat().st_uid != user or folder.stat().st_mode & 0o022):
         raise PermissionError(f"others can write {folder}, so no code is run from there; remove it")
-    return folder
+    return folder / name
 
 
 @cache
 def load(file: Path) -> TakePart:
-    """`steps.take_part`, from its machine code; other threads run while it does."""
+    """Return `steps.take_part` from its machine code. It runs without holding Python's lock."""
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine())
     engine.add_object_file(binding.ObjectFileRef.from_path(str(file)))
     engine.finalize_object()
@@ -70,23 +70,24 @@ def load(file: Path) -> TakePart:
         function(ctypes.addressof(result), ctypes.addressof(complaint), *arguments)
         return result.value
 
-    take_part.engine = engine  # type: ignore[attr-defined]  # the code lives as long as this
+    # The code lives as long as its engine.
+    take_part.engine = engine  # type: ignore[attr-defined]
     return take_part
 
 
 def start_compiling() -> "subprocess.Popen[bytes]":
-    """A process that compiles the code and puts it into its file."""
+    """Start a process that compiles the code and writes its file."""
     return subprocess.Popen(
         [sys.executable, "-m", __name__], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
 
 
 def compile_code() -> bytes:
-    """Machine code of `steps.take_part` under its plain name."""
+    """Return machine code of `steps.take_part`, as an object file with a plain name."""
     from numba import types
     from numba.core import config
 
-    # At level 3 LLVM 22 turns the rest of an unswitched and unrolled loop into one without an end (docs/journal.md).
+    # At level 3 LLVM 22 makes an endless loop of the remainder of an unswitched, unrolled one (docs/journal.md).
     setattr(config, "OPT", type(vars(config)["OPT"])(2))  # noqa: B010 - numba's stubs know no settings
     from understudy.native.steps import take_part
 
@@ -114,7 +115,7 @@ def _machine() -> Any:
 
 
 def main() -> None:
-    """Put the code into its file, unless another process is just about it: then wait until it is there."""
+    """Write the code to its file. If another process is compiling it, wait for that one."""
     file = code_file()
     with locked(file.parent / "lock"):
         if not file.exists():

@@ -1,4 +1,4 @@
-"""Which models a native step serves, and whether its code is there."""
+"""Which models the native step serves, and whether its code is compiled."""
 
 import subprocess
 from typing import Any
@@ -18,22 +18,23 @@ _weights: "WeakKeyDictionary[LanguageModel, dict[str, tuple[Any, Any]]]" = WeakK
 
 
 def native_session(model: LanguageModel, state: Any, greedy: bool = False) -> Any:
-    """Return a `Session` for rows in this state, or None where the plain path must do.
+    """Return a `Session` for rows in this state, or None where the plain path must be taken.
 
-    Where the likeliest token is taken (`greedy`), int8 leaves near ties to float32; not for a batch, in which some row
-    is nearly level most of the time.
-
-    Where the code is not there yet it is compiled beside, and the plain path does until then; but a model in int8,
-    which the plain path does not know, waits for it.
+    While the code is not there yet it is compiled in another process, and the plain path is taken meanwhile. A model in
+    int8 waits for it, since the plain path does not know int8.
     """
     format = native_format(model)
-    if format is None or not _fits(state) or not compiled(wait=format == "int8"):
+    # The step reads and writes the cache where it lies.
+    parts = (state.keys_LBHSK, state.values_LBHSK) if isinstance(state, Cache) else ()
+    fits = all(part.dtype == torch.float32 and part.is_contiguous() for part in parts)
+    if format is None or not fits or not compiled(wait=format == "int8"):
         return None
     from understudy.native.session import Session
     from understudy.native.workers import team
 
-    ties = greedy and format == "int8" and _rows(state) == 1
-    exact = _weights_of(model, "float32") if ties else None
+    # Near ties of the likeliest tokens go to float32; not in a batch, where some row is nearly tied most of the time.
+    rows = len(state.length_B) if isinstance(state, Cache) else state.h_LBD.shape[1]
+    exact = _weights_of(model, "float32") if greedy and format == "int8" and rows == 1 else None
     return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact)
 
 
@@ -42,13 +43,14 @@ def _weights_of(model: LanguageModel, format: str) -> Any:
 
     stamp = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
     known = _weights.setdefault(model, {})
-    if format not in known or known[format][0] != stamp:  # new, trained on, or moved
+    # New, trained since, or moved
+    if format not in known or known[format][0] != stamp:
         known[format] = stamp, Weights(model, format)
     return known[format][1]
 
 
 def native_format(model: LanguageModel) -> str | None:
-    """The number format in which a native step would read the model's weights; None where it cannot."""
+    """Return the number format in which the native step would read the model's weights, None where it cannot."""
     weight = model.embedding.weight
     kinds = {nn.Linear, TokenEmbedding}
     plain = all(type(part) in kinds for part in model.modules() if isinstance(part, nn.Linear | nn.Embedding))
@@ -61,19 +63,8 @@ def native_format(model: LanguageModel) -> str | None:
     return "bfloat16" if weight.dtype == torch.bfloat16 else None
 
 
-def _rows(state: Any) -> int:
-    return len(state.length_B) if isinstance(state, Cache) else int(state.h_LBD.shape[1])
-
-
-def _fits(state: Any) -> bool:
-    """Whether the step can read and write the state's cache where it lies."""
-    if not isinstance(state, Cache):
-        return True
-    return all(part.dtype == torch.float32 and part.is_contiguous() for part in (state.keys_LBHSK, state.values_LBHSK))
-
-
 def compiled(wait: bool = False) -> bool:
-    """Whether the code is there; where not, a process that compiles it is started, and waited for if so wished."""
+    """Return whether the code is there. If not, start a process that compiles it, and with `wait` wait for it."""
     global _compiling, _failure
     if _failure:
         return False
@@ -86,28 +77,25 @@ def compiled(wait: bool = False) -> bool:
             _compiling = start_compiling()
         if wait:
             _compiling.wait()
-    except (ImportError, OSError) as error:  # PackageNotFoundError is an ImportError
+    # A missing package raises PackageNotFoundError, which is an ImportError.
+    except (ImportError, OSError) as error:
         _failure = str(error)
         return False
     if _compiling.poll() not in (None, 0):
-        _failure = f"compiling failed ({_last_line(_compiling)})"
+        assert _compiling.stderr
+        lines = _compiling.stderr.read().decode(errors="replace").strip().splitlines()
+        _failure = f"compiling failed ({lines[-1] if lines else f'exit code {_compiling.returncode}'})"
     return code_file().exists()
 
 
-def _last_line(process: "subprocess.Popen[bytes]") -> str:
-    assert process.stderr
-    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {process.returncode}"
-
-
 def announcement(model: LanguageModel) -> tuple[str, bool] | None:
-    """What to tell someone who is about to decode with the model, and whether it matters after today.
+    """Return what to say before decoding with the model, and whether it will still hold tomorrow.
 
-    None where the native step is ready, or serves no such model.
+    None where the native step is ready or does not serve the model.
     """
     if native_format(model) is None or compiled():
         return None
     if _failure:
-        instead = "float32, not int8" if model.int8 else "PyTorch's slower steps"
-        return f"The native decode step is not at hand ({_failure}): going on with {instead}.", True
-    return "Compiling the native decode step, once for this machine: about ten seconds.", False
+        instead = "float32 instead of int8" if model.int8 else "PyTorch's slower steps instead"
+        return f"The native decode step is unavailable ({_failure}); using {instead}.", True
+    return "Compiling the native decode step, which takes about ten seconds, once per machine.", False

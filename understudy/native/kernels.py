@@ -1,14 +1,14 @@
 """Products of four rows of a matrix with a few vectors: what nearly all of a decode step's time goes into.
 
-A tile reads its rows once, for all its vectors, and asks for what the next ones need while it computes. Formats:
+A tile reads its rows once for all its vectors and prefetches the next ones while it computes. Formats:
 
 - float32: the matrix as torch has it, row after row.
-- bfloat16: widened in registers, so that nothing but the weights is rounded.
-- int8, with a scale for each row. The vectors come in two bytes a number, high and low, so that they lose next to
-  nothing. Sums of bytes are exact in any order.
+- bfloat16: widened in registers, so that only the weights are rounded.
+- int8, with a scale per row. The vectors come in two bytes per number, high and low, so that they lose next to nothing.
+  Sums of bytes are exact in any order.
 
-Of bfloat16 and int8 four rows lie together, 64 bytes of each in turn, so that memory is read in one stream: of rows
-side by side the processor guesses less well what comes next (docs/journal.md). `weights.py` packs them.
+In bfloat16 and int8 four rows lie together, 64 bytes of each in turn, so that memory is read in one stream, which the
+processor predicts better than four side by side (docs/journal.md). `weights.py` packs them.
 """
 
 from collections.abc import Iterator
@@ -41,13 +41,13 @@ from understudy.native.vectors import (
 )
 
 AHEAD = 8192
-"""How far ahead of a stream memory is asked for, in bytes."""
+"""How far ahead of a stream memory is prefetched, in bytes."""
 I8X64 = ir.VectorType(I8, BLOCK)
 FEATURES = llvmlite.binding.get_host_cpu_features()
 
 
 class _Tile:
-    """What tiles of all formats share: the arguments, the running sums and the results."""
+    """The part that tiles of all formats share: arguments, running sums and results."""
 
     def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, given: list[ir.Value]):
         self.builder, self.rows, self.vectors = builder, rows, vectors
@@ -56,19 +56,19 @@ class _Tile:
         self.sums: dict[tuple[int, int, int], ir.Value] = {}
 
     def at(self, address: ir.Value, *steps: tuple[ir.Value, int]) -> ir.Value:
-        """The address, so many steps of that size further on."""
+        """Return the address after `number` steps of each `size`."""
         for size, number in steps:
             address = self.builder.add(address, self.builder.mul(size, I64(number)))
         return address
 
     def make_sums(self, kind: ir.Type, parts: int) -> None:
-        """Sums of zero for each cell, in several parts."""
+        """Set the sums of each cell to zero, in several parts."""
         for row, one in self.cells():
             for part in range(parts):
                 self.sums[row, one, part] = cgutils.alloca_once_value(self.builder, ir.Constant(kind, None))
 
     def cells(self) -> Iterator[tuple[int, int]]:
-        """Every (row, vector)."""
+        """Return every (row, vector)."""
         return ((row, one) for row in range(self.rows) for one in range(self.vectors))
 
     def add_product(self, key: tuple[int, int, int], a: ir.Value, b: ir.Value) -> None:
@@ -77,7 +77,7 @@ class _Tile:
         self.builder.store(sums, self.sums[key])
 
     def totals(self, one: int, part: int = 0) -> ir.Value:
-        """What a vector's sums come to: of four rows side by side, of one row alone."""
+        """Return a vector's totals: of four rows side by side, or of one row alone."""
         sums = [self.builder.load(self.sums[row, one, part]) for row in range(self.rows)]
         return summed(self.builder, sums[0]) if self.rows == 1 else summed_by_four(self.builder, sums)
 
@@ -100,12 +100,14 @@ def _float_tile(tile: _Tile) -> None:
 
         xs = [lanes(start) for start in tile.xs]
         for row, start in enumerate(starts):
-            if tile.vectors > 1:  # for one vector the processor's own guesses are better
+            # For one vector the processor's own prefetching is better.
+            if tile.vectors > 1:
                 fetch(builder, tile.at(start, (column, 4), (tile.stride, tile.rows)))
             weights = lanes(start)
             for one, x in enumerate(xs):
                 tile.add_product((row, one, 0), weights, x)
 
+    # Whole vectors of columns, then the rest
     whole = builder.and_(tile.columns, I64(-LANES))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES), I64) as (column, _):
         accumulate(column, None)
@@ -138,9 +140,10 @@ def _half_tile(tile: _Tile) -> None:
 
 
 def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
-    """16 sums, each plus the products of four bytes 0…255 with four bytes −128…127."""
+    """Add to each of 16 sums the products of four bytes 0…255 with four bytes −128…127."""
     if FEATURES.get("avx512vnni"):
         return call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16, sums, positive, signed)
+    # Without that instruction: every fourth byte, widened
     for part in range(4):
         lanes = ir.Constant(I32X16, list(range(part, BLOCK, 4)))
         a, b = (builder.shuffle_vector(x, ir.Constant(I8X64, ir.Undefined), lanes) for x in (positive, signed))
@@ -164,6 +167,7 @@ def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Va
                 for part in (0, 1):
                     place = tile.sums[row, one, part]
                     builder.store(dot_bytes(builder, builder.load(place), xs[one][part], weights), place)
+    # From sums to results: the high bytes count 128 times, and the offset takes back the 128 added to each byte.
     four_floats, four_numbers = ir.VectorType(F32, ROWS), ir.VectorType(I32, ROWS)
     offset, scale = read(builder, offsets, four_numbers), read(builder, scales, four_floats)
     results = []
@@ -176,10 +180,10 @@ def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Va
 
 
 def make_tile(kind: str, vectors: int, rows: int = ROWS) -> Any:
-    """A tile for matrices in this format, which writes y[one][row] = matrix[row] · x[one] + bias[row].
+    """Make a tile for matrices in this format. It writes y[one][row] = matrix[row] · x[one] + bias[row].
 
-    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias; for int8
-    then the rows' scales, 128 times the sum of each row's weights, and the vectors' scales.
+    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias. For int8
+    there follow the rows' scales, 128 · the sum of each row's weights, and the vectors' scales.
     """
     number = 11 if kind == "int8" else 8
 

@@ -1,49 +1,73 @@
-"""Keys and values in the format of rounded weights, beside the cache itself: two or four times as fast to read.
+"""The key/value cache in each format: append to it, score its keys, mix its values.
 
-Keys are packed as a matrix's rows are, so that a query's products with them are those of a tile; values lie one after
-another. In int8 each key and each value has a scale of its own.
+The cache itself is float32. Steps with rounded weights read a packed copy in their format, which is two or four times
+as fast. Its keys are packed as a matrix's rows are, so that a tile computes a query's products with them. Its values
+lie one after another. In int8 each key and each value has a scale of its own.
 """
+# mypy: allow-untyped-defs
 
 from understudy.native.layout import BLOCK, CACHE_LINE, ROWS
-from understudy.native.matmul import byte_1, half_1
+from understudy.native.matmul import byte_1, float_1, half_1, one_row
 from understudy.native.pointwise import F, copy, native, put_lanes, splat_at, take_lanes, to_bytes
 from understudy.native.vectors import (
     LANES,
     add,
-    ask_for,
     get,
     larger,
     largest,
+    load,
     load_bytes,
     load_lower,
     load_upper,
     magnitude,
     mul,
     muladd,
+    prefetch,
     put,
     put_whole,
     rounded,
     splat,
+    store,
     store_bytes,
     store_halves,
     total,
 )
 
 AHEAD = 4096
-"""How far ahead of a stream of keys or values memory is asked for, in bytes."""
+"""How far ahead of a stream of keys or values memory is prefetched, in bytes."""
 
 
 @native
-def _put_two(target, a, b, count):  # type: ignore[no-untyped-def]
-    """Up to 32 float32 to the address."""
-    put_lanes(target, a, count)
-    if count > LANES:
-        put_lanes(target + F * LANES, b, count - LANES)
+def append(p, layer, place, position, k, v):
+    """Write the new key and value to the cache, and to its packed copy where there is one.
+
+    Args:
+        p: the plan.
+        layer: the layer's row.
+        place: index of the head among all heads of all rows.
+        position: slot of the new token.
+        k: address of the key.
+        v: address of the value.
+    """
+    stride, room = F * p.head_size, (p.slots + ROWS - 1) // ROWS * ROWS
+    copy(k, layer.keys + (place * p.slots + position) * stride, p.head_size)
+    copy(v, layer.values + (place * p.slots + position) * stride, p.head_size)
+    if p.packed_format == 0:
+        return
+    first, slot = place * room + position // ROWS * ROWS, place * room + position
+    key = layer.packed_keys + first * p.packed_stride + position % ROWS * BLOCK
+    value = layer.packed_values + slot * p.packed_stride
+    if p.packed_format == 1:
+        _append_halves(k, key, ROWS * BLOCK, p.head_size)
+        _append_halves(v, value, BLOCK, p.head_size)
+    else:
+        _append_bytes(k, key, ROWS * BLOCK, p.head_size, layer.key_scales + F * slot, layer.key_offsets + F * slot)
+        _append_bytes(v, value, BLOCK, p.head_size, layer.value_scales + F * slot, 0)
 
 
 @native
-def keep_halves(source, target, step, size):  # type: ignore[no-untyped-def]
-    """A vector in bfloat16, two numbers in a word; blocks of 32 numbers lie `step` bytes apart."""
+def _append_halves(source, target, step, size):
+    """Write a vector in bfloat16, two numbers per word; blocks of 32 numbers lie `step` bytes apart."""
     for block in range((size + 2 * LANES - 1) // (2 * LANES)):
         at, rest = source + 2 * F * LANES * block, size - 2 * LANES * block
         upper = splat(0.0)
@@ -53,41 +77,8 @@ def keep_halves(source, target, step, size):  # type: ignore[no-untyped-def]
 
 
 @native
-def score_halves(p, q, keys, count, weights, query):  # type: ignore[no-untyped-def]
-    """The query's products with keys in bfloat16; `query` is room for q and the zeros after it."""
-    copy(q, query, p.head_size)
-    for slot in range(0, count, ROWS):
-        half_1(keys + slot * p.near_stride, 0, query, 0, p.near_stride // 2, weights + F * slot, 0, p.zeros)
-
-
-@native
-def mix_halves(values, stride, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
-    """scale · Σ weight · value over `count` values of `size` numbers in bfloat16."""
-    for column in range(0, size, 4 * LANES):
-        a = b = c = d = splat(0.0)
-        at, rest = values + 2 * column, size - column
-        if rest > 2 * LANES:
-            for slot in range(count):
-                here, weight = at + slot * stride, splat_at(weights, slot)
-                ask_for(here + AHEAD)
-                ask_for(here + AHEAD + CACHE_LINE)
-                a = muladd(load_lower(here), weight, a)
-                b = muladd(load_upper(here), weight, b)
-                c = muladd(load_lower(here + BLOCK), weight, c)
-                d = muladd(load_upper(here + BLOCK), weight, d)
-            _put_two(target + F * (column + 2 * LANES), mul(c, splat(scale)), mul(d, splat(scale)), rest - 2 * LANES)
-        else:
-            for slot in range(count):
-                here, weight = at + slot * stride, splat_at(weights, slot)
-                ask_for(here + AHEAD)
-                a = muladd(load_lower(here), weight, a)
-                b = muladd(load_upper(here), weight, b)
-        _put_two(target + F * column, mul(a, splat(scale)), mul(b, splat(scale)), rest)
-
-
-@native
-def keep_bytes(source, target, step, size, scale, offset):  # type: ignore[no-untyped-def]
-    """A vector in int8, its scale and 128 times its sum (unless `offset` is 0); blocks of 64 lie `step` bytes apart."""
+def _append_bytes(source, target, step, size, scale, offset):
+    """Write a vector in int8, its scale and, to `offset` unless 0, 128 · its sum; blocks of 64 lie `step` apart."""
     peak = splat(0.0)
     for at in range(0, size, LANES):
         peak = larger(peak, magnitude(take_lanes(source + F * at, size - at)))
@@ -103,9 +94,29 @@ def keep_bytes(source, target, step, size, scale, offset):  # type: ignore[no-un
 
 
 @native
-def score_bytes(p, q, keys, scales, offsets, count, weights, query):  # type: ignore[no-untyped-def]
-    """The query's products with keys in int8; `query` is room for q in bytes and, after them, its scale."""
-    columns, unit = p.near_stride, query + 2 * p.near_stride
+def score_floats(p, q, keys, count, weights):
+    """Write the query's products with the first `count` keys to `weights`."""
+    stride = F * p.head_size
+    for slot in range(0, count - 3, 4):
+        for line in range(0, 4 * stride, CACHE_LINE):
+            prefetch(keys + slot * stride + AHEAD + line)
+        float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+    for slot in range(count // 4 * 4, count):
+        one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+
+
+@native
+def score_halves(p, q, keys, count, weights, query):
+    """Write the query's products with keys in bfloat16. `query` is room for q and the zeros after it."""
+    copy(q, query, p.head_size)
+    for slot in range(0, count, ROWS):
+        half_1(keys + slot * p.packed_stride, 0, query, 0, p.packed_stride // 2, weights + F * slot, 0, p.zeros)
+
+
+@native
+def score_bytes(p, q, keys, scales, offsets, count, weights, query):
+    """Write the query's products with keys in int8. `query` is room for q in bytes and, after them, its scale."""
+    columns, unit = p.packed_stride, query + 2 * p.packed_stride
     to_bytes(q, query, unit, p.head_size, columns)
     for slot in range(0, count, ROWS):
         at, here = keys + slot * columns, F * slot
@@ -113,14 +124,73 @@ def score_bytes(p, q, keys, scales, offsets, count, weights, query):  # type: ig
 
 
 @native
-def mix_bytes(values, stride, scales, weights, count, target, size, scale):  # type: ignore[no-untyped-def]
-    """scale · Σ weight · value over `count` values of `size` numbers in int8."""
+def _put_two(target, a, b, count):
+    """Store the first `count` of 32 float32."""
+    put_lanes(target, a, count)
+    if count > LANES:
+        put_lanes(target + F * LANES, b, count - LANES)
+
+
+@native
+def mix_floats(values, stride, weights, count, target, size, scale):
+    """Write scale · Σ weight · value to `target`, over `count` values of `size` numbers."""
+    column = 0
+    while column + 4 * LANES <= size:
+        a = b = c = d = splat(0.0)
+        for slot in range(count):
+            weight = splat_at(weights, slot)
+            at = values + slot * stride + F * column
+            a = muladd(load(at), weight, a)
+            b = muladd(load(at + F * LANES), weight, b)
+            c = muladd(load(at + 2 * F * LANES), weight, c)
+            d = muladd(load(at + 3 * F * LANES), weight, d)
+        to, s = target + F * column, splat(scale)
+        store(to, mul(a, s))
+        store(to + F * LANES, mul(b, s))
+        store(to + 2 * F * LANES, mul(c, s))
+        store(to + 3 * F * LANES, mul(d, s))
+        column += 4 * LANES
+    for at in range(column, size, LANES):
+        a = splat(0.0)
+        for slot in range(count):
+            a = muladd(take_lanes(values + slot * stride + F * at, size - at), splat_at(weights, slot), a)
+        put_lanes(target + F * at, mul(a, splat(scale)), size - at)
+
+
+@native
+def mix_halves(values, stride, weights, count, target, size, scale):
+    """Write scale · Σ weight · value to `target`, over values in bfloat16."""
+    for column in range(0, size, 4 * LANES):
+        a = b = c = d = splat(0.0)
+        at, rest = values + 2 * column, size - column
+        if rest > 2 * LANES:
+            for slot in range(count):
+                here, weight = at + slot * stride, splat_at(weights, slot)
+                prefetch(here + AHEAD)
+                prefetch(here + AHEAD + CACHE_LINE)
+                a = muladd(load_lower(here), weight, a)
+                b = muladd(load_upper(here), weight, b)
+                c = muladd(load_lower(here + BLOCK), weight, c)
+                d = muladd(load_upper(here + BLOCK), weight, d)
+            _put_two(target + F * (column + 2 * LANES), mul(c, splat(scale)), mul(d, splat(scale)), rest - 2 * LANES)
+        else:
+            for slot in range(count):
+                here, weight = at + slot * stride, splat_at(weights, slot)
+                prefetch(here + AHEAD)
+                a = muladd(load_lower(here), weight, a)
+                b = muladd(load_upper(here), weight, b)
+        _put_two(target + F * column, mul(a, splat(scale)), mul(b, splat(scale)), rest)
+
+
+@native
+def mix_bytes(values, stride, scales, weights, count, target, size, scale):
+    """Write scale · Σ weight · value to `target`, over values in int8, each of which has a scale."""
     for column in range(0, size, BLOCK):
         a = b = c = d = splat(0.0)
         at = values + column
         for slot in range(count):
             here, weight = at + slot * stride, splat(get(weights + F * slot) * get(scales + F * slot))
-            ask_for(here + AHEAD)
+            prefetch(here + AHEAD)
             a = muladd(load_bytes(here), weight, a)
             b = muladd(load_bytes(here + LANES), weight, b)
             c = muladd(load_bytes(here + 2 * LANES), weight, c)

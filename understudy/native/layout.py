@@ -1,6 +1,6 @@
-"""What a decode step must know, as tables of numbers: sizes, what kind of block, and where everything lies.
+"""What a decode step must know, as tables of numbers: sizes, the kind of block, and where everything lies.
 
-Addresses are int64; strides are in bytes from one row of the batch to the next.
+Addresses are int64. Strides are in bytes.
 """
 
 import numpy as np
@@ -10,40 +10,48 @@ ROWS = 4
 """Rows of a matrix that are multiplied together."""
 BLOCK = 64
 """Bytes of a row that lie together where rows are packed by fours."""
+GELU, SQUARED_RELU = 1, 2
+"""Activations; 0 is none."""
 
 
 def _table(names: str) -> np.dtype:
     return np.dtype([(name, np.int64) for name in names.split()])
 
 
-PLAN = _table(
-    "threads lstm format batch width heads head_size layers slots vocabulary "
-    "pre_norm rms_norm qk_norm squared_relu "
+OPERAND = _table("address stride bytes scales")
+"""One vector per row of the batch, `stride` apart. Where the weights are int8, `bytes` and `scales` hold the same
+vectors rounded (see `matmul.quantize`)."""
+
+_NUMBERS = _table(
+    "threads lstm format batch width heads head_size layers slots vocabulary pre_norm rms_norm qk_norm "
     "ids types lengths embedding embedding_stride embedding_is_half positions cosine sine "
-    "taps recent norm_gain norm_bias "
-    "zeros spare stream normed narrow narrow_stride mixed wide wide_stride "
-    "weights weights_stride queries queries_stride near_format near_stride "
-    "bytes more_bytes bytes_stride byte_scales more_byte_scales scores margins"
+    "taps recent start_gain start_bias zeros spare bytes_stride margins "
+    "weights weights_stride queries queries_stride packed_format packed_stride"
 )
-"""One row. `types` is 0 where tokens have none, `margins` where nobody asks; `narrow_stride` goes for stream, normed,
-narrow and mixed; `weights` and `queries` have room for each thread. `near_format` numbers the format in which the cache
-is kept a second time, with `near_stride` bytes a key or value; 0 for none."""
+PLAN = np.dtype(
+    [(name, np.int64) for name in _NUMBERS.names or ()]
+    + [(name, OPERAND) for name in ("stream", "normed", "branch", "mixed", "wide", "hidden", "recurrent", "logits")]
+)
+"""One row. `types` is 0 where tokens have none, `margins` where they are not asked for. `weights` and `queries` have
+room for each thread. `packed_format` numbers the format of the cache's packed copy, with `packed_stride` bytes per key
+or value; 0 for none."""
 
 LAYER = _table(
-    "norm_1_gain norm_1_bias norm_2_gain norm_2_bias keys values near_keys near_values "
-    "key_scales key_offsets value_scales qkv_taps qkv_recent mlp_taps mlp_recent hidden cell"
+    "middle_gain middle_bias end_gain end_bias keys values packed_keys packed_values "
+    "key_scales key_offsets value_scales qkv_recent mlp_taps mlp_recent hidden cell"
 )
-"""A row a layer; 0 where a block has no such thing. `near_keys` and `near_values` are copies of the cache that steps
-with rounded weights read, see `near.py`."""
+"""One row per layer; 0 where a block lacks the part. The `middle` norm stands after attention, the `end` norm after the
+MLP. `packed_keys` and `packed_values` are copies of the cache in the weights' format (see `kv_cache`)."""
 
-MATRIX = _table("address stride rows columns bias scales offsets")
-"""A row a matrix: a Transformer's layer has four (qkv, out, up, out), an LSTM's two (of inputs, of hidden); a head."""
+MATRIX = _table("address stride rows columns bias scales offsets activation taps")
+"""One row per matrix: four per layer of a Transformer (qkv, out, up, down), two per layer of an LSTM (of inputs, of
+hidden), then the head. `activation` and the convolution's `taps` are applied to the product."""
 
 CACHE_LINE = 64
-# Where the words that threads say to each other stand in `control`, in bytes; each on a cache line of its own.
+# Where the words by which threads synchronize stand in `control`, in bytes. Each has a cache line of its own.
 PHASE, TAKEN, FINISHED, STEP, JOB = (CACHE_LINE * line for line in range(5))
 CONTROL_BYTES = 5 * CACHE_LINE
 PIECES = 1 << 20
-"""The word TAKEN is the present phase times this, plus how many of its pieces are taken."""
+"""The word TAKEN is the present phase times this, plus the number of its pieces that are taken."""
 PHASES = 1 << 12
 """A step's first phase is its number times this."""

@@ -1,7 +1,8 @@
-"""What a decode step does besides products, one vector of activations at a time: norms, activations, int8.
+"""What a decode step does besides products, one vector at a time: norms, activations, convolutions, rounding to int8.
 
-Addresses are int64, `count` is the number of float32 from there on.
+Addresses are int64. `count` is the number of float32 from there on.
 """
+# mypy: allow-untyped-defs
 
 from typing import Any
 
@@ -36,31 +37,31 @@ from understudy.native.vectors import (
 F = 4
 """Bytes of a float32."""
 FINEST = 128 * 127
-"""The largest whole number that two bytes, 128 times one plus the other, stand for here."""
+"""The largest integer that two bytes stand for here, as 128 · one + the other."""
 EPS = 1e-5
 
 
 def native(function: Any) -> Any:
-    """Compiled with what calls it, for no use from Python."""
+    """Compile a function for use by other compiled functions only."""
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return njit(error_model="numpy", **options)(function)
 
 
 @native
-def take_lanes(address, count):  # type: ignore[no-untyped-def]
-    """Up to 16 float32 from the address, zeros after them."""
+def take_lanes(address, count):
+    """Load up to 16 float32, zeros after them."""
     return load(address) if count >= LANES else load_part(address, count)
 
 
 @native
-def splat_at(address, index):  # type: ignore[no-untyped-def]
-    """16 times one float32."""
+def splat_at(address, index):
+    """Return a vector with one float32 of an array in each lane."""
     return splat(get(address + F * index))
 
 
 @native
-def put_lanes(address, value, count):  # type: ignore[no-untyped-def]
-    """Up to 16 float32 to the address."""
+def put_lanes(address, value, count):
+    """Store up to 16 float32."""
     if count >= LANES:
         store(address, value)
     else:
@@ -68,8 +69,8 @@ def put_lanes(address, value, count):  # type: ignore[no-untyped-def]
 
 
 @native
-def exponential(x):  # type: ignore[no-untyped-def]
-    """e to the x within two units of the last place, from e^−87 to e^88 (Cephes' polynomial)."""
+def exponential(x):
+    """Return e^x within two units in the last place, from e^−87 to e^88 (Cephes' polynomial)."""
     x = smaller(larger(x, splat(-87.0)), splat(88.0))
     n = rounded(mul(x, splat(1.44269504088896341)))
     x = muladd(n, splat(-0.693359375), x)
@@ -83,20 +84,20 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 
 @native
-def sigmoid(x):  # type: ignore[no-untyped-def]
-    """1 / (1 + e^−x)."""
+def sigmoid(x):
+    """Return 1 / (1 + e^−x)."""
     return div(splat(1.0), add(splat(1.0), exponential(sub(splat(0.0), x))))
 
 
 @native
-def hyperbolic_tangent(x):  # type: ignore[no-untyped-def]
-    """Tanh x."""
+def hyperbolic_tangent(x):
+    """Return tanh x."""
     return sub(splat(1.0), div(splat(2.0), add(exponential(add(x, x)), splat(1.0))))
 
 
 @native
-def gelu(address, count):  # type: ignore[no-untyped-def]
-    """The tanh form of GELU, in place (Hendrycks 2016)."""
+def gelu(address, count):
+    """Apply the tanh form of GELU in place (Hendrycks 2016)."""
     for at in range(0, count, LANES):
         x = take_lanes(address + F * at, count - at)
         inner = mul(mul(x, splat(0.7978845608028654)), muladd(mul(x, x), splat(0.044715), splat(1.0)))
@@ -105,31 +106,31 @@ def gelu(address, count):  # type: ignore[no-untyped-def]
 
 
 @native
-def squared_relu(address, count):  # type: ignore[no-untyped-def]
-    """max(x, 0)², in place."""
+def squared_relu(address, count):
+    """Apply max(x, 0)² in place."""
     for at in range(0, count, LANES):
         x = larger(take_lanes(address + F * at, count - at), splat(0.0))
         put_lanes(address + F * at, mul(x, x), count - at)
 
 
 @native
-def copy(source, target, count):  # type: ignore[no-untyped-def]
-    """The vector, somewhere else too."""
+def copy(source, target, count):
+    """Copy a vector."""
     for at in range(0, count, LANES):
         put_lanes(target + F * at, take_lanes(source + F * at, count - at), count - at)
 
 
 @native
-def accumulate(address, more, count):  # type: ignore[no-untyped-def]
-    """Add the vector at `more`, in place."""
+def accumulate(address, more, count):
+    """Add the vector at `more` in place."""
     for at in range(0, count, LANES):
         x = add(take_lanes(address + F * at, count - at), take_lanes(more + F * at, count - at))
         put_lanes(address + F * at, x, count - at)
 
 
 @native
-def rms_norm(source, target, count):  # type: ignore[no-untyped-def]
-    """x / √(mean(x²) + eps)."""
+def rms_norm(source, target, count):
+    """Write x / √(mean(x²) + eps) to `target`."""
     squares = splat(0.0)
     for at in range(0, count, LANES):
         x = take_lanes(source + F * at, count - at)
@@ -140,8 +141,8 @@ def rms_norm(source, target, count):  # type: ignore[no-untyped-def]
 
 
 @native
-def layer_norm(source, target, gain, bias, count):  # type: ignore[no-untyped-def]
-    """(x − mean) / √(variance + eps) · gain + bias (Ba 2016)."""
+def layer_norm(source, target, gain, bias, count):
+    """Write (x − mean) / √(variance + eps) · gain + bias to `target` (Ba 2016)."""
     sums = splat(0.0)
     for at in range(0, count, LANES):
         sums = add(sums, take_lanes(source + F * at, count - at))
@@ -162,8 +163,8 @@ def layer_norm(source, target, gain, bias, count):  # type: ignore[no-untyped-de
 
 
 @native
-def rotate(address, cosine, sine, count):  # type: ignore[no-untyped-def]
-    """Turn each pair (x[i], x[i + count/2]), in place; as `models.attention.rotate` does."""
+def rotate(address, cosine, sine, count):
+    """Rotate each pair (x[i], x[i + count/2]) in place, as `models.attention.rotate` does."""
     half = count // 2
     for at in range(half):
         low, high = F * at, F * (at + half)
@@ -173,8 +174,8 @@ def rotate(address, cosine, sine, count):  # type: ignore[no-untyped-def]
 
 
 @native
-def short_convolution(address, taps, recent, width, first, count):  # type: ignore[no-untyped-def]
-    """Join channels `first` … of an input with the three inputs before it, in place; they move up by one.
+def short_convolution(address, taps, recent, width, first, count):
+    """Convolve `count` channels from `first` on with the three inputs before, in place; those move up by one.
 
     Args:
         address: the input, of `width` channels.
@@ -201,17 +202,18 @@ def short_convolution(address, taps, recent, width, first, count):  # type: igno
 
 
 @native
-def margin(address, count):  # type: ignore[no-untyped-def]
-    """By how much the largest of the numbers exceeds the second largest."""
-    first = second = splat(-3e38)  # of each lane
+def margin(address, count):
+    """Return the difference between the largest and the second largest number."""
+    # The two largest of each lane
+    first = second = splat(-3e38)
     whole = count // LANES * LANES
     for at in range(0, whole, LANES):
         x = load(address + F * at)
         second = larger(second, smaller(first, x))
         first = larger(first, x)
     best, next_best = largest(first), largest(second)
-    same = total(choose_equal(first, splat(best)))  # how many lanes hold the largest
-    if same > 1.5:
+    # Where several lanes hold the largest, the second largest equals it.
+    if total(choose_equal(first, splat(best))) > 1.5:
         next_best = best
     else:
         next_best = max(next_best, largest(smaller_than(first, splat(best))))
@@ -225,10 +227,10 @@ def margin(address, count):  # type: ignore[no-untyped-def]
 
 
 @native
-def to_bytes(source, target, scale, count, columns):  # type: ignore[no-untyped-def]
-    """The vector in whole numbers of a step put at `scale`: high bytes at `target`, low ones `columns` after them.
+def to_bytes(source, target, scale, count, columns):
+    """Round a vector to integers times a scale: high bytes go to `target`, low ones `columns` after them.
 
-    A number is 128 · high + low; both are stored with 128 added, since the products want one side without a sign.
+    An integer is 128 · high + low. Both are stored with 128 added, since the products need one side to be unsigned.
     """
     peak = splat(0.0)
     for at in range(0, count, LANES):
@@ -244,8 +246,8 @@ def to_bytes(source, target, scale, count, columns):  # type: ignore[no-untyped-
 
 
 @native
-def lstm_cell(gates, more_gates, hidden, cell, count):  # type: ignore[no-untyped-def]
-    """New hidden and cell values of one row, in place, from the two sums of its gates (input, forget, cell, output)."""
+def lstm_cell(gates, more_gates, hidden, cell, count):
+    """Update a row's hidden and cell values in place, from the two sums of its gates (input, forget, cell, output)."""
     row = F * count
     for at in range(0, count, LANES):
         rest = count - at

@@ -20,18 +20,18 @@ from understudy.native.weights import Weights, by_fours, fill, pair_halves, to_i
 from understudy.native.workers import Job, Team
 
 _numbers = count(1)
-NEARLY_LEVEL = 0.05
-"""Scores of int8 weights are off by a hundredth or two (docs/journal.md)."""
+NEAR_TIE = 0.05
+"""Logits of int8 weights are off by a hundredth or two (docs/journal.md)."""
 
 
 class Session:
     """Steps for the rows of one state.
 
-    The state given stays good. Those returned are overwritten by the next step: the cache is the given one's own, and
-    what else rows remember lies in buffers of the session.
+    The state given stays good as it was. The states returned are overwritten by the next step: the cache's keys and
+    values are the given one's own, the rest lies in buffers of the session.
 
-    With `exact` weights beside rounded ones a step is taken again with those where it leaves some row's two likeliest
-    tokens nearly level, since which of them leads is then a matter of the rounding.
+    With `exact` weights beside rounded ones, a step is taken again with those when some row's two likeliest tokens are
+    nearly tied, since rounding then decides which of them leads.
     """
 
     def __init__(
@@ -43,22 +43,23 @@ class Session:
         exact: Weights | None = None,
     ):
         self._team, self._weights, self._vocabulary = team, weights, model.vocab_size
-        self._heads = model.spec.heads
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()
         self._job = Job(next(_numbers), self._plan, self._layers, weights.matrices)
-        self._ids_at, self._scores_at = self._plan["ids"], self._plan["scores"]
+        self._ids_at, self._logits_at = self._plan["ids"], self._plan["logits"]["address"]
         self._held: list[Tensor] = []
         self._speakers = frozenset(model.speakers)
         self._types: Tensor | None = None
-        self._cache: Cache | None = None
+        self._state: Cache | LSTMState
         if isinstance(state, Cache):
             batch = len(state.length_B)
             self._take_cache(state)
         else:
             batch = state.h_LBD.shape[1]
-            self._take_lstm(state)
+            self._state = LSTMState(*(self._hold(part.float().clone().contiguous()) for part in state))
+            for row, h_BD, c_BD in zip(self._layers, *self._state, strict=True):
+                row["hidden"], row["cell"] = h_BD.data_ptr(), c_BD.data_ptr()
         fill(self._plan, threads=team.threads, batch=batch)
-        self._make_buffers(batch, model.spec.width)
+        self._make_buffers(batch, model.spec.width, model.spec.heads)
         self._margins: np.ndarray | None = None
         if exact:
             margins_B = self._hold(torch.zeros(batch))
@@ -67,80 +68,71 @@ class Session:
             self._exact_plan, self._exact = self._plan.copy(), exact
             fill(self._exact_plan, format=int(exact.plan["format"][0]), margins=0)
             self._exact_job = Job(next(_numbers), self._exact_plan, self._layers, exact.matrices)
-            self._before = [part.clone() for part in self._remembered()]
+            # A step changes these in place. Keys and values are only written a second time.
+            self._before = [part.clone() for part in self._changing()]
 
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None = None) -> tuple[Tensor, Any]:
-        """logits_BV after one more token a row, and the state then; rows that are `emptied` start anew with it."""
+        """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it.
+
+        Raises TooLongError where the cache is full.
+        """
         ids_B, logits_BV = ids_B.contiguous(), torch.empty(len(ids_B), self._vocabulary)
         if emptied_B1 is not None:
-            self._empty(emptied_B1[:, 0])
-        if self._cache is None:
-            self._take_step(ids_B, logits_BV)
-            return logits_BV, self._lstm_state
-        check_room(self._cache, self._cache.longest + 1)
-        self._note_speakers(ids_B)
-        self._take_step(ids_B, logits_BV)
-        self._lengths_there += 1
-        self._cache.longest += 1
-        return logits_BV, self._cache
-
-    def _take_step(self, ids_B: Tensor, logits_BV: Tensor) -> None:
-        ids, scores = ids_B.data_ptr(), logits_BV.data_ptr()
-        self._ids_at[0], self._scores_at[0] = ids, scores
-        if self._margins is None:
-            self._team.step(self._job)
-            return
-        for copied, part in zip(self._before, self._remembered(), strict=True):
-            copied.copy_(part)
-        self._team.step(self._job)
-        if min(self._margins.tolist()) < NEARLY_LEVEL:
-            for copied, part in zip(self._before, self._remembered(), strict=True):
-                part.copy_(copied)
-            fill(self._exact_plan, ids=ids, scores=scores)
-            self._team.step(self._exact_job)
-
-    def _remembered(self) -> list[Tensor]:
-        """What a step changes in place; keys and values only come to be written twice."""
-        return list(self._lstm_state if self._cache is None else self._cache.recent)
-
-    def load_row(self, row: int, one: Any, state: Any) -> Any:
-        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
-        if self._cache is None:
-            return self._lstm_state.load_row(row, one)
-        self._cache = self._cache.load_row(row, one)
-        for name, part in self._rounded(one).items():
-            self._near[name][:, row] = part[:, 0]
-        return self._cache
-
-    def _empty(self, rows_B: Tensor) -> None:
-        if self._cache is None:
-            self._lstm_state.empty_rows(rows_B)
-        else:
-            self._cache = self._cache.empty_rows(rows_B)
-
-    def _note_speakers(self, ids_B: Tensor) -> None:
-        """Each row's type: the token that said last who speaks."""
+            self._state = self._state.empty_rows(emptied_B1[:, 0])
+        if isinstance(self._state, Cache):
+            check_room(self._state, self._state.longest + 1)
+        # A token that says who speaks sets its row's type.
         if self._types is not None:
             for row, token in enumerate(ids_B.tolist()):
                 if token in self._speakers:
                     self._types[row] = token
 
+        self._ids_at[0], self._logits_at[0] = ids_B.data_ptr(), logits_BV.data_ptr()
+        if self._margins is None:
+            self._team.step(self._job)
+        else:
+            for copied, part in zip(self._before, self._changing(), strict=True):
+                copied.copy_(part)
+            self._team.step(self._job)
+            if min(self._margins.tolist()) < NEAR_TIE:
+                for copied, part in zip(self._before, self._changing(), strict=True):
+                    part.copy_(copied)
+                fill(self._exact_plan, ids=self._ids_at[0])
+                fill(self._exact_plan["logits"], address=self._logits_at[0])
+                self._team.step(self._exact_job)
+
+        if isinstance(self._state, Cache):
+            self._lengths += 1
+            self._state.longest += 1
+        return logits_BV, self._state
+
+    def load_row(self, row: int, one: Any, state: Any) -> Any:
+        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
+        self._state = self._state.load_row(row, one)
+        if isinstance(one, Cache):
+            for name, part in self._packed_copy(one).items():
+                self._packed[name][:, row] = part[:, 0]
+        return self._state
+
+    def _changing(self) -> list[Tensor]:
+        return list(self._state.recent if isinstance(self._state, Cache) else self._state)
+
     def _take_cache(self, cache: Cache) -> None:
+        """Copy what steps change in the state, and note in the tables where all of it lies."""
         self._slots = cache.keys_LBHSK.shape[3]
         lengths_B = self._hold(cache.length_B.clone())
-        self._lengths_there = lengths_B.numpy()  # the same numbers, which numpy adds to in a tenth of torch's time
+        # The same numbers: numpy adds to them in a tenth of torch's time.
+        self._lengths = lengths_B.numpy()
         if self._speakers:
             known_B = torch.full_like(lengths_B, -1) if cache.type_B is None else cache.type_B.clone()
             self._types = self._hold(known_B)
             fill(self._plan, types=self._types.data_ptr())
         recent = tuple(self._hold(recent_BRD.float().clone()) for recent_BRD in cache.recent)
-        self._cache = replace(cache, length_B=lengths_B, recent=recent, type_B=self._types)
+        self._state = replace(cache, length_B=lengths_B, recent=recent, type_B=self._types)
         fill(self._plan, slots=self._slots, lengths=lengths_B.data_ptr())
-        for row, keys_BHSK, values_BHSK in zip(self._layers, cache.keys_LBHSK, cache.values_LBHSK, strict=True):
-            row["keys"], row["values"] = keys_BHSK.data_ptr(), values_BHSK.data_ptr()
-        fill(self._plan, near_format=FORMATS.index(self._weights.format))
-        self._near = {name: self._hold(part) for name, part in self._rounded(cache).items()}
-        for name, part in self._near.items():
+        fill(self._plan, packed_format=FORMATS.index(self._weights.format))
+        self._packed = {name: self._hold(part) for name, part in self._packed_copy(cache).items()}
+        for name, part in {"keys": cache.keys_LBHSK, "values": cache.values_LBHSK, **self._packed}.items():
             for row, layer in zip(self._layers, part, strict=True):
                 row[name] = layer.data_ptr()
         if recent:
@@ -148,50 +140,51 @@ class Session:
             for row, qkv_BRD, mlp_BRD in zip(self._layers, recent[1::2], recent[2::2], strict=True):
                 row["qkv_recent"], row["mlp_recent"] = qkv_BRD.data_ptr(), mlp_BRD.data_ptr()
 
-    def _rounded(self, cache: Cache) -> dict[str, Tensor]:
-        """Copy what the cache holds in the weights' format, by the names that the table of layers has for the parts."""
+    def _packed_copy(self, cache: Cache) -> dict[str, Tensor]:
+        """Return the cache packed in the weights' format, by the parts' names in the table of layers."""
         parts: dict[str, Tensor] = {}
         if self._weights.format == "float32":
             return parts
-        more = -(-self._slots // ROWS) * ROWS - cache.longest
+        free = -(-self._slots // ROWS) * ROWS - cache.longest
         for name, part_LBHSK in (("key", cache.keys_LBHSK), ("value", cache.values_LBHSK)):
-            near = part_LBHSK[:, :, :, : cache.longest]
+            packed = part_LBHSK[:, :, :, : cache.longest]
             if self._weights.format == "bfloat16":
-                near = pair_halves(near)
+                packed = pair_halves(packed)
             else:
-                near, scales, offsets = to_int8(F.pad(near, (0, -near.shape[-1] % BLOCK)))
-                parts[f"{name}_scales"] = F.pad(scales, (0, more))
+                packed, scales, offsets = to_int8(F.pad(packed, (0, -packed.shape[-1] % BLOCK)))
+                parts[f"{name}_scales"] = F.pad(scales, (0, free))
                 if name == "key":
-                    parts["key_offsets"] = F.pad(offsets, (0, more))
-            near = F.pad(near, (0, 0, 0, more))
-            fill(self._plan, near_stride=near.shape[-1] * near.element_size())
-            parts[f"near_{name}s"] = by_fours(near) if name == "key" else near.contiguous()
+                    parts["key_offsets"] = F.pad(offsets, (0, free))
+            packed = F.pad(packed, (0, 0, 0, free))
+            fill(self._plan, packed_stride=packed.shape[-1] * packed.element_size())
+            parts[f"packed_{name}s"] = by_fours(packed) if name == "key" else packed.contiguous()
         return parts
 
-    def _take_lstm(self, state: LSTMState) -> None:
-        self._lstm_state = LSTMState(*(self._hold(part.float().clone().contiguous()) for part in state))
-        for row, h_BD, c_BD in zip(self._layers, *self._lstm_state, strict=True):
-            row["hidden"], row["cell"] = h_BD.data_ptr(), c_BD.data_ptr()
-
-    def _make_buffers(self, batch: int, width: int) -> None:
-        lstm = self._cache is None
-        narrow, wide, columns = _padded(width), _padded(8 * width if lstm else 4 * width), _padded(4 * width)
-        for name in ("stream", "normed", "narrow", "mixed"):
-            fill(self._plan, **{name: self._floats(batch, narrow)})
+    def _make_buffers(self, batch: int, width: int, heads: int) -> None:
+        """Give the step room to work in: a vector per row and operand, and what each thread needs for attention."""
+        narrow, wide = _padded(width), _padded(4 * width)
+        lstm = isinstance(self._state, LSTMState)
+        columns = {"stream": narrow, "normed": narrow, "wide": wide}
+        columns |= {"hidden": narrow, "recurrent": wide} if lstm else {"branch": narrow, "mixed": narrow}
+        for name, room in columns.items():
+            fill(self._plan[name], address=self._floats(batch, room), stride=4 * room)
         if not (lstm or self._plan["pre_norm"][0]):
-            fill(self._plan, normed=self._plan["stream"][0])
-        fill(self._plan, narrow_stride=4 * narrow)
-        fill(self._plan, wide=self._floats(batch, wide), wide_stride=4 * wide)
+            self._plan["normed"] = self._plan["stream"]
+        fill(self._plan["logits"], stride=4 * self._vocabulary)
         fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(batch, ROWS))
         if not lstm:
-            room = _padded(self._slots)
-            fill(self._plan, weights=self._floats(self._team.threads, room), weights_stride=4 * room)
-            query = _padded(width // self._heads) + BLOCK  # as float32, or as two bytes a number with a scale behind
+            slots = _padded(self._slots)
+            fill(self._plan, weights=self._floats(self._team.threads, slots), weights_stride=4 * slots)
+            # As float32, or as two bytes per number with a scale behind them
+            query = _padded(width // heads) + BLOCK
             fill(self._plan, queries=self._floats(self._team.threads, query), queries_stride=4 * query)
-        for name in ("bytes", "more_bytes"):
-            high_and_low = self._hold(torch.full((batch, 2 * columns), 128, dtype=torch.uint8))
-            fill(self._plan, **{name: high_and_low.data_ptr(), "bytes_stride": 2 * columns})
-        fill(self._plan, byte_scales=self._floats(1, batch), more_byte_scales=self._floats(1, batch))
+        # Operands in bytes, high ones before low ones. Only an LSTM's two inputs are wanted at the same time.
+        fill(self._plan, bytes_stride=2 * wide)
+        for names in (("normed", "mixed", "wide"), ("hidden",)):
+            bytes_ = self._hold(torch.full((batch, 2 * wide), 128, dtype=torch.uint8)).data_ptr()
+            scales = self._floats(1, batch)
+            for name in names:
+                fill(self._plan[name], bytes=bytes_, scales=scales)
 
     def _floats(self, rows: int, columns: int) -> int:
         return self._hold(torch.zeros(rows, columns)).data_ptr()
@@ -202,5 +195,5 @@ class Session:
 
 
 def _padded(count: int) -> int:
-    """Room for so many numbers, and for zeros up to a whole block in any format."""
+    """Return the count rounded up to whole blocks: room for the zeros after a vector in any format."""
     return -(-count // BLOCK) * BLOCK

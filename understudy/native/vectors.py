@@ -1,7 +1,7 @@
 """Vectors of 16 float32 in numba: memory by address, and the instructions that the decode step is made of.
 
 The vectors are LLVM's own, so every processor runs them, in as many pieces as its registers need. An address is an
-int64, and nothing here checks it.
+int64, which is not checked.
 """
 
 import platform
@@ -22,7 +22,7 @@ MASK = ir.VectorType(I1, LANES)
 
 
 class Vector(types.Type):
-    """Numba's name for 16 float32."""
+    """The type of 16 float32."""
 
     def __init__(self) -> None:
         super().__init__(name="float32x16")
@@ -39,7 +39,7 @@ Build = Callable[..., ir.Value | None]
 
 
 def instruction(result: Any, *arguments: Any) -> Callable[[Build], Any]:
-    """Makes `build(builder, *values)` a function that jitted code calls with such `arguments`."""
+    """Make `build(builder, *values)` a function that jitted code calls with arguments of these types."""
 
     def wrap(build: Build) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> ir.Value:
@@ -62,57 +62,57 @@ def instruction(result: Any, *arguments: Any) -> Callable[[Build], Any]:
 
 
 def call(builder: ir.IRBuilder, name: str, result: ir.Type, *values: ir.Value, fastmath: Sequence[str] = ()) -> Any:
-    """A call of LLVM's own function of that name."""
+    """Call an intrinsic of LLVM by its name."""
     kind = ir.FunctionType(result, [value.type for value in values])
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     return builder.call(function, values, fastmath=fastmath)
 
 
 def read(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, align: int = 4) -> ir.Value:
-    """What lies at the address."""
+    """Load a value from the address."""
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
 
 def write(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, align: int = 4) -> None:
-    """Put the value at the address."""
+    """Store the value at the address."""
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
 
 
 def first_lanes(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    """A mask of the first `count` lanes."""
+    """Return a mask of the first `count` lanes."""
     lane = ir.Constant(I32X16, list(range(LANES)))
     return builder.icmp_signed("<", lane, spread(builder, builder.trunc(count, I32)))
 
 
 def read_part(builder: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
-    """The lanes that the mask names; 0 in the others."""
+    """Load the masked lanes, zeros in the others."""
     name, align = ("f32", 4) if kind == F32X16 else ("i16", 2)
     at = builder.inttoptr(address, kind.as_pointer())
     return call(builder, f"llvm.masked.load.v16{name}.p0", kind, at, I32(align), mask, ir.Constant(kind, None))
 
 
 def spread(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
-    """A vector of so many times the value."""
+    """Return a vector with the value in each lane."""
     empty = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = ir.Constant(ir.VectorType(I32, lanes), None)
     return builder.shuffle_vector(builder.insert_element(empty, value, I32(0)), empty, first)
 
 
 def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
-    """Float32 of bfloat16s, which are their upper halves."""
+    """Return bfloat16s as float32, whose upper halves they are."""
     bits = builder.shl(builder.zext(halves, I32X16), ir.Constant(I32X16, [16] * LANES))
     return builder.bitcast(bits, F32X16)
 
 
 def summed(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The sum of a vector's lanes."""
+    """Return the sum of a vector's lanes."""
     if value.type == F32X16:
         return call(builder, "llvm.vector.reduce.fadd.v16f32", F32, F32(-0.0), value, fastmath=["reassoc"])
     return call(builder, "llvm.vector.reduce.add.v16i32", I32, value)
 
 
 def summed_by_four(builder: ir.IRBuilder, four: Sequence[ir.Value]) -> ir.Value:
-    """The sums of the lanes of four vectors, side by side: in a third of the instructions of four sums."""
+    """Return the sums of the lanes of four vectors side by side, in a third of the instructions of four sums."""
     add = builder.fadd if four[0].type == F32X16 else builder.add
 
     def pick(a: ir.Value, b: ir.Value, lanes: Iterable[int]) -> ir.Value:
@@ -120,7 +120,7 @@ def summed_by_four(builder: ir.IRBuilder, four: Sequence[ir.Value]) -> ir.Value:
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(chosen)), chosen))
 
     def join(a: ir.Value, b: ir.Value, *orders: tuple[int, ...]) -> ir.Value:
-        """Add two ways of taking lanes from each quarter of a and b."""
+        """Add two selections of lanes from each quarter of a and b."""
         quarters = range(0, LANES, 4)
         return add(*(pick(a, b, [start + lane for start in quarters for lane in order]) for order in orders))
 
@@ -131,7 +131,7 @@ def summed_by_four(builder: ir.IRBuilder, four: Sequence[ir.Value]) -> ir.Value:
 
 
 def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Begin to fetch the cache line at the address."""
+    """Prefetch the cache line at the address."""
     place = builder.inttoptr(address, I8.as_pointer())
     call(builder, "llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
 
@@ -139,53 +139,50 @@ def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
 # Memory
 
 
-@instruction(types.void, types.int64)
-def ask_for(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Begin to fetch the cache line at the address."""
-    fetch(builder, address)
+prefetch = instruction(types.void, types.int64)(fetch)
 
 
 @instruction(vector, types.int64)
 def load(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """16 float32."""
+    """Load 16 float32."""
     return read(builder, address, F32X16)
 
 
 @instruction(vector, types.int64, types.int64)
 def load_part(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
-    """The first `count` of 16 float32, zeros after them."""
+    """Load the first `count` of 16 float32, zeros after them."""
     return read_part(builder, address, F32X16, first_lanes(builder, count))
 
 
 @instruction(vector, types.int64, types.int64)
 def load_halves(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
-    """The first `count` of 16 bfloat16, made float32, zeros after them."""
+    """Load the first `count` of 16 bfloat16 as float32, zeros after them."""
     return widened(builder, read_part(builder, address, I16X16, first_lanes(builder, count)))
 
 
 @instruction(vector, types.int64)
 def load_lower(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """16 float32 of which bfloat16s are the lower halves of 16 words."""
+    """Load the lower halves of 16 words, which are bfloat16, as float32."""
     words = read(builder, address, I32X16)
     return builder.bitcast(builder.shl(words, ir.Constant(I32X16, [16] * LANES)), F32X16)
 
 
 @instruction(vector, types.int64)
 def load_upper(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """16 float32 of which bfloat16s are the upper halves of 16 words."""
+    """Load the upper halves of 16 words, which are bfloat16, as float32."""
     words = read(builder, address, I32X16)
     return builder.bitcast(builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES)), F32X16)
 
 
 @instruction(vector, types.int64)
 def load_bytes(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """16 int8, made float32."""
+    """Load 16 int8 as float32."""
     return builder.sitofp(read(builder, address, ir.VectorType(I8, LANES), align=1), F32X16)
 
 
 @instruction(types.void, types.int64, vector, vector)
 def store_halves(builder: ir.IRBuilder, address: ir.Value, lower: ir.Value, upper: ir.Value) -> None:
-    """16 words of two bfloat16s, rounded to the nearest, of two equally near to the even one."""
+    """Store 16 words of two bfloat16s, rounded to nearest even."""
     sixteen, one = (ir.Constant(I32X16, [number] * LANES) for number in (16, 1))
 
     def rounded_up(value: ir.Value) -> ir.Value:
@@ -199,144 +196,118 @@ def store_halves(builder: ir.IRBuilder, address: ir.Value, lower: ir.Value, uppe
 
 @instruction(types.void, types.int64, vector)
 def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """16 float32 to the address."""
+    """Store 16 float32."""
     write(builder, address, value)
 
 
 @instruction(types.void, types.int64, vector, types.int64)
 def store_part(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, count: ir.Value) -> None:
-    """The first `count` of 16 float32 to the address."""
+    """Store the first `count` of 16 float32."""
     at = builder.inttoptr(address, F32X16.as_pointer())
     call(builder, "llvm.masked.store.v16f32.p0", ir.VoidType(), value, at, I32(4), first_lanes(builder, count))
 
 
 @instruction(types.void, types.int64, vector)
 def store_bytes(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """16 whole numbers from −128 to 255, as bytes."""
+    """Store 16 integers from −128 to 255 as bytes."""
     narrow = builder.trunc(builder.fptosi(value, I32X16), ir.VectorType(I8, LANES))
     write(builder, address, narrow, align=1)
 
 
 @instruction(types.float32, types.int64)
 def get(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """One float32."""
+    """Load one float32."""
     return read(builder, address, F32)
 
 
 @instruction(types.void, types.int64, types.float32)
 def put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """One float32 to the address."""
+    """Store one float32."""
     write(builder, address, value)
 
 
 @instruction(types.void, types.int64, types.float32)
 def put_whole(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """A whole number to the address, as an int32."""
+    """Store an integer as an int32."""
     write(builder, address, builder.fptosi(value, I32))
 
 
 @instruction(types.int64, types.int64)
 def get_integer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """One int64."""
+    """Load one int64."""
     return read(builder, address, I64, align=8)
 
 
 # Arithmetic
 
 
-@instruction(vector, types.float32)
-def splat(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """16 times the value."""
-    return spread(builder, value)
-
-
-@instruction(vector, vector, vector)
-def add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """A + b."""
-    return builder.fadd(a, b)
-
-
-@instruction(vector, vector, vector)
-def sub(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """A − b."""
-    return builder.fsub(a, b)
-
-
-@instruction(vector, vector, vector)
-def mul(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """A · b."""
-    return builder.fmul(a, b)
-
-
-@instruction(vector, vector, vector)
-def div(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """A / b."""
-    return builder.fdiv(a, b)
+splat = instruction(vector, types.float32)(spread)
+add = instruction(vector, vector, vector)(ir.IRBuilder.fadd)
+sub = instruction(vector, vector, vector)(ir.IRBuilder.fsub)
+mul = instruction(vector, vector, vector)(ir.IRBuilder.fmul)
+div = instruction(vector, vector, vector)(ir.IRBuilder.fdiv)
 
 
 @instruction(vector, vector, vector, vector)
 def muladd(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """A · b + c, rounded once where the processor can."""
+    """Return a · b + c, rounded once where the processor can."""
     return call(builder, "llvm.fmuladd.v16f32", F32X16, a, b, c)
 
 
 @instruction(vector, vector, vector)
 def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """The larger of each two."""
+    """Return the larger of each two lanes."""
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
 @instruction(vector, vector, vector)
 def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """The smaller of each two."""
+    """Return the smaller of each two lanes."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
 @instruction(vector, vector, vector)
 def choose_equal(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """1 where a is b, else 0."""
+    """Return 1 where a equals b, else 0."""
     return builder.uitofp(builder.fcmp_ordered("==", a, b), F32X16)
 
 
 @instruction(vector, vector, vector)
 def smaller_than(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """A where it is smaller than b, else the smallest number there is."""
+    """Return a where it is smaller than b, else −3e38."""
     return builder.select(builder.fcmp_ordered("<", a, b), a, ir.Constant(F32X16, [-3e38] * LANES))
 
 
 @instruction(vector, vector)
 def rounded(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
-    """The nearest whole numbers, of two equally near the even one."""
+    """Round to the nearest integer, ties to even."""
     return call(builder, "llvm.roundeven.v16f32", F32X16, a)
 
 
 @instruction(vector, vector)
 def magnitude(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
-    """Without the sign."""
+    """Return the absolute values."""
     return call(builder, "llvm.fabs.v16f32", F32X16, a)
 
 
 @instruction(vector, vector)
 def two_to_the(builder: ir.IRBuilder, whole: ir.Value) -> ir.Value:
-    """Powers of two, for whole numbers from −126 to 127."""
+    """Return powers of two, for integers from −126 to 127."""
     biased = builder.add(builder.fptosi(whole, I32X16), ir.Constant(I32X16, [127] * LANES))
     return builder.bitcast(builder.shl(biased, ir.Constant(I32X16, [23] * LANES)), F32X16)
 
 
-@instruction(types.float32, vector)
-def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The sum of the lanes."""
-    return summed(builder, value)
+total = instruction(types.float32, vector)(summed)
 
 
 @instruction(types.float32, vector)
 def largest(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """The largest of the lanes."""
+    """Return the largest of the lanes."""
     return call(builder, "llvm.vector.reduce.fmax.v16f32", F32, value, fastmath=["nnan"])
 
 
 def table(dtype: np.dtype) -> Any:
-    """Makes the function that finds row `index` of a table of this dtype at an address."""
+    """Make the function that returns row `index` of a table of this dtype at an address."""
     record = numba.from_dtype(dtype)
 
     @instruction(record, types.int64, types.int64)
@@ -347,36 +318,36 @@ def table(dtype: np.dtype) -> Any:
     return row
 
 
-# What threads say to each other
+# Synchronization of threads
 
 
 @instruction(types.int64, types.int64)
-def look(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """The int64 that another thread may be changing."""
+def load_acquire(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Load an int64 that other threads may be changing."""
     return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
 
 
 @instruction(types.void, types.int64, types.int64)
-def tell(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Set an int64 that other threads look at."""
+def store_release(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """Store an int64 that other threads read."""
     builder.store_atomic(value, builder.inttoptr(address, I64.as_pointer()), "seq_cst", 8)
 
 
 @instruction(types.int64, types.int64, types.int64)
-def add_to(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
-    """Add to an int64 that other threads add to; what it was before."""
+def fetch_add(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
+    """Add to an int64 that other threads add to. Returns what it was before."""
     return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), value, "seq_cst")
 
 
 @instruction(types.boolean, types.int64, types.int64, types.int64)
-def swap_if(builder: ir.IRBuilder, address: ir.Value, old: ir.Value, new: ir.Value) -> ir.Value:
-    """Set an int64 to `new` if it is `old`; whether it was."""
+def compare_exchange(builder: ir.IRBuilder, address: ir.Value, old: ir.Value, new: ir.Value) -> ir.Value:
+    """Set an int64 to `new` if it is `old`. Returns whether it was."""
     at = builder.inttoptr(address, I64.as_pointer())
     return builder.extract_value(builder.cmpxchg(at, old, new, "seq_cst"), 1)
 
 
 @instruction(types.void)
-def breathe(builder: ir.IRBuilder) -> None:
-    """Tell the processor that this is a loop that waits."""
+def pause(builder: ir.IRBuilder) -> None:
+    """Tell the processor that this loop waits."""
     if platform.machine().lower() in ("x86_64", "amd64"):
         call(builder, "llvm.x86.sse2.pause", ir.VoidType())

@@ -1,6 +1,4 @@
-"""A model's weights as the decode step reads them: where they lie if they can be read there, else a copy."""
-
-from collections.abc import Iterator
+"""A model's weights as the decode step reads them: in place where their format allows it, else as a copy."""
 
 import numpy as np
 import torch
@@ -10,86 +8,96 @@ from torch import Tensor, nn
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTM
 from understudy.models.transformer import Block, Transformer
-from understudy.native.layout import BLOCK, FORMATS, LAYER, MATRIX, PLAN, ROWS
+from understudy.native.layout import BLOCK, FORMATS, GELU, LAYER, MATRIX, PLAN, ROWS, SQUARED_RELU
 
 
 class Weights:
-    """A model's part in the tables, the same for all that decode with it; it holds what the tables point to."""
+    """A model's part of the tables, shared by all sessions. It holds the tensors that the tables point to."""
 
     def __init__(self, model: LanguageModel, format: str):
         self.format = format
         self._held: list[Tensor] = []
-        core, spec = model.core, model.spec
-        self.plan = np.zeros(1, PLAN)
-        self.layers = np.zeros(spec.layers, LAYER)
+        core, spec, embedding = model.core, model.spec, model.embedding.weight
+        self.plan, self.layers = np.zeros(1, PLAN), np.zeros(spec.layers, LAYER)
         fill(self.plan, format=FORMATS.index(format), vocabulary=model.vocab_size, width=spec.width)
         fill(self.plan, layers=spec.layers, heads=spec.heads, head_size=spec.width // spec.heads)
-        self._fill_embedding(model.embedding.weight)
+        fill(self.plan, embedding=self._address(embedding, None), embedding_is_half=embedding.dtype == torch.bfloat16)
+        fill(self.plan, embedding_stride=embedding.shape[1] * embedding.element_size())
         if isinstance(core, Transformer):
-            self._fill_transformer(core)
-            matrices = [linear for block in core.blocks for linear in _linears(block)]
+            matrices = self._fill_transformer(core)
         else:
             assert isinstance(core, LSTM)
             fill(self.plan, lstm=True, rms_norm=True)
-            matrices = list(_gates(core.rnn))
-        self.matrices = np.zeros(len(matrices) + 1, MATRIX)
-        for row, (weight, bias) in zip(self.matrices, [*matrices, (model.embedding.weight, None)], strict=True):
-            self._fill_matrix(row, weight, bias)
+            names = [f"{kind}_l{layer}" for layer in range(spec.layers) for kind in ("ih", "hh")]
+            matrices = [
+                self._matrix(getattr(core.rnn, f"weight_{name}"), getattr(core.rnn, f"bias_{name}")) for name in names
+            ]
+        self.matrices = np.concatenate([*matrices, self._matrix(embedding, None)])
 
-    def address(self, tensor: Tensor | None, dtype: torch.dtype | None = torch.float32) -> int:
-        """Where the tensor lies, or a copy in another number format; 0 for none."""
-        if tensor is None:
-            return 0
+    def _address(self, tensor: Tensor, dtype: torch.dtype | None = torch.float32) -> int:
+        """Return where the tensor lies, or a copy of it in another number format."""
         tensor = tensor.detach().to(dtype or tensor.dtype).contiguous()
         self._held.append(tensor)
         return tensor.data_ptr()
 
-    def _fill_embedding(self, weight: Tensor) -> None:
-        fill(self.plan, embedding=self.address(weight, None), embedding_is_half=weight.dtype == torch.bfloat16)
-        fill(self.plan, embedding_stride=weight.shape[1] * weight.element_size())
+    def _norm(self, norm: nn.Module) -> tuple[int, int]:
+        """Return where the gain and the bias of a norm lie, 0 where it has none."""
+        return (self._address(norm.weight), self._address(norm.bias)) if isinstance(norm, nn.LayerNorm) else (0, 0)
 
-    def _fill_transformer(self, core: Transformer) -> None:
+    def _fill_transformer(self, core: Transformer) -> list[np.ndarray]:
+        """Fill in the plan and the layers; return the matrices."""
         style = core.style
         fill(self.plan, pre_norm=style.pre_norm, rms_norm=style.rms_norm, qk_norm=style.qk_norm)
-        fill(self.plan, squared_relu=style.squared_relu)
         if core.positions is not None:
-            fill(self.plan, positions=self.address(core.positions))
+            fill(self.plan, positions=self._address(core.positions))
         else:
             cosine_SK, sine_SK = core.rotary_table(torch.device("cpu"), torch.float32)
-            fill(self.plan, cosine=self.address(cosine_SK), sine=self.address(sine_SK))
-        if isinstance(core.norm_out, nn.LayerNorm):
-            fill(self.plan, norm_gain=self.address(core.norm_out.weight), norm_bias=self.address(core.norm_out.bias))
+            fill(self.plan, cosine=self._address(cosine_SK), sine=self._address(sine_SK))
         if core.convolution is not None:
-            fill(self.plan, taps=self.address(core.convolution.taps_RD))
-        for row, block in zip(self.layers, core.blocks, strict=True):
-            self._fill_layer(row, block)
+            fill(self.plan, taps=self._address(core.convolution.taps_RD))
 
-    def _fill_layer(self, row: np.void, block: nn.Module) -> None:
-        assert isinstance(block, Block)
-        for name, norm in (("norm_1", block.norm_1), ("norm_2", block.norm_2)):
-            if isinstance(norm, nn.LayerNorm):
-                row[f"{name}_gain"], row[f"{name}_bias"] = self.address(norm.weight), self.address(norm.bias)
-        for name, convolution in (("qkv", block.attention.convolution), ("mlp", block.mlp.convolution)):
-            if convolution is not None:
-                row[f"{name}_taps"] = self.address(convolution.taps_RD)
+        # A norm stands after each branch; in a pre-norm model it is the next branch's, and the very first stands alone.
+        blocks = [block for block in core.blocks if isinstance(block, Block)]
+        norms = [self._norm(norm) for block in blocks for norm in (block.norm_1, block.norm_2)]
+        if style.pre_norm:
+            (gain, bias), *norms = *norms, self._norm(core.norm_out)
+            fill(self.plan, start_gain=gain, start_bias=bias)
 
-    def _fill_matrix(self, row: np.void, weight: Tensor, bias: Tensor | None) -> None:
-        row["rows"], columns = weight.shape
-        weight = weight.detach()
+        matrices = []
+        activation = SQUARED_RELU if style.squared_relu else GELU
+        for row, block, middle, end in zip(self.layers, blocks, norms[::2], norms[1::2], strict=True):
+            row["middle_gain"], row["middle_bias"] = middle
+            row["end_gain"], row["end_bias"] = end
+            qkv, out, up, down = block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.out
+            convolutions = block.attention.convolution, block.mlp.convolution
+            taps, row["mlp_taps"] = (self._address(one.taps_RD) if one else 0 for one in convolutions)
+            matrices += [
+                self._matrix(qkv.weight, qkv.bias, taps=taps),
+                self._matrix(out.weight, out.bias),
+                self._matrix(up.weight, up.bias, activation=activation),
+                self._matrix(down.weight, down.bias),
+            ]
+        return matrices
+
+    def _matrix(self, weight: Tensor, bias: Tensor | None, **more: int) -> np.ndarray:
+        """Return a matrix's row of the table."""
+        row, weight = np.zeros(1, MATRIX), weight.detach()
+        rows, columns = weight.shape
         if self.format == "float32":
-            row["address"], row["stride"] = self.address(weight), 4 * columns
+            fill(row, address=self._address(weight), stride=4 * columns)
         elif self.format == "bfloat16":
             packed = by_fours(pair_halves(weight))
             columns = packed.shape[1] * BLOCK // 2
-            row["address"], row["stride"] = self.address(packed, None), 2 * columns
+            fill(row, address=self._address(packed, None), stride=2 * columns)
         else:
             whole, scales, offsets = to_int8(weight)
             packed = by_fours(whole)
-            columns = row["stride"] = packed.shape[1] * BLOCK
-            row["address"] = self.address(packed, None)
-            row["scales"], row["offsets"] = self.address(_more(scales)), self.address(_more(offsets), None)
-        row["columns"] = columns
-        row["bias"] = self.address(_more(torch.zeros(len(weight)) if bias is None else bias))
+            columns = packed.shape[1] * BLOCK
+            fill(row, address=self._address(packed, None), stride=columns)
+            fill(row, scales=self._address(_padded(scales)), offsets=self._address(_padded(offsets), None))
+        bias = torch.zeros(rows) if bias is None else bias
+        fill(row, rows=rows, columns=columns, bias=self._address(_padded(bias)), **more)
+        return row
 
 
 def fill(table: np.ndarray, **fields: int) -> None:
@@ -98,20 +106,8 @@ def fill(table: np.ndarray, **fields: int) -> None:
         table[name] = value
 
 
-def _linears(block: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
-    assert isinstance(block, Block)
-    linears = block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.out
-    return [(linear.weight, linear.bias) for linear in linears]
-
-
-def _gates(rnn: nn.LSTM) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for layer in range(rnn.num_layers):
-        for kind in ("ih", "hh"):
-            yield getattr(rnn, f"weight_{kind}_l{layer}"), getattr(rnn, f"bias_{kind}_l{layer}")
-
-
 def to_int8(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows in int8, the scale of each, and 128 times each one's sum.
+    """Return rows in int8, the scale of each, and 128 · the sum of each.
 
     >>> whole, scales, offsets = to_int8(torch.tensor([[1.0, -0.5]]))
     >>> whole.tolist(), offsets.tolist()
@@ -124,7 +120,7 @@ def to_int8(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def pair_halves(rows: Tensor) -> Tensor:
-    """Rows in bfloat16, filled up with zeros, of each 32 numbers the first half in turn with the second.
+    """Return rows in bfloat16, padded with zeros, with the two halves of each 32 numbers interleaved.
 
     >>> pair_halves(torch.arange(32.0)[None])[0, :4].tolist()
     [0.0, 16.0, 1.0, 17.0]
@@ -134,7 +130,7 @@ def pair_halves(rows: Tensor) -> Tensor:
 
 
 def by_fours(rows: Tensor) -> Tensor:
-    """Rows four at a time, 64 bytes of each in turn, filled up with zeros: (…, groups, blocks, 4, 64 bytes).
+    """Return rows packed by fours, 64 bytes of each in turn, padded with zeros: (…, groups, blocks, 4, 64 bytes).
 
     >>> by_fours(torch.zeros(5, 100, dtype=torch.int8)).shape
     torch.Size([2, 2, 4, 64])
@@ -144,6 +140,6 @@ def by_fours(rows: Tensor) -> Tensor:
     return rows.unflatten(-1, (-1, block)).unflatten(-3, (-1, ROWS)).transpose(-3, -2).contiguous()
 
 
-def _more(numbers: Tensor) -> Tensor:
-    """Filled up with zeros to whole groups of rows."""
+def _padded(numbers: Tensor) -> Tensor:
+    """Pad one number per row with zeros to whole groups of rows."""
     return F.pad(numbers.detach(), (0, -len(numbers) % ROWS))

@@ -1,9 +1,10 @@
-"""How threads share a decode step: in phases, each of pieces of work that whoever is free takes.
+"""How threads share a decode step: in phases, each cut into pieces of work that the next free thread takes.
 
-A phase begins when all work of the one before is done, not when all threads are there: a thread that the system has
-put aside holds nobody up unless it holds a piece, and one that comes late passes over what the others did without it.
-Who does what changes no number.
+A phase begins when all work of the one before is done, not when all threads have arrived. A thread that the system has
+suspended delays the others only while it holds a piece, and a late one skips the phases that are over. The numbers do
+not depend on which thread does what.
 """
+# mypy: allow-untyped-defs
 
 import sys
 
@@ -11,7 +12,7 @@ from numba import types
 
 from understudy.native.layout import FINISHED, PHASE, PIECES, STEP, TAKEN
 from understudy.native.pointwise import native
-from understudy.native.vectors import add_to, breathe, look, swap_if, tell
+from understudy.native.vectors import compare_exchange, fetch_add, load_acquire, pause, store_release
 
 PATIENCE = 2000
 """Looks at a word before the thread lets others run: some tens of microseconds."""
@@ -21,56 +22,57 @@ AWAKE = 40
 if sys.platform == "win32":
 
     @native
-    def _let_others_run():  # type: ignore[no-untyped-def]
-        breathe()
+    def _let_others_run():
+        pause()
 else:
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
     @native
-    def _let_others_run():  # type: ignore[no-untyped-def]
+    def _let_others_run():
         _sched_yield()
 
 
 @native
-def take(control, phase, pieces, least, threads):  # type: ignore[no-untyped-def]
-    """(first, how many) of the phase's next pieces; none once all are taken.
+def take(control, phase, pieces, least, threads):
+    """Take the phase's next pieces. Returns the first and their number, 0 once all are taken.
 
-    At first nearly a whole share, then smaller and smaller helpings, so that all are done at about the same time; but
-    no less than `least`, below which asking costs more than it wins.
+    The first helping is nearly a whole share, then they shrink, so that all threads finish at about the same time. None
+    is smaller than `least`, below which asking costs more than it gains.
     """
     while True:
-        taken = look(control + TAKEN)
+        taken = load_acquire(control + TAKEN)
         first = taken - phase * PIECES
+        # Far below 0 where the phase is over
         rest = pieces - first
-        if rest <= 0:  # far below 0 where the phase is over
+        if rest <= 0:
             return first, 0
         share = pieces * 7 // (8 * threads)
         number = share if rest - share >= pieces // 8 else rest // (2 * threads)
         number = min(rest, max(number, least)) if threads > 1 else rest
-        if swap_if(control + TAKEN, taken, taken + number):
+        if compare_exchange(control + TAKEN, taken, taken + number):
             return first, number
 
 
 @native
-def finish(control, number, pieces):  # type: ignore[no-untyped-def]
-    """All that this thread took is done. True for one thread, the last: it must call `begin_phase` for the next."""
-    return number > 0 and add_to(control + FINISHED, number) + number == pieces
+def finish(control, number, pieces):
+    """Report this thread's pieces as done. Returns True for the last thread, which must then begin the next phase."""
+    return number > 0 and fetch_add(control + FINISHED, number) + number == pieces
 
 
 @native
-def begin_phase(control, phase):  # type: ignore[no-untyped-def]
+def begin_phase(control, phase):
     """Let the phase's pieces be taken."""
-    tell(control + FINISHED, 0)
-    tell(control + TAKEN, phase * PIECES)
-    tell(control + PHASE, phase)
+    store_release(control + FINISHED, 0)
+    store_release(control + TAKEN, phase * PIECES)
+    store_release(control + PHASE, phase)
 
 
 @native
-def await_phase(control, phase):  # type: ignore[no-untyped-def]
+def await_phase(control, phase):
     """Wait until the phase has begun."""
     looks = 0
-    while look(control + PHASE) < phase:
-        breathe()
+    while load_acquire(control + PHASE) < phase:
+        pause()
         looks += 1
         if looks == PATIENCE:
             looks = 0
@@ -78,12 +80,12 @@ def await_phase(control, phase):  # type: ignore[no-untyped-def]
 
 
 @native
-def await_step(control, done):  # type: ignore[no-untyped-def]
-    """The number of the step after `done`, or `done` itself where none came for a while."""
+def await_step(control, done):
+    """Return the number of the step after `done`, or `done` itself where none comes for a while."""
     for _ in range(AWAKE):
         for _ in range(PATIENCE):
-            if look(control + STEP) != done:
-                return look(control + STEP)
-            breathe()
+            if load_acquire(control + STEP) != done:
+                return load_acquire(control + STEP)
+            pause()
         _let_others_run()
     return done

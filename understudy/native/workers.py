@@ -1,4 +1,4 @@
-"""The threads of the process that take decode steps: they wait awake for the next one, and sleep when it is late."""
+"""The threads of the process that take decode steps. They wait for the next one awake, and sleep when it is late."""
 
 import os
 import threading
@@ -11,12 +11,13 @@ from understudy.native.layout import CACHE_LINE, CONTROL_BYTES
 
 
 class Job:
-    """What a step works on: the tables that `plan` describes, and a number that tells it from others."""
+    """What a step works on: the tables that `layout` describes, and a number that identifies it."""
 
     def __init__(self, number: int, *tables: np.ndarray):
-        self._tables = tables  # held, so that they stay where they are
+        # Held, so that they stay where they are
+        self._tables = tables
         self.arguments = number, *(table.ctypes.data for table in tables)
-        """As the machine code wants it: the number and the tables' addresses."""
+        """What the machine code takes: the number and the tables' addresses."""
 
 
 class Team:
@@ -34,7 +35,7 @@ class Team:
             threading.Thread(target=self._work, args=(thread, awake), name=f"decode-{thread}", daemon=True).start()
 
     def step(self, job: Job) -> None:
-        """Take one step of the job, whose plan must be made for as many threads."""
+        """Take one step of the job, whose plan must be made for the same number of threads."""
         with self._turn:
             self._job = job
             for awake in self._awake:
@@ -46,19 +47,22 @@ class Team:
         done = 0
         while True:
             awake.wait()
-            job = self._job  # held here, so that its tables stay while this thread reads them
+            # A reference, so that the tables stay while this thread reads them
+            job = self._job
             assert job
             found = self._take_part(thread, done, *job.arguments, self._control)
-            if found == done:  # a step that began just now goes on without this thread
+            # No step came for a while. One that began just now goes on without this thread.
+            if found == done:
                 awake.clear()
             done = found
 
 
 @cache
 def team(threads: int) -> Team:
-    """The process's team of so many threads."""
+    """Return the process's team of this size."""
     return Team(threads)
 
 
+# A forked child has none of the threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=team.cache_clear)  # threads do not come along
+    os.register_at_fork(after_in_child=team.cache_clear)
