@@ -1,4 +1,4 @@
-"""What the native decode step promises: it says what the plain path says, for every core, batch, length and thread."""
+"""The native decode step says what the plain path says, for every core, batch, length and number of threads."""
 
 import copy
 import os
@@ -21,27 +21,28 @@ from understudy.models import attention
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import adapt
 from understudy.models.spec import CoreConfig
-from understudy.native import dispatch as choice
+from understudy.native import dispatch
 from understudy.native.session import NEAR_TIE, Session
 from understudy.native.weights import Weights, to_int8
 from understudy.native.workers import Team, team
 
 BYTES = ByteTokenizer()
 KINDS = ("lstm", "modern", "gpt1", "gpt2")
-SHAPES = {  # what stands at the edges of vectors, blocks and groups of rows
+# Sizes at the edges of vectors, blocks and groups of rows
+SHAPES = {
     "plain": dict(layers=2, width=128, heads=4),
     "odd": dict(layers=1, width=90, heads=3),
     "one small head": dict(layers=3, width=10, heads=1),
     "wide heads": dict(layers=1, width=296, heads=2),
 }
 TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-3, "int8": 4e-2}
-"""Of scores whose standard deviation is 1, against the plain path in float32 on weights and cache rounded alike."""
+"""Of logits whose standard deviation is 1, against the plain path in float32 on weights and cache rounded alike."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _code():
-    if not choice.compiled(wait=True):
-        pytest.fail(f"the native step is not compiled: {choice._failure}")
+    if not dispatch.compiled(wait=True):
+        pytest.fail(f"the native step is not compiled: {dispatch._failure}")
 
 
 @pytest.fixture(params=KINDS)
@@ -50,7 +51,7 @@ def kind(request):
 
 
 def build(kind: str, vocabulary: int = 263, context: int = 64, **shape: int) -> LanguageModel:
-    """A model in float32 with weights large enough that every part of it matters."""
+    """Return a model in float32 with weights large enough that every part of it matters."""
     torch.manual_seed(0)
     where = {"core": "lstm"} if kind == "lstm" else {"block": kind}
     shape = shape or SHAPES["plain"]
@@ -73,7 +74,7 @@ def round_like(weight: torch.Tensor, format: str) -> torch.Tensor:
 
 
 def rounded(model: LanguageModel, format: str) -> tuple[LanguageModel, torch.Tensor]:
-    """The model with its matrices rounded, but not the vectors of its tokens, and the head: those vectors, rounded."""
+    """Return the model with its matrices rounded except for the embedding, and the embedding rounded: the head."""
     other = copy.deepcopy(model)
     with torch.no_grad():
         for name, parameter in other.core.named_parameters():
@@ -84,7 +85,7 @@ def rounded(model: LanguageModel, format: str) -> tuple[LanguageModel, torch.Ten
 
 @contextmanager
 def read_rounded(format: str):
-    """The plain path reads keys and values rounded, as steps with rounded weights do."""
+    """Let the plain path read keys and values rounded, as steps with rounded weights do."""
     exact = attention.attend
     attention.attend = lambda q, k, v, *rest: exact(q, round_like(k, format), round_like(v, format), *rest)
     try:
@@ -94,7 +95,7 @@ def read_rounded(format: str):
 
 
 def both(model, prompts, format, threads=1, steps=9, room=64, emptied=None):
-    """Scores of the plain path with all rounded alike and of the native step, token after token, and their states.
+    """Yield logits of the plain path, rounded alike, and of the native step, token after token, and their states.
 
     The plain path's likeliest token is fed to both.
     """
@@ -126,14 +127,14 @@ def assert_close(native_BV, plain_BV, format):
 @pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("prompts", [(5,), (7, 7), (3, 9, 1), (6, 6, 6, 6, 2, 6, 6)], ids=str)
-def test_scores_are_those_of_the_plain_path(kind, shape, prompts, format):
+def test_logits_are_those_of_the_plain_path(kind, shape, prompts, format):
     model = build(kind, **SHAPES[shape])
     for plain_BV, native_BV, _, _ in both(model, lengths(*prompts), format):
         assert_close(native_BV, plain_BV, format)
 
 
 @pytest.mark.parametrize(("format", "most"), [("bfloat16", 0.008), ("int8", 0.025)])
-def test_what_rounding_the_weights_costs(kind, format, most):
+def test_rounding_the_weights_costs_little(kind, format, most):
     model = build(kind, **SHAPES["wide heads"])
     with torch.inference_mode():
         _, plain = prefill(model, lengths(7, 7))
@@ -179,15 +180,16 @@ def test_threads_change_no_number(kind, format):
         assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_a_row_knows_nothing_of_its_neighbours(kind):
+def test_a_row_does_not_depend_on_its_neighbours(kind):
     model = build(kind)
     alone = [native_BV[0] for _, native_BV, _, _ in both(model, lengths(6), "float32")]
     among = [native_BV[0] for _, native_BV, _, _ in both(model, lengths(6, 9, 3), "float32")]
-    for a, b in zip(alone, among, strict=True):  # up to rounding: several rows are multiplied in other tiles
+    # Up to rounding, since several rows are multiplied in other tiles
+    for a, b in zip(alone, among, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
 
 
-def test_rows_that_are_emptied_start_anew(kind):
+def test_emptied_rows_start_fresh(kind):
     emptied_B1 = torch.tensor([[False], [True], [False]])
     for plain_BV, native_BV, _, _ in both(build(kind), lengths(9, 4, 6), "float32", emptied=emptied_B1):
         assert_close(native_BV, plain_BV, "float32")
@@ -206,7 +208,7 @@ def test_the_plain_path_goes_on_from_a_native_state(kind):
         assert (found.longest, found.ragged) == (expected.longest, expected.ragged)
 
 
-def test_the_state_given_stays_good(kind):
+def test_the_given_state_is_not_modified(kind):
     model = build(kind)
     prompts = lengths(9)
     with torch.inference_mode():
@@ -235,7 +237,7 @@ def test_the_cache_is_filled_to_its_end_and_no_further(kind):
 
 
 @pytest.mark.parametrize("kind", ["modern", "gpt1"], indirect=True)
-def test_token_types_go_on(kind):
+def test_token_types_continue(kind):
     model = build(kind)
     model.speakers = (7, 8)
     prompts = [[1, 7, 2, 3], [4, 5, 6]]
@@ -251,15 +253,18 @@ def test_token_types_go_on(kind):
             assert torch.equal(state.type_B, plain.type_B)
 
 
-def natively(monkeypatch, used: list[str]) -> None:
-    """Let `used` note each session that is made."""
+@pytest.fixture
+def sessions(monkeypatch):
+    """The format of each session that is made, and whether it has exact weights beside."""
+    made: list[tuple[str, bool]] = []
     make = Session.__init__
 
     def noted(self, model, weights, state, team, exact=None):
-        used.append(weights.format)
+        made.append((weights.format, exact is not None))
         make(self, model, weights, state, team, exact)
 
     monkeypatch.setattr(Session, "__init__", noted)
+    return made
 
 
 def sharp(kind, sharp_model, context=96) -> LanguageModel:
@@ -274,13 +279,11 @@ def sharp(kind, sharp_model, context=96) -> LanguageModel:
         SamplingConfig(temperature=0.0, max_tokens=200, no_repeat_ngram=3),
     ],
 )
-def test_generate_says_natively_what_it_says_plainly(kind, config, sharp_model, monkeypatch):
-    used: list[str] = []
-    natively(monkeypatch, used)
+def test_generate_says_natively_what_it_says_plainly(kind, config, sharp_model, sessions):
     model = sharp(kind, sharp_model)
     prompts = [render_prompt([Message("user", text)], BYTES) for text in ("hi", "a long thing to say", "ho", "", "x")]
     assert generate(model, BYTES, prompts, config) == generate_plain(model, BYTES, prompts, config)
-    assert used == ["float32"]
+    assert sessions == [("float32", False)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -292,9 +295,9 @@ def test_a_seed_draws_the_same_natively(kind, seed, sharp_model):
 
 def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
     model = sharp(kind, sharp_model, context=512)
+    # It never ends a reply, and the penalty keeps it from repeating one letter.
     with torch.no_grad():
-        model.embedding.weight[BYTES.special["<|end|>"]] *= 0  # it goes on
-    # The penalty keeps it from saying one letter for ever.
+        model.embedding.weight[BYTES.special["<|end|>"]] *= 0
     config = SamplingConfig(temperature=0.0, max_tokens=480, repetition_penalty=1.5, no_repeat_ngram=4)
     (native,) = generate(model, BYTES, [[*b"hello there"]], config)
     plainly(monkeypatch)
@@ -304,11 +307,11 @@ def test_480_greedy_tokens_are_the_plain_path_s(kind, sharp_model, monkeypatch):
 
 
 def plainly(monkeypatch) -> None:
-    """From now on no native step."""
+    """Take the plain path from now on."""
     monkeypatch.setattr("understudy.acting.engine.native_session", lambda model, state, greedy: None)
 
 
-def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):
+def test_a_chat_continues_natively(kind, sharp_model, monkeypatch):
     said = {}
     for way in ("native", "plain"):
         if way == "plain":
@@ -320,19 +323,17 @@ def test_a_chat_goes_on_natively(kind, sharp_model, monkeypatch):
     assert said["native"] == said["plain"]
 
 
-def test_bfloat16_and_int8_are_chosen_by_the_model(kind, monkeypatch):
-    used: list[str] = []
-    natively(monkeypatch, used)
+def test_the_model_decides_the_format(kind, sessions):
     config = SamplingConfig(temperature=0.0, max_tokens=4)
     model = build(kind, BYTES.vocab_size)
     model.int8 = True
     generate(model, BYTES, [[*b"hi"]], config)
     generate(build(kind, BYTES.vocab_size).bfloat16(), BYTES, [[*b"hi"]], config)
     generate(build(kind, BYTES.vocab_size).double(), BYTES, [[*b"hi"]], config)
-    assert used == ["int8", "bfloat16"]
+    assert sessions == [("int8", True), ("bfloat16", False)]
 
 
-def test_weights_that_were_trained_on_are_read_anew(kind):
+def test_weights_trained_since_are_read_again(kind):
     model = build(kind, BYTES.vocab_size)
     model.int8 = True
     config = SamplingConfig(temperature=0.0, max_tokens=8)
@@ -348,15 +349,15 @@ def test_weights_that_were_trained_on_are_read_anew(kind):
 
 def test_adapted_models_and_dropout_take_the_plain_path(kind):
     model = build(kind)
-    assert choice.native_format(model) == "float32"
+    assert dispatch.native_format(model) == "float32"
     model.set_dropout(0.1)
-    assert choice.native_format(model.train()) is None
-    assert choice.native_format(model.eval()) == "float32"
+    assert dispatch.native_format(model.train()) is None
+    assert dispatch.native_format(model.eval()) == "float32"
     with torch.autocast("cpu", torch.bfloat16):
-        assert choice.native_format(model) is None
+        assert dispatch.native_format(model) is None
     if kind != "lstm":
         adapt(model, rank=2)
-        assert choice.native_format(model) is None
+        assert dispatch.native_format(model) is None
 
 
 def test_int8_rounds_to_the_nearest_of_255_steps():
@@ -367,7 +368,7 @@ def test_int8_rounds_to_the_nearest_of_255_steps():
     assert torch.equal(offsets, 128 * whole.int().sum(dim=1))
 
 
-def test_sleeping_threads_are_called_and_several_models_take_turns(kind):
+def test_sleeping_threads_are_woken_and_several_models_take_turns(kind):
     crew = Team(3)
     models = [build(kind), build("modern")]
     with torch.inference_mode():
@@ -378,11 +379,12 @@ def test_sleeping_threads_are_called_and_several_models_take_turns(kind):
             for index, session in enumerate(sessions):
                 logits_BV, states[index] = session.step(torch.tensor([token]), states[index])
                 torch.testing.assert_close(logits_BV, expected[index], rtol=0, atol=1e-3) if token == 3 else None
-            while any(awake.is_set() for awake in crew._awake):  # until the others have gone to sleep
+            # Until the others have gone to sleep
+            while any(awake.is_set() for awake in crew._awake):
                 time.sleep(0.001)
 
 
-def test_without_numba_the_plain_path_is_taken_and_said():
+def test_without_numba_the_plain_path_is_taken_and_announced():
     script = """
 import sys, torch
 sys.modules["llvmlite"] = None
@@ -401,9 +403,9 @@ print(announcement(model))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     first, plain, rounded = done.stdout.splitlines()
     assert first == "1"
-    assert "The native decode step is not at hand (import of llvmlite halted" in plain
-    assert plain.endswith("): going on with PyTorch's slower steps.\", True)")
-    assert "going on with float32, not int8." in rounded
+    assert "The native decode step is unavailable (import of llvmlite halted" in plain
+    assert plain.endswith("); using PyTorch's slower steps instead.\", True)")
+    assert "; using float32 instead of int8." in rounded
 
 
 def test_code_is_kept_where_the_home_can_be_written_else_among_temporary_files(tmp_path):
@@ -423,13 +425,15 @@ def test_code_is_kept_where_the_home_can_be_written_else_among_temporary_files(t
 def test_margins_are_those_of_the_two_likeliest(kind, vocabulary):
     model = build(kind, vocabulary, **SHAPES["odd"])
     with torch.no_grad():
-        model.embedding.weight[vocabulary - 1] = model.embedding.weight[3]  # an exact tie, where they lead
+        # An exact tie wherever these two lead
+        model.embedding.weight[vocabulary - 1] = model.embedding.weight[3]
         model.embedding.weight[16 % vocabulary] *= 2
     prompts = [[1, 2], [3, 4], [5, 6]]
     with torch.inference_mode():
         _, state = prefill(model, prompts)
         native = Session(model, Weights(model, "int8"), state, team(1), Weights(model, "float32"))
-        native._exact_job = native._job  # never taken again with other weights
+        # The step is taken again with the same weights.
+        native._exact_job = native._job
         for token in range(12):
             logits_BV, state = native.step(torch.tensor([token, token + 1, 3]), state)
             best_B2 = logits_BV.topk(2).values
@@ -448,28 +452,20 @@ def test_near_ties_are_left_to_float32(kind):
             "int8": Session(model, Weights(model, "int8"), states["int8"], team(1), exact),
         }
         for token in range(40):
-            scores = {}
+            logits = {}
             for name, session in sessions.items():
-                scores[name], states[name] = session.step(torch.tensor([token, 2 * token]), states[name])
-            best_B2 = scores["alone"].topk(2).values
+                logits[name], states[name] = session.step(torch.tensor([token, 2 * token]), states[name])
+            best_B2 = logits["alone"].topk(2).values
             if (best_B2[:, 0] - best_B2[:, 1]).min() < NEAR_TIE / 2:
-                off = {name: (scores[name] - scores["float32"]).abs().mean() for name in ("int8", "alone")}
+                off = {name: (logits[name] - logits["float32"]).abs().mean() for name in ("int8", "alone")}
                 assert off["int8"] < 0.9 * off["alone"]
                 redone += 1
     assert redone
 
 
 @pytest.mark.parametrize(("rows", "temperature", "exact"), [(1, 0.0, True), (2, 0.0, False), (1, 0.7, False)])
-def test_who_gets_near_ties_from_float32(kind, rows, temperature, exact, monkeypatch):
-    given = []
-    make = Session.__init__
-
-    def noted(self, model, weights, state, team, exact=None):
-        given.append(exact is not None)
-        make(self, model, weights, state, team, exact)
-
-    monkeypatch.setattr(Session, "__init__", noted)
+def test_a_single_greedy_row_gets_near_ties_from_float32(kind, rows, temperature, exact, sessions):
     model = build(kind, BYTES.vocab_size)
     model.int8 = True
     generate(model, BYTES, [[*b"hi"]] * rows, SamplingConfig(temperature=temperature, max_tokens=3))
-    assert given == [exact]
+    assert sessions == [("int8", exact)]
