@@ -46,7 +46,7 @@ def main(options: RerunOptions, console: Console) -> int:
     python = prepare_environment(record, options.build_environment, console)
     for note in tree.notes:
         say(console, note, "yellow")
-    child = start(record, tree, runs, python)
+    child = Child(record, tree, runs, python)
     try:
         code = child.process.wait()
     except KeyboardInterrupt:  # the child got it too, and saves what it has
@@ -99,35 +99,27 @@ def variables_of(record: Record, tree: Tree, runs: Path) -> dict[str, str]:
     return {**inherited, **recorded, **mine}
 
 
-def start(record: Record, tree: Tree, runs: Path, python: Path | None = None, log: Path | None = None) -> "Child":
-    """Start the run again; its output goes to the terminal, or to the file `log`."""
-    command = command_of(record, tree, python or Path(sys.executable))
-    before = frozenset(path.name for path in runs.glob("*/"))
-    with open(log, "wb") if log else nullcontext() as output:
-        process = subprocess.Popen(
-            command,
-            cwd=tree.cwd,
-            env=variables_of(record, tree, runs),
-            stdin=subprocess.DEVNULL if log else None,
-            stdout=output,
-            stderr=subprocess.STDOUT if log else None,
-            start_new_session=log is not None,  # Ctrl-C is for us to pass on
-        )
-    return Child(process, runs, record.id, before)
-
-
-@dataclass(frozen=True)
 class Child:
-    """The process of a rerun of the run `original`. `before`: the names in the folder `runs` when it started."""
+    """The process of a rerun; its output goes to the terminal, or to the file `log`."""
 
-    process: "subprocess.Popen[bytes]"
-    runs: Path
-    original: str
-    before: frozenset[str]
+    def __init__(self, record: Record, tree: Tree, runs: Path, python: Path | None = None, log: Path | None = None):
+        self._record, self._runs = record, runs
+        self._before = {path.name for path in runs.glob("*/")}
+        command = command_of(record, tree, python or Path(sys.executable))
+        with open(log, "wb") if log else nullcontext() as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=tree.cwd,
+                env=variables_of(record, tree, runs),
+                stdin=subprocess.DEVNULL if log else None,
+                stdout=output,
+                stderr=subprocess.STDOUT if log else None,
+                start_new_session=log is not None,  # Ctrl-C is for us to pass on
+            )
 
     def folder(self) -> Path | None:
         """Return the folder of the new run, None until there is one."""
-        for folder in sorted(self.runs.glob("*/"), reverse=True):
-            if folder.name not in self.before and read_record(folder).data.get("rerun_of") == self.original:
+        for folder in sorted(self._runs.glob("*/"), reverse=True):
+            if folder.name not in self._before and read_record(folder).data.get("rerun_of") == self._record.id:
                 return folder
         return None

@@ -18,7 +18,7 @@ from understudy.runs.compare.differences import ABSENT, differing, environment
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics
 from understudy.runs.record import Record, read_record
-from understudy.runs.rerun.child import Child, start
+from understudy.runs.rerun.child import Child
 from understudy.runs.rerun.floats import BitComparison, compare_bits, compare_outcomes
 from understudy.runs.rerun.packages import OURSELVES, prepare_environment, then_and_now
 from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
@@ -63,7 +63,7 @@ def main(options: VerifyOptions, console: Console) -> int:
     runs = tree.root / "runs"
     runs.mkdir()
     with progress(console, "running again", total=options.steps or last_step(record)) as bar:
-        child = start(record, tree, runs, python, log=tree.root / LOG)
+        child = Child(record, tree, runs, python, log=tree.root / LOG)
         try:
             stopped = _follow(child, record, options.steps, bar)
         except BaseException:
