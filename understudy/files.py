@@ -12,6 +12,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.errors import CheckpointError
+
 try:
     import fcntl
 except ImportError:  # Windows has no flock
@@ -91,6 +93,18 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
         # Before the rename, or a power cut could leave an empty file in the place of the old one.
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def reading(path: Path | str, advice: str) -> Iterator[None]:
+    """Raise CheckpointError, with the file's name and what to try, where reading a file of a model fails."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; {advice}") from error
+    except Exception as error:  # the libraries that read have many kinds
+        reason = f"it does not have {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} cannot be read ({reason}); {advice}") from error
 
 
 def is_temporary(name: str) -> bool:

@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_fails(understudy: Understudy,
     (run / "checkpoints" / "step-000004" / "training.safetensors").write_bytes(b"")
     assert understudy("pretrain", "--resume", run.name) == 2
     error = capsys.readouterr().err
-    assert "training.safetensors is damaged" in error
+    assert "training.safetensors cannot be read" in error
     assert "remove its folder to resume from the checkpoint before it" in error
     assert record_of(run)["status"] == "failed"
     shutil.rmtree(run / "checkpoints" / "step-000004")

@@ -242,7 +242,7 @@ def scribble(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
 @pytest.mark.parametrize(
-    ("damage", "words"), [(truncate, "is damaged"), (scribble, "is damaged"), (Path.unlink, "is missing")]
+    ("damage", "words"), [(truncate, "cannot be read"), (scribble, "cannot be read"), (Path.unlink, "is missing")]
 )
 def test_a_damaged_file_is_named(name: str, damage: Any, words: str, saved: Path) -> None:
     damage(saved / name)

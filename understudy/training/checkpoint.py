@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.config import from_dict
 from understudy.data.tokenizers import Tokenizer
-from understudy.errors import CheckpointError, ConfigError
-from understudy.files import whole
+from understudy.errors import CheckpointError
+from understudy.files import reading, whole
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import plain_state, unmerged_state
 from understudy.models.spec import CoreSpec
@@ -115,17 +114,13 @@ def restore(learner: Learner, folder: Path) -> dict[str, Any]:
 def read_state(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's state.json. Raises CheckpointError where it describes no model that can be built."""
     path = folder / "state.json"
-    try:
+    with reading(path, BEFORE):
         state: dict[str, Any] = json.loads(path.read_text())
         from_dict(CoreSpec, state["spec"])
         numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done", "threads")}
         # Older checkpoints of models without token types or a next-reply head do not mention them.
         state = {"speakers": [], "choice_head": False, **state}
         return {**state, **numbers, "progress": dict(state["progress"])}
-    except KeyError as error:
-        raise CheckpointError(f"{path} does not have {error}; {BEFORE}") from error
-    except (OSError, ValueError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); {BEFORE}") from error
 
 
 def read_weights(model: LanguageModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
@@ -144,9 +139,5 @@ def read_weights(model: LanguageModel, folder: Path, device: torch.device | str)
 
 
 def _read(path: Path, device: torch.device | str) -> dict[str, Tensor]:
-    try:
+    with reading(path, BEFORE):
         return load_file(path, device=str(device))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; {BEFORE}") from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); {BEFORE}") from error

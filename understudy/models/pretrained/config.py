@@ -7,6 +7,7 @@ from typing import Any
 
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError
+from understudy.files import reading
 from understudy.models.spec import BlockKind, CoreSpec
 
 NAME = "config.json"
@@ -31,11 +32,7 @@ class _Kind:
 KINDS = {
     "openai-gpt": _Kind("gpt1", (40478, 512, 768, 12, 12), "afn", ("gelu",), "OpenAIGPTLMHeadModel"),
     "gpt2": _Kind(
-        "gpt2",
-        (50257, 1024, 768, 12, 12),
-        "activation_function",
-        ("gelu_new", "gelu_pytorch_tanh"),
-        "GPT2LMHeadModel",
+        "gpt2", (50257, 1024, 768, 12, 12), "activation_function", ("gelu_new", "gelu_pytorch_tanh"), "GPT2LMHeadModel"
     ),
 }
 
@@ -48,13 +45,9 @@ def read_config(folder: Path) -> tuple[CoreSpec, int]:
             and GPT-2 in what is computed.
     """
     path = folder / NAME
-    try:
+    with reading(path, "expected a folder in transformers' format"):
         config = json.loads(path.read_text(encoding="utf-8"))
         kind = KINDS.get(config.get("model_type"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{folder} has no {NAME}; expected a folder in transformers' format") from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); expected transformers' {NAME}") from error
     if kind is None:
         raise CheckpointError(
             f"{path} is of a model_type {config.get('model_type')!r}; expected {' or '.join(map(repr, KINDS))}"

@@ -2,16 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError
-from understudy.files import fingerprint
+from understudy.files import fingerprint, reading
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import config, release
 from understudy.models.pretrained.names import EMBEDDING, to_ours
@@ -23,21 +22,14 @@ SHARDS = "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-class Pretrained(NamedTuple):
-    """A published model, with our special tokens after its own."""
-
-    model: LanguageModel
-    tokenizer: Tokenizer
-
-
 def is_pretrained(folder: Path) -> bool:
     """Whether the folder looks like published weights, whole or not."""
     names = (config.NAME, release.SHAPES, *PICKLES)
     return any((folder / name).is_file() for name in names) and not (folder / "state.json").exists()
 
 
-def read_pretrained(folder: Path) -> Pretrained:
-    """Return the model and tokenizer in a folder. New special tokens get the mean of all vectors (Hewitt 2021).
+def read_pretrained(folder: Path) -> tuple[LanguageModel, Tokenizer]:
+    """Return the model and the tokenizer in a folder, with our special tokens after its own.
 
     Raises:
         CheckpointError: something is missing, damaged, or does not fit together.
@@ -48,23 +40,33 @@ def read_pretrained(folder: Path) -> Pretrained:
         raise CheckpointError(
             f"{folder}: the weights have {rows:,} tokens and the vocabulary names {named:,}; expected one model's files"
         )
-    tensors = release.read_tensors(folder) if release.is_release(folder) else _tensors(folder)
-    state = to_ours(tensors, spec, rows, str(folder))
-    del tensors
-    state[EMBEDDING] = with_mean_rows(state[EMBEDDING], tokenizer.vocab_size)
+    state = to_ours(_tensors(folder), spec, rows, str(folder))
+
+    # New special tokens get the mean of all vectors (Hewitt 2021).
+    embedding_VD = state[EMBEDDING]
+    mean_1D = embedding_VD.mean(dim=0, keepdim=True)
+    state[EMBEDDING] = torch.cat([embedding_VD, mean_1D.expand(tokenizer.vocab_size - rows, -1)])
+
+    # The model; what it learned is known of those of our own.
     model = empty_model(spec, tokenizer.vocab_size)
     model.load_state_dict(state, assign=True)
     model.requires_grad_(True)
     learned = config.read_learned(folder)
     model.speakers = learned.speakers if learned else ()
-    return Pretrained(model.eval(), tokenizer)
+    return model.eval(), tokenizer
 
 
 def describe(folder: Path) -> tuple[CoreSpec, int]:
     """Return the core of the weights in a folder and their number of tokens, without reading the weights."""
     if release.is_release(folder):
         return release.read_spec(folder)
-    _refuse_pickles(folder)
+    present = [name for name in PICKLES if (folder / name).exists()]
+    if present and not (folder / WEIGHTS).exists() and not (folder / SHARDS).exists():
+        raise CheckpointError(
+            f"{folder} holds its weights as {present[0]}, a pickle, which can run any code when it is read; expected "
+            f'{WEIGHTS}: if you trust it, convert it with python -c "from transformers import AutoModelForCausalLM; '
+            f"AutoModelForCausalLM.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )
     return config.read_config(folder)
 
 
@@ -74,23 +76,13 @@ def files_of(folder: Path) -> list[dict[str, Any]]:
     return [fingerprint(path) for path in [*weights, *vocabulary_files(folder)]]
 
 
-def with_mean_rows(embedding_VD: Tensor, size: int) -> Tensor:
-    """Return the rows, filled up to `size` rows with copies of their mean."""
-    mean_1D = embedding_VD.mean(dim=0, keepdim=True)
-    return torch.cat([embedding_VD, mean_1D.expand(size - len(embedding_VD), -1)])
-
-
 def _tensors(folder: Path) -> dict[str, Tensor]:
+    if release.is_release(folder):
+        return release.read_tensors(folder)
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder):
-        try:
+        with reading(path, "expected the weights there: fetch them again"):
             tensors |= load_file(path)
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path} is missing; expected the weights there: fetch them again") from error
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{path} is cut short or damaged ({error}); expected a whole safetensors file: fetch it again"
-            ) from error
     return tensors
 
 
@@ -99,18 +91,6 @@ def _weight_files(folder: Path) -> list[Path]:
     index = folder / SHARDS
     if (folder / WEIGHTS).exists() or not index.exists():
         return [folder / WEIGHTS]
-    try:
+    with reading(index, "fetch it again"):
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{index} cannot be read ({error!r}); fetch it again") from error
     return [folder / Path(name).name for name in sorted(names)]
-
-
-def _refuse_pickles(folder: Path) -> None:
-    present = [name for name in PICKLES if (folder / name).exists()]
-    if present and not (folder / WEIGHTS).exists() and not (folder / SHARDS).exists():
-        raise CheckpointError(
-            f"{folder} holds its weights as {present[0]}, a pickle, which can run any code when it is read; expected "
-            f'{WEIGHTS}: if you trust it, convert it with python -c "from transformers import AutoModelForCausalLM; '
-            f"AutoModelForCausalLM.from_pretrained('{folder}').save_pretrained('{folder}')\""
-        )

@@ -53,21 +53,17 @@ def fetch(weights: Published) -> Path:
     Raises:
         HubError: the Hub cannot be reached and the files are not in the cache, or it does not have them.
     """
-    paths = [_cached(weights, name) or _fetched(weights, name) for name in FILES]
+    paths = [_file(weights, name) for name in FILES]
     return paths[0].parent
 
 
-def _cached(weights: Published, name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(weights.repository, name, revision=weights.revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def _fetched(weights: Published, name: str) -> Path:
-    from huggingface_hub import constants, hf_hub_download
+def _file(weights: Published, name: str) -> Path:
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
+    found = try_to_load_from_cache(weights.repository, name, revision=weights.revision)
+    if isinstance(found, str):
+        return Path(found)
     what = f"{weights.repository} (revision {weights.revision[:8]})"
     unreachable = f"{what} is not in the Hub's cache here, and the Hub cannot be reached; {ELSEWHERE}"
     endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
@@ -77,12 +73,14 @@ def _fetched(weights: Published, name: str) -> Path:
         return Path(hf_hub_download(weights.repository, name, revision=weights.revision, endpoint=endpoint))
     except LocalEntryNotFoundError as error:  # raised for any answer of the Hub but a file
         if isinstance(error.__cause__, HfHubHTTPError):
-            raise HubError(f"the Hub refused {name} of {what}: {_first_line(error.__cause__)}; {ELSEWHERE}") from error
+            reason, *_ = str(error.__cause__).strip().split("\n")
+            raise HubError(f"the Hub refused {name} of {what}: {reason}; {ELSEWHERE}") from error
         raise HubError(unreachable) from error
     except EntryNotFoundError as error:
         raise HubError(f"the Hub has no {name} of {what}; {ELSEWHERE}") from error
     except Exception as error:  # the libraries below have errors of their own for connections that break
-        raise HubError(f"{name} of {what} did not arrive: {_first_line(error)}; try again, or {ELSEWHERE}") from error
+        reason, *_ = str(error).strip().split("\n")
+        raise HubError(f"{name} of {what} did not arrive: {reason}; try again, or {ELSEWHERE}") from error
 
 
 def _answers(endpoint: str) -> bool:
@@ -105,7 +103,3 @@ def origin(reference: str, folder: Path) -> dict[str, Any]:
         "revision": weights.revision if weights else None,
         "files": files_of(folder),
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -62,7 +62,21 @@ def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: st
     head = theirs.pop(HEAD, None)
     shapes = {name: tensor.shape for name, tensor in empty_model(spec, rows).state_dict().items()}
     names = {name: their_name(name, spec) for name in shapes}
-    _check_names(set(theirs), set(names.values()), source)
+
+    # All of them, and no others.
+    wanted_names = set(names.values())
+    if missing := sorted(wanted_names - theirs.keys()):
+        raise CheckpointError(
+            f"{source} lacks {len(missing)} of {len(names)} tensors, the first {missing[0]}; expected whole weights: "
+            "fetch or save them again"
+        )
+    if extra := sorted(theirs.keys() - wanted_names):
+        raise CheckpointError(
+            f"{source} holds {len(extra)} tensors that the model has no place for, the first {extra[0]}; expected a "
+            "language model's alone: save it as OpenAIGPTLMHeadModel or GPT2LMHeadModel"
+        )
+
+    # Their numbers.
     ours = {}
     for name, shape in shapes.items():
         tensor = theirs.pop(names[name])  # so that of large weights only one copy is kept
@@ -84,16 +98,3 @@ def to_theirs(state: Mapping[str, Tensor], spec: CoreSpec) -> dict[str, Tensor]:
         PREFIX + their_name(name, spec): (tensor.T if is_transposed(name) else tensor).contiguous()
         for name, tensor in state.items()
     }
-
-
-def _check_names(there: set[str], wanted: set[str], source: str) -> None:
-    if missing := sorted(wanted - there):
-        raise CheckpointError(
-            f"{source} lacks {len(missing)} of {len(wanted)} tensors, the first {missing[0]}; expected whole weights: "
-            "fetch or save them again"
-        )
-    if extra := sorted(there - wanted):
-        raise CheckpointError(
-            f"{source} holds {len(extra)} tensors that the model has no place for, the first {extra[0]}; expected a "
-            "language model's alone: save it as OpenAIGPTLMHeadModel or GPT2LMHeadModel"
-        )

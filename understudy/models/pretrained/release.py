@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from understudy.errors import CheckpointError
+from understudy.files import reading
 from understudy.models.spec import CoreSpec
 
 SHAPES = "params_shapes.json"
@@ -56,7 +57,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         CheckpointError: a file is missing, cut short or damaged, or their numbers do not add up to the shapes.
     """
     shapes = _shapes(folder)
-    numbers = np.concatenate([_numbers(path) for path in files(folder)[1:]])
+    parts = []
+    for path in files(folder)[1:]:
+        with reading(path, "expected an array of numbers: fetch it again"):
+            parts.append(np.load(path, allow_pickle=False).astype(np.float32, copy=False).ravel())
+    numbers = np.concatenate(parts)
     wanted = sum(map(math.prod, shapes))
     if len(numbers) != wanted:
         raise CheckpointError(
@@ -66,13 +71,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     layers = (len(shapes) - 2) // len(LAYER)
     names = ["positions_embed.weight", "tokens_embed.weight"]
     names += [f"h.{layer}.{name}" for layer in range(layers) for name in LAYER]
-    tensors, start = {}, 0
-    for name, shape in zip(names, shapes, strict=True):
-        end = start + math.prod(shape)
-        shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
-        tensors[name] = torch.from_numpy(numbers[start:end].reshape(shape))
-        start = end
-    return tensors
+    pieces = torch.from_numpy(numbers).split([math.prod(shape) for shape in shapes])
+    return {
+        name: piece.view(shape[1:] if len(shape) == 3 and shape[0] == 1 else shape)
+        for name, piece, shape in zip(names, pieces, shapes, strict=True)
+    }
 
 
 def files(folder: Path) -> list[Path]:
@@ -86,20 +89,9 @@ def files(folder: Path) -> list[Path]:
 
 def _shapes(folder: Path) -> list[list[int]]:
     path = folder / SHAPES
-    try:
+    with reading(path, "expected the 2018 release's file"):
         shapes: Any = json.loads(path.read_text(encoding="utf-8"))
         fits = len(shapes) > 2 and (len(shapes) - 2) % len(LAYER) == 0 and len(shapes[0]) == len(shapes[1]) == 2
         if not fits or any(int(size) < 1 for shape in shapes for size in shape):
             raise ValueError("not two matrices, and twelve shapes a layer")
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); expected the 2018 release's file") from error
     return [[int(size) for size in shape] for shape in shapes]
-
-
-def _numbers(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False).astype(np.float32, copy=False).ravel()
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"{path} is cut short or damaged ({error}); expected an array of numbers: fetch it again"
-        ) from error
