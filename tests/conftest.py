@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forking
 from hypothesis import HealthCheck, settings
 
 # No test may fail because the machine is busy.
@@ -55,6 +56,14 @@ def sharp_model() -> Callable[..., Any]:
 
 def _is_lower(text: bytes) -> bool:
     return text.isascii() and text.replace(b" ", b"a").isalpha() and not any(chr(byte).isupper() for byte in text)
+
+
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forking]:
+    """Runs the command line in processes that need not import torch."""
+    process = Forking()
+    yield process
+    process.close()
 
 
 @pytest.fixture

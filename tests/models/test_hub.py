@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from forking import Done, Forking
 from published.checkpoints import write_checkpoint
 
 from understudy.models.pretrained.hub import FILES, PUBLISHED
@@ -78,20 +76,19 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def understudy(tmp_path: Path):
+def understudy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forking: Forking) -> Callable[..., Done]:
     """Runs the command line in a process of its own: the Hub's library reads its settings when it is imported."""
+    monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, endpoint: str, **more: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
+    def call(*arguments: str, endpoint: str, **more: str) -> Done:
+        environment = {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(tmp_path / "home"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "UNDERSTUDY_RUNS": str(tmp_path / "runs"),
             "NO_PROXY": "127.0.0.1",
-            "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-m", "understudy", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment | more, cwd=tmp_path)
+        return forking.run(*arguments, environment=environment | more)
 
     return call
 
@@ -101,23 +98,23 @@ SAMPLE = ("sample", "gpt1", "--prompt", "the cat", "--max-tokens", "5", "--tempe
 
 def test_weights_are_fetched_once_and_found_again_without_a_network(hub: Hub, understudy) -> None:
     first = understudy(*SAMPLE, endpoint=hub.url)
-    assert first.returncode == 0, first.stderr
+    assert first.codes == [0], first.errors
     assert {line.rpartition("/")[2] for line in hub.asked} == set(FILES)
     assert all(REVISION in line for line in hub.asked)
     asked = len(hub.asked)
     hub.shutdown()
     again = understudy(*SAMPLE, endpoint=hub.url)
-    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert (again.codes, again.said) == ([0], first.said)
     assert len(hub.asked) == asked
     by_id = understudy("sample", "openai-community/openai-gpt", *SAMPLE[2:], endpoint=hub.url)
-    assert by_id.stdout == first.stdout
+    assert by_id.said == first.said
 
 
-def failed(done: subprocess.CompletedProcess[str]) -> str:
+def failed(done: Done) -> str:
     """The last line on standard error of a command that failed as on a user's mistake."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr.strip().splitlines()[-1]
+    assert done.codes == [2], done.errors
+    assert "Traceback" not in done.errors[0]
+    return done.errors[0].strip().splitlines()[-1]
 
 
 def test_no_way_to_the_hub(understudy, hub: Hub) -> None:
@@ -150,7 +147,7 @@ def test_a_file_that_arrives_in_part(understudy, hub: Hub) -> None:
     hub.cut = True
     assert "of openai-community/openai-gpt (revision" in failed(understudy(*SAMPLE, endpoint=hub.url))
     hub.cut = False
-    assert understudy(*SAMPLE, endpoint=hub.url).returncode == 0
+    assert understudy(*SAMPLE, endpoint=hub.url).codes == [0]
 
 
 def test_an_unknown_model_of_the_same_house(understudy) -> None:
@@ -173,7 +170,7 @@ def test_fine_tuning_records_where_the_weights_come_from(understudy, hub: Hub, t
     (tmp_path / "chats.jsonl").write_text("\n".join(map(json.dumps, chats)))
     short = ("--data", "chats.jsonl", "--steps", "2", "--batch-size", "2", "--device", "cpu")
     done = understudy("finetune", "--base", "gpt1", *short, endpoint=hub.url)
-    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.codes == [0], done.errors + done.said
     (record,) = (json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/run.json"))
     assert record["config"]["base"] == "gpt1"
     assert (record["base"]["source"], record["base"]["revision"]) == ("openai-community/openai-gpt", REVISION)
@@ -181,7 +178,7 @@ def test_fine_tuning_records_where_the_weights_come_from(understudy, hub: Hub, t
         content = (hub.folder / Path(entry["path"]).name).read_bytes()
         assert (entry["bytes"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert {Path(entry["path"]).name for entry in record["base"]["files"]} == set(FILES)
-    shown = understudy("runs", "show", "last", endpoint=hub.url).stdout
+    (shown,) = understudy("runs", "show", "last", endpoint=hub.url).said
     assert "openai-community/openai-gpt" in shown
     (weights,) = (entry for entry in record["base"]["files"] if entry["path"].endswith("model.safetensors"))
     assert weights["sha256"][:12] in shown

@@ -8,14 +8,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 import torch
 
 from understudy.runs.find import list_runs
-from understudy.runs.journal import read_metrics
+from understudy.runs.journal import Journal, read_metrics
+from understudy.runs.record import read_record
 
 TINY = shlex.split("--tokenizer bytes --layers 1 --width 32 --heads 2 --context 64 --batch-size 8 --warmup 5")
 
@@ -56,6 +59,13 @@ def _small_package(small_package: None) -> None:
     """For every test here."""
 
 
+@pytest.fixture(autouse=True)
+def _start_checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for silent bugs takes longer than a run of a few steps: only tests marked `checks` have it."""
+    if "checks" not in request.keywords:
+        monkeypatch.setattr("understudy.doctor.start.START_CHECKS", ())
+
+
 Understudy = Callable[..., int]
 
 
@@ -79,6 +89,22 @@ def start(here: Path) -> Callable[..., "subprocess.Popen[str]"]:
     return run
 
 
+@contextmanager
+def after_step(step: int, act: Callable[[], Any]) -> Iterator[None]:
+    """Calls `act` in the midst of a training in this process, when it has just logged that step."""
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "return" and frame.f_code is Journal.log.__code__ and frame.f_locals["step"] == step:
+            sys.setprofile(None)
+            act()
+
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
 def last_run() -> Path:
     """The folder of the newest run."""
     return list_runs()[-1].folder
@@ -100,3 +126,10 @@ def metrics_of(run: Path) -> list[dict[str, Any]]:
 def record_of(run: Path) -> dict[str, Any]:
     """run.json."""
     return json.loads((run / "run.json").read_text())
+
+
+def pretend_killed(run: Path) -> None:
+    """The record as the last moments of a run leave it."""
+    record = record_of(run) | {"status": "running", "pid": 2**22 + 1, "outcome": {}, "ended": None}
+    (run / "run.json").write_text(json.dumps(record))
+    assert read_record(run).status == "dead"

@@ -1,24 +1,21 @@
 """Several processes under torchrun, as on several GPUs; here they talk by Gloo on one machine."""
 
 import json
-import os
 import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forking import Done, Forking
 from safetensors.torch import load_file
 
-from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
-from recipes.test_resume import pretend_killed, wait_for_step
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, pretend_killed, record_of, weights_of
 from understudy.data.dataset import DataConfig, load_dataset
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import ByteTokenizer
@@ -44,74 +41,19 @@ def uneven(here: Path) -> Path:
     return here / "uneven.jsonl"
 
 
-# Torch is imported once, and then the processes are forked off: a tenth of torchrun's time.
-FORKING = """
-import json, os, sys, traceback
-from understudy.cli import main
-import torch._dynamo, understudy.recipes.finetune, understudy.recipes.pretrain  # the slow ones
-
-def process(rank, job):
-    os.chdir(job["folder"])
-    os.environ.update(job["environment"], RANK=str(rank), LOCAL_RANK=str(rank))
-    for number in (1, 2):
-        os.dup2(os.open(f"rank{rank}.{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    code = main(job["arguments"])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-for line in sys.stdin:
-    job = json.loads(line)
-    children = []
-    for rank in range(int(job["environment"]["WORLD_SIZE"])):
-        children.append(os.fork())
-        if not children[-1]:
-            try:
-                process(rank, job)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def forking() -> Iterator["subprocess.Popen[str]"]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", FORKING], env=environment, **pipes) as process:
-        yield process
-        assert process.stdin
-        process.stdin.close()
-
-
-@dataclass
-class Done:
-    """Exit codes, and what was said on standard output and error, by rank."""
-
-    codes: list[int]
-    said: list[str]
-    errors: list[str]
+Together = Callable[..., Done]
 
 
 @pytest.fixture
-def together(here: Path, forking: "subprocess.Popen[str]") -> Callable[..., Done]:
+def together(here: Path, forking: Forking) -> Together:
     """Runs the command line in two processes at once, with the environment that torchrun gives them."""
 
-    def run(*arguments: Any, size: int = 2) -> Done:
+    def run(*arguments: Any, checks: bool = False) -> Done:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment["UNDERSTUDY_RUNS"] = os.environ["UNDERSTUDY_RUNS"]
-        job = {"folder": str(here), "arguments": [str(one) for one in arguments], "environment": environment}
-        assert forking.stdin
-        assert forking.stdout
-        print(json.dumps(job), file=forking.stdin, flush=True)
-        codes = json.loads(forking.stdout.readline())
-        said, errors = ([Path(f"rank{rank}.{n}").read_text() for rank in range(size)] for n in (1, 2))
-        return Done(codes, said, errors)
+        environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        return forking.run(*arguments, processes=2, checks=checks, environment=environment)
 
     return run
 
@@ -132,21 +74,41 @@ def targets_of_each(here: Path, seed: int, steps: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.slow
-def test_two_processes_under_torchrun_end_with_the_weights_of_one(
-    here: Path, start: Callable[..., Any], understudy: Understudy
-) -> None:
-    process = start(*COMMAND, "--steps", 12, launcher=TORCHRUN)
-    said, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+def test_ctrl_c_under_torchrun_stops_all_after_the_same_step(here: Path, start: Callable[..., Any]) -> None:
+    process = start(*COMMAND, "--steps", 100_000, "--save-every", 0, launcher=TORCHRUN)
+    journals: list[Path] = []
+    while not journals or journals[0].read_bytes().count(b"\n") < 10:
+        assert process.poll() is None, process.communicate()
+        journals = list((here / "runs").glob("*/metrics.jsonl"))
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    (run,) = [record.folder for record in list_runs()]
     assert said.count("run ") == 1  # the second process says nothing
+    assert said.splitlines()[-1] == f"interrupted; resume with: understudy pretrain --resume {run.name}"
+    assert record_of(run)["status"] == "interrupted"
+    assert record_of(run)["processes"] == 2
+    steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{steps_done:06d}"]
+
+
+@pytest.mark.parametrize(("core", "micro_batch_size"), [("transformer", 3), ("lstm", 0)])
+def test_two_processes_end_with_the_weights_of_one(
+    core: str, micro_batch_size: int, here: Path, together: Together, understudy: Understudy
+) -> None:
+    command = [*COMMAND, "--steps", 6, "--core", core]
+    done = together(*command, "--micro-batch-size", micro_batch_size)
+    assert done.codes == [0, 0], done.errors
+    assert done.said[0].count("run ") == 1
+    assert done.said[1] == ""
     assert len(list_runs()) == 1
     two = last_run()
     assert record_of(two)["status"] == "finished"
     assert record_of(two)["processes"] == 2
 
-    targets = targets_of_each(here, record_of(two)["seeds"]["batches"], steps=12)
+    targets = targets_of_each(here, record_of(two)["seeds"]["batches"], steps=6)
     assert max(max(pair) / min(pair) for pair in targets) > 1.5
-    assert understudy(*COMMAND, "--steps", 12) == 0
+    assert understudy(*command) == 0
     assert largest_difference(two, last_run()) < 1e-6
     ours, theirs = metrics_of(two), metrics_of(last_run())
     assert [row.keys() for row in ours] == [row.keys() for row in theirs]
@@ -154,31 +116,7 @@ def test_two_processes_under_torchrun_end_with_the_weights_of_one(
         assert one == pytest.approx(other, rel=1e-5)
 
 
-@pytest.mark.slow
-def test_ctrl_c_under_torchrun_stops_all_after_the_same_step(start: Callable[..., Any]) -> None:
-    process = start(*COMMAND, "--steps", 5000, "--save-every", 0, launcher=TORCHRUN)
-    run = wait_for_step(process, 10)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=600)
-    assert said.splitlines()[-1] == f"interrupted; resume with: understudy pretrain --resume {run.name}"
-    assert record_of(run)["status"] == "interrupted"
-    steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
-    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{steps_done:06d}"]
-
-
-@pytest.mark.parametrize(("core", "micro_batch_size"), [("transformer", 3), ("lstm", 0)])
-def test_two_forked_processes_do_so_too(
-    core: str, micro_batch_size: int, together: Callable[..., Done], understudy: Understudy
-) -> None:
-    command = [*COMMAND, "--steps", 6, "--core", core]
-    assert together(*command, "--micro-batch-size", micro_batch_size).codes == [0, 0]
-    two = last_run()
-    assert understudy(*command) == 0
-    assert largest_difference(two, last_run()) < 1e-6
-    assert len(list_runs()) == 2
-
-
-def test_each_process_drops_out_in_its_own_way_also_after_a_resume(together: Callable[..., Done]) -> None:
+def test_each_process_drops_out_in_its_own_way_also_after_a_resume(together: Together) -> None:
     command = [*COMMAND, "--steps", 8, "--dropout", 0.3]
     assert together(*command).codes == [0, 0]
     run = last_run()
@@ -193,7 +131,7 @@ def test_each_process_drops_out_in_its_own_way_also_after_a_resume(together: Cal
     assert len(list_runs()) == 1
 
 
-def test_a_run_of_two_processes_goes_on_in_one_and_back(together: Callable[..., Done], understudy: Understudy) -> None:
+def test_a_run_of_two_processes_goes_on_in_one_and_back(together: Together, understudy: Understudy) -> None:
     command = [*COMMAND, "--steps", 8]
     assert together(*command).codes == [0, 0]
     run = last_run()
@@ -209,7 +147,7 @@ def test_a_run_of_two_processes_goes_on_in_one_and_back(together: Callable[..., 
     assert largest_difference(run, alone) < 1e-6
 
 
-def test_a_process_may_have_no_target_at_all(here: Path, together: Callable[..., Done], understudy: Understudy) -> None:
+def test_a_process_may_have_no_target_at_all(here: Path, together: Together, understudy: Understudy) -> None:
     """Two conversations in eight rows: the second process has nothing but padding."""
     lines = (here / "uneven.jsonl").read_text().splitlines()
     (here / "few.jsonl").write_text("\n".join(lines[:2]))
@@ -220,7 +158,7 @@ def test_a_process_may_have_no_target_at_all(here: Path, together: Callable[...,
     assert largest_difference(two, last_run()) < 1e-6
 
 
-def test_fine_tuning_in_two_processes(together: Callable[..., Done], understudy: Understudy) -> None:
+def test_fine_tuning_in_two_processes(together: Together, understudy: Understudy) -> None:
     assert understudy(*COMMAND, "--steps", 2) == 0
     base = last_run()
     options = ["--data", "uneven.jsonl", "--steps", 4, "--batch-size", 8, "--lr", 1e-3, "--dtype", "float32"]
@@ -242,7 +180,7 @@ MISTAKES: list[tuple[list[Any], str, int]] = [
 
 @pytest.mark.parametrize(("arguments", "words", "runs"), MISTAKES)
 def test_a_mistake_is_named_once_and_all_processes_end(
-    arguments: list[Any], words: str, runs: int, together: Callable[..., Done]
+    arguments: list[Any], words: str, runs: int, together: Together
 ) -> None:
     done = together(*arguments)
     assert done.codes == [2, 2]
@@ -252,8 +190,8 @@ def test_a_mistake_is_named_once_and_all_processes_end(
     assert [record.status for record in list_runs()] == ["failed"] * runs
 
 
-def test_the_first_process_looks_for_silent_bugs_in_all(together: Callable[..., Done]) -> None:
-    assert together(*COMMAND, "--steps", 3).codes == [0, 0]
+def test_the_first_process_looks_for_silent_bugs_in_all(together: Together) -> None:
+    assert together(*COMMAND, "--steps", 3, checks=True).codes == [0, 0]
     checks = {check["name"]: check for check in record_of(last_run())["checks"]}
     assert {name for name, check in checks.items() if check["verdict"] != "ok"} == {"references"}
     assert checks["random_streams"]["measured"] == "4 streams for 4 ranks, 2 states in 2 processes"

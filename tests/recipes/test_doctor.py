@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of
-from recipes.test_resume import pretend_killed
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, pretend_killed, record_of
 from understudy.doctor import data, start
 from understudy.recipes import pretrain
 from understudy.runs.record import change_marks
 from understudy.training import learner
 from understudy.training.experiment import Experiment
+
+pytestmark = pytest.mark.checks
 
 CHATS = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 20, "--dropout", 0.2]
 

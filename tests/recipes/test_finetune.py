@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, weights_of
-from recipes.test_distributed import Done, forking, largest_difference, together  # noqa: F401 - fixtures
-from recipes.test_resume import pretend_killed
+from recipes.conftest import TINY, Understudy, last_run, metrics_of, pretend_killed, record_of, weights_of
+from recipes.test_distributed import Together, largest_difference, together  # noqa: F401 - a fixture
 from understudy.evaluation.ranking import candidate_scores
 from understudy.recipes.finetune import OWN, PUBLISHED, Basis, Config, preset
 from understudy.training.loading import load_model
@@ -38,6 +36,7 @@ def base(understudy: Understudy) -> Path:
     return last_run()
 
 
+@pytest.mark.checks
 @pytest.mark.parametrize("options", WAYS)
 def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
     options: list[Any], base: Path, understudy: Understudy
@@ -57,7 +56,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
 def test_two_processes_end_with_the_weights_of_one(
     options: list[Any],
     base: Path,
-    together: Callable[..., Done],  # noqa: F811
+    together: Together,  # noqa: F811
     understudy: Understudy,
 ) -> None:
     options = [0.0 if before == "--dropout" else one for before, one in zip(["", *options], options, strict=False)]

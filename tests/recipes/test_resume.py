@@ -1,41 +1,33 @@
 """A run that was stopped, by whatever means, goes on as if nothing had been."""
 
-import json
 import random
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forking import Forking
 
-from recipes.conftest import TINY, Understudy, last_run, metrics_of, record_of, talk, weights_of
+from recipes.conftest import (
+    TINY,
+    Understudy,
+    after_step,
+    last_run,
+    metrics_of,
+    pretend_killed,
+    record_of,
+    talk,
+    weights_of,
+)
 from understudy.runs.find import list_runs
 from understudy.runs.journal import read_lines
 from understudy.runs.record import read_record
 
-Start = Callable[..., "subprocess.Popen[str]"]
-
-STEPS = 80
+STEPS = 42
 COMMAND = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", STEPS, "--dropout", 0.2]
-COMMAND += ["--save-every", 7, "--eval-every", 20, "--sample-every", 40]
-
-
-def wait_for_step(process: "subprocess.Popen[str]", step: int) -> Path:
-    """Returns the run's folder as soon as its journal holds that many lines."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        runs = list_runs()
-        journal = runs[-1].folder / "metrics.jsonl" if runs else None
-        if journal and journal.exists() and journal.read_bytes().count(b"\n") >= step:
-            return runs[-1].folder
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-    raise AssertionError("the run did not get that far in ten minutes")
+COMMAND += ["--save-every", 7, "--eval-every", 10, "--sample-every", 21]
 
 
 def assert_same_end(run: Path, understudy: Understudy, command: list[Any]) -> None:
@@ -57,16 +49,17 @@ CASES = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "options"), CASES)
-def test_killed_at_a_random_step(seed: int, options: list[Any], start: Start, understudy: Understudy) -> None:
-    process = start(*COMMAND, *options)
-    run = wait_for_step(process, random.Random(seed).randint(5, STEPS // 2))
-    process.kill()
-    process.communicate()
+def test_killed_at_a_random_moment(
+    seed: int, options: list[Any], forking: Forking, here: Path, understudy: Understudy
+) -> None:
+    draw = random.Random(seed)
+    killed_at = draw.randint(5, STEPS // 2), draw.randint(0, 5000)
+    assert forking.run(*COMMAND, *options, killed_at=killed_at).codes == [-signal.SIGKILL]
+    run = last_run()
     logged = [row["step"] for row in read_lines(run / "metrics.jsonl") if "loss" in row]
     assert logged == list(range(1, len(logged) + 1))
-    assert len(logged) < STEPS
+    assert killed_at[0] <= len(logged) < STEPS
     assert read_record(run).status == "dead"
 
     assert understudy("pretrain", "--resume", run.name) == 0
@@ -77,31 +70,22 @@ def test_killed_at_a_random_step(seed: int, options: list[Any], start: Start, un
     assert_same_end(run, understudy, [*COMMAND, *options])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM] * 2])
-def test_interrupted(signals: list[signal.Signals], start: Start, understudy: Understudy) -> None:
-    process = start(*COMMAND)
-    run = wait_for_step(process, 20)
-    for number in signals:
-        process.send_signal(number)
-    said, errors = process.communicate(timeout=600)
-    assert process.returncode == 130, errors
+def test_interrupted(signals: list[signal.Signals], understudy: Understudy, capsys: Any) -> None:
+    with after_step(20, lambda: [signal.raise_signal(number) for number in signals]):
+        assert understudy(*COMMAND) == 130
+    run, (said, errors) = last_run(), capsys.readouterr()
     assert errors == ""
     assert said.splitlines()[-1] == f"interrupted; resume with: understudy pretrain --resume {run.name}"
     assert record_of(run)["status"] == "interrupted"
     steps_done = len([row for row in read_lines(run / "metrics.jsonl") if "loss" in row])
-    if len(signals) == 1:  # a second one does not wait for the checkpoint
-        assert sorted((run / "checkpoints").iterdir())[-1].name == f"step-{steps_done:06d}"
+    assert steps_done == 20
+    # A second signal does not wait for the checkpoint.
+    last = "step-000020" if len(signals) == 1 else "step-000014"
+    assert sorted((run / "checkpoints").iterdir())[-1].name == last
 
     assert understudy("pretrain", "--resume", "last") == 0
     assert_same_end(run, understudy, COMMAND)
-
-
-def pretend_killed(run: Path) -> None:
-    """The record as the last moments of a run leave it."""
-    record = record_of(run) | {"status": "running", "pid": 2**22 + 1, "outcome": {}, "ended": None}
-    (run / "run.json").write_text(json.dumps(record))
-    assert read_record(run).status == "dead"
 
 
 SHORT = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 4, "--save-every", 2, "--dropout", 0.1]

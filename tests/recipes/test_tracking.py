@@ -10,6 +10,7 @@ import pytest
 
 from recipes.conftest import TINY, Understudy, last_run, record_of
 from understudy.runs.find import list_runs
+from understudy.runs.mlflow import stream
 from understudy.runs.mlflow.contents import batches
 
 COMMAND = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 6, "--save-every", 3]
@@ -17,6 +18,13 @@ PASSWORD = "s3cr3t"  # apart from the address, so that this file holds nothing t
 SECRET = f"postgresql://ada:{PASSWORD}@127.0.0.1:1/runs"  # nothing listens at port 1
 
 pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the process that sends must get its share and may take its time."""
+    monkeypatch.setattr(stream, "NICENESS", 0)
+    monkeypatch.setattr(stream, "PATIENCE_SECONDS", 600.0)
 
 
 def rows(database: Path, query: str) -> list[Any]:
