@@ -170,7 +170,7 @@ MISTAKES: list[tuple[list[Any], str]] = [
     (["--lora", 99], "--lora 99 is out of range; expected 0 to 32"),
     (["--lora", -1], "--lora -1 is out of range"),
     (["--candidates", 1], "--candidates 1 is out of range; expected 0, or 2 to 100"),
-    (["--epochs", -1], "--epochs -1 is out of range; expected more than 0"),
+    (["--epochs", -1], "--epochs -1.0 is out of range; expected 0 or more"),
 ]
 
 
