@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from understudy.data.chat_template import TokenizedDocument, content_hash, render_text, split_windows
 from understudy.data.conversations import Conversation, Message
-from understudy.data.token_store import TokenStore, build_store, open_store, overlap, split
+from understudy.data.token_store import TokenStore, build_store, overlap, split
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.errors import ConfigError, DataError
 
@@ -33,7 +33,7 @@ def same(one: TokenizedDocument, other: TokenizedDocument) -> bool:
 def test_documents_come_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("data") / "store"
     build(folder, texts)
-    store = open_store(folder)
+    store = TokenStore(folder)
     assert len(store) == len(texts)
     for index, text in enumerate(texts):
         rendered = render_text(text, BYTES)
@@ -90,7 +90,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build_store(tmp_path / "s", broken(), BYTES, key="2")
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
-    assert open_store(tmp_path / "s").meta.key == "1"
+    assert TokenStore(tmp_path / "s").meta.key == "1"
 
 
 def test_two_builders_of_one_store_agree(tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_a_store_needs_documents(tmp_path: Path) -> None:
 
 def test_what_is_no_store_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no token store"):
-        open_store(tmp_path)
+        TokenStore(tmp_path)
     (tmp_path / "meta.json").write_text('{"version": 0}')
     with pytest.raises(DataError, match="no token store of version 1"):
-        open_store(tmp_path)
+        TokenStore(tmp_path)
 
 
 def test_building_needs_little_memory(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ input, each but the first a target. So no position joins two documents, and no t
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,21 +55,13 @@ class Batch:
         return len(self.inputs_BT)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Where each piece of the store goes, sorted by row.
+class _Plan(NamedTuple):
+    """Where each piece of the store goes, sorted by row; all int64 [pieces] but the last."""
 
-    Attributes:
-        source: int64 [pieces], index of the piece's first token in the store.
-        length: int64 [pieces], positions that it takes.
-        column: int64 [pieces], its first position in its row.
-        row_starts: int64 [rows + 1], index of each row's first piece; the last one is the end.
-    """
-
-    source: Indices
+    source: Indices  # index of its first token in the store
     length: Indices
-    column: Indices
-    row_starts: Indices
+    column: Indices  # its first position in its row
+    row_starts: Indices  # [rows + 1], index of each row's first piece; the last one is the end
 
 
 class PackedBatches:
@@ -131,7 +124,7 @@ class PackedBatches:
         if self.ask is None:
             return batch
         starts = plan.row_starts[first : end + 1]
-        docs = np.searchsorted(self.store.starts, plan.source[starts[0] : starts[-1]], side="right") - 1
+        docs = self._document_of(plan.source[starts[0] : starts[-1]])
         rows = np.repeat(np.arange(end - first), np.diff(starts))
         return replace(batch, questions=tuple(self.ask(step, zip(rows.tolist(), docs.tolist(), strict=True))))
 
@@ -144,13 +137,10 @@ class PackedBatches:
     def eval_documents(self) -> Iterator[Indices]:
         """Yield, for each of `eval_batches`, int64 [B, T]: the index of each target's document, -1 at padding."""
         plan = self._plan(None)
-        document = np.searchsorted(self.store.starts, plan.source, side="right") - 1
         for first in range(0, self.rows, self.batch_size):
+            _, token, position = self._places(plan, first, min(first + self.batch_size, self.rows))
             document_BT = np.full((self.batch_size, self.context), -1, dtype=np.int64)
-            for row in range(first, min(first + self.batch_size, self.rows)):
-                for piece in range(plan.row_starts[row], plan.row_starts[row + 1]):
-                    column = plan.column[piece]
-                    document_BT[row - first, column : column + plan.length[piece]] = document[piece]
+            document_BT.reshape(-1)[position] = self._document_of(token)
             yield document_BT
 
     def _plan(self, epoch: int | None) -> _Plan:
@@ -166,15 +156,21 @@ class PackedBatches:
         row_starts = np.searchsorted(row, np.arange(self.rows + 1))
         return _Plan(self._source[pieces], self._length[pieces], self._column[order], row_starts)
 
-    def _assemble(self, plan: _Plan, first_row: int, end_row: int) -> Batch:
-        B, T = self.batch_size, self.context
+    def _document_of(self, token: Indices) -> Indices:
+        return np.searchsorted(self.store.starts, token, side="right") - 1
+
+    def _places(self, plan: _Plan, first_row: int, end_row: int) -> tuple[Indices, Indices, Indices]:
+        """Return the first position of each piece in some rows, and each token with its position, row after row."""
         starts = plan.row_starts[first_row : end_row + 1]
         pieces = slice(starts[0], starts[-1])
         length = plan.length[pieces]
-        place = np.repeat(np.arange(end_row - first_row), np.diff(starts)) * T + plan.column[pieces]
+        place = np.repeat(np.arange(end_row - first_row), np.diff(starts)) * self.context + plan.column[pieces]
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        token = np.repeat(plan.source[pieces], length) + within
-        position = np.repeat(place, length) + within
+        return place, np.repeat(plan.source[pieces], length) + within, np.repeat(place, length) + within
+
+    def _assemble(self, plan: _Plan, first_row: int, end_row: int) -> Batch:
+        B, T = self.batch_size, self.context
+        place, token, position = self._places(plan, first_row, end_row)
         inputs, targets = np.full((2, B * T), self.store.meta.pad, dtype=np.int64)
         weights, reset = np.zeros(B * T, dtype=np.float32), np.zeros(B * T, dtype=np.bool_)
         inputs[position] = self.store.tokens[token]
@@ -185,13 +181,8 @@ class PackedBatches:
         if self.store.sizes is not None:
             sizes_BT = np.zeros((B, T), dtype=np.int64)
             sizes_BT.reshape(-1)[position] = self.store.sizes[token + 1]
-        return Batch(
-            inputs.reshape(B, T),
-            targets.reshape(B, T),
-            weights.reshape(B, T),
-            reset.reshape(B, T),
-            sizes_BT=sizes_BT,
-        )
+        inputs_BT, targets_BT, weights_BT, reset_BT = (row.reshape(B, T) for row in (inputs, targets, weights, reset))
+        return Batch(inputs_BT, targets_BT, weights_BT, reset_BT, sizes_BT=sizes_BT)
 
 
 def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:

@@ -46,17 +46,28 @@ class Meta:
     tokens: int
 
 
-@dataclass(frozen=True)
 class TokenStore:
-    """Documents on disk as memory-mapped arrays, with the shapes given at the head of this file."""
+    """Documents on disk as memory-mapped arrays, with the shapes given at the head of this file.
 
-    folder: Path
-    meta: Meta
-    tokens: npt.NDArray[np.unsignedinteger]
-    loss_mask: npt.NDArray[np.uint8]
-    starts: Indices
-    hashes: Hashes
-    sizes: npt.NDArray[np.uint32] | None = None
+    Raises:
+        DataError: the folder holds no store, or one of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        meta = _read_meta(folder)
+        if meta is None:
+            raise DataError(f"no token store of version {VERSION} in {folder}; expected one that build_store made")
+        self.folder, self.meta = folder, meta
+        # Views as plain arrays: slicing np.memmap itself costs several times as much.
+        self.tokens: npt.NDArray[np.unsignedinteger] = np.memmap(folder / "tokens.bin", meta.dtype, "r").view(
+            np.ndarray
+        )
+        self.loss_mask: npt.NDArray[np.uint8] = np.memmap(folder / "reply.bin", np.uint8, "r").view(np.ndarray)
+        self.starts: Indices = np.load(folder / "starts.npy", mmap_mode="r").view(np.ndarray)
+        self.hashes: Hashes = np.load(folder / "hashes.npy", mmap_mode="r").view(np.ndarray)
+        self.sizes: npt.NDArray[np.uint32] | None = None
+        if (folder / "sizes.bin").exists():
+            self.sizes = np.memmap(folder / "sizes.bin", np.uint32, "r").view(np.ndarray)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -69,7 +80,7 @@ class TokenStore:
 
 
 def build_store(
-    folder: str | Path, documents: Iterable[TokenizedDocument], tokenizer: Tokenizer, key: str = ""
+    folder: Path, documents: Iterable[TokenizedDocument], tokenizer: Tokenizer, key: str = ""
 ) -> TokenStore:
     """Write documents as they come, in 16 bytes of memory per document, or open the store that holds them already.
 
@@ -85,14 +96,13 @@ def build_store(
     Raises:
         DataError: there are no documents, or the folder holds something else.
     """
-    folder = Path(folder)
 
     def is_there() -> bool:
         meta = _read_meta(folder)
         return meta is not None and (meta.key, meta.tokenizer) == (key, tokenizer.fingerprint)
 
     if is_there():
-        return open_store(folder)
+        return TokenStore(folder)
     if folder.exists() and not (folder / "meta.json").exists():
         raise DataError(f"{folder} exists and is not a token store; expected a free name")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -108,28 +118,7 @@ def build_store(
             raise
     finally:
         shutil.rmtree(replaced, ignore_errors=True)
-    return open_store(folder)
-
-
-def open_store(folder: str | Path) -> TokenStore:
-    """Open the store in a folder.
-
-    Raises:
-        DataError: there is none, or one of another version.
-    """
-    folder = Path(folder)
-    meta = _read_meta(folder)
-    if meta is None:
-        raise DataError(f"no token store of version {VERSION} in {folder}; expected one that build_store made")
-    # Views as plain arrays: slicing np.memmap itself costs several times as much.
-    tokens = np.memmap(folder / "tokens.bin", dtype=meta.dtype, mode="r").view(np.ndarray)
-    loss_mask = np.memmap(folder / "reply.bin", dtype=np.uint8, mode="r").view(np.ndarray)
-    starts = np.load(folder / "starts.npy", mmap_mode="r").view(np.ndarray)
-    hashes = np.load(folder / "hashes.npy", mmap_mode="r").view(np.ndarray)
-    sizes = None
-    if (folder / "sizes.bin").exists():
-        sizes = np.memmap(folder / "sizes.bin", dtype=np.uint32, mode="r").view(np.ndarray)
-    return TokenStore(folder, meta, tokens, loss_mask, starts, hashes, sizes)
+    return TokenStore(folder)
 
 
 def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indices]:
