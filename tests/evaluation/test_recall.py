@@ -6,7 +6,7 @@ from understudy.acting.engine import generate_plain
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import render_prompt
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
-from understudy.evaluation import recall
+from understudy.evaluation import replies
 from understudy.evaluation.recall import LONGEST_ANSWER, answers, shares_right
 from understudy.tasks.smalltalk import Question, generate
 
@@ -30,7 +30,7 @@ def test_answers_do_not_hang_on_how_many_are_given_at_once(sharp_model, talks, t
     assert len(together) == sum(len(talk.questions) for talk in talks) > 5
     assert len({text for _, text in together}) > 3
     for at_once in (1, 4) if kind == "lstm" else (4,):
-        monkeypatch.setattr(recall, "ANSWERED_AT_ONCE", at_once)
+        monkeypatch.setattr(replies, "GENERATED_AT_ONCE", at_once)
         assert answers(model, tokenizer, talks) == together
     monkeypatch.undo()
     assert len(answers(model, tokenizer, talks, most=4)) == 4

@@ -108,13 +108,14 @@ def test_too_few_replies_to_choose_from_give_no_hits(sharp_model, turns):
 @pytest.mark.parametrize("kind", ["lstm", "modern"])
 def test_the_model_replies_to_what_was_said_before_each_reply(sharp_model, turns, kind, monkeypatch):
     model, config = sharp_model(kind), SamplingConfig(temperature=0.0, max_tokens=9)
-    expected = [reply.text for reply in generate_plain(model, BYTES, [turn.prompt for turn in turns], config)]
+    prompts = [turn.prompt for turn in turns]
+    expected = [reply.text for reply in generate_plain(model, BYTES, prompts, config)]
     assert len(set(expected)) > 5
     steps: list[int] = []
-    assert own_replies(model, BYTES, turns, config, lambda: steps.append(1)) == expected
+    assert own_replies(model, BYTES, prompts, config, lambda: steps.append(1)) == expected
     assert len(steps) == len(turns)
     monkeypatch.setattr(replies, "GENERATED_AT_ONCE", 5)
-    assert own_replies(model, BYTES, turns, config, silent) == expected
+    assert own_replies(model, BYTES, prompts, config, silent) == expected
 
 
 def test_own_turns_are_the_assistants_alone():

@@ -181,8 +181,8 @@ class PackedBatches:
         if self.store.sizes is not None:
             sizes_BT = np.zeros((B, T), dtype=np.int64)
             sizes_BT.reshape(-1)[position] = self.store.sizes[token + 1]
-        inputs_BT, targets_BT, weights_BT, reset_BT = (row.reshape(B, T) for row in (inputs, targets, weights, reset))
-        return Batch(inputs_BT, targets_BT, weights_BT, reset_BT, sizes_BT=sizes_BT)
+        inputs_BT, targets_BT = inputs.reshape(B, T), targets.reshape(B, T)
+        return Batch(inputs_BT, targets_BT, weights.reshape(B, T), reset.reshape(B, T), sizes_BT=sizes_BT)
 
 
 def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.data.chat_template import TokenizedDocument
+from understudy.data.next_reply import replies_in
 from understudy.data.token_store import TokenStore
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import Distinct, f1, repeats_earlier, repeats_itself, words
@@ -20,9 +21,7 @@ Figures = dict[str, Estimate]
 def conversations_of(store: TokenStore, docs: Indices) -> Indices:
     """Number the conversations of the documents from 0 in their order. Windows of one conversation share its number."""
     number: dict[int, int] = {}
-    return np.array(
-        [number.setdefault(content, len(number)) for content in store.hashes[docs].tolist()], dtype=np.int64
-    )
+    return np.array([number.setdefault(each, len(number)) for each in store.hashes[docs].tolist()], dtype=np.int64)
 
 
 def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokenizer: Tokenizer) -> Figures:
@@ -44,10 +43,8 @@ def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, i
 
     The end counts as the line break that would end the message in a plain file, but not as a word.
     """
-    # A reply begins and ends where the mask changes.
-    edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
     ids, end = document.ids.tolist(), tokenizer.special["<|end|>"]
-    replies = [ids[start:stop] for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+    replies = [ids[reply] for reply in replies_in(document)]
     texts = [tokenizer.decode(reply) for reply in replies]
     ends = sum(reply[-1] == end for reply in replies)
     sizes = document.sizes

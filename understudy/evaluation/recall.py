@@ -3,18 +3,17 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from understudy.acting.engine import generate
 from understudy.acting.rows import reserved_for_reply
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import child_seed
 from understudy.data.chat_template import render_prompt, truncate_prompt
 from understudy.data.tokenizers import Tokenizer
-from understudy.models.language_model import LanguageModel, evaluating
+from understudy.evaluation.replies import own_replies
+from understudy.models.language_model import LanguageModel
 from understudy.tasks.smalltalk import Question, SmallTalk, Split, is_right
 from understudy.tasks.smalltalk import generate as make_talks
 
 CONVERSATIONS = 150
-ANSWERED_AT_ONCE = 64
 LONGEST_ANSWER = 48
 
 
@@ -27,21 +26,14 @@ def answers(
     """
     config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
     reserve = reserved_for_reply(model, config)
-    prompts = []
     asked = [(talk, question) for talk in talks for question in talk.questions][:most]
+    prompts = []
     for talk, question in asked:
         messages = talk.conversation.messages[: question.index]
         kept, _ = truncate_prompt(messages, tokenizer, model.context, reserve)
-        prompts.append((question, render_prompt(kept, tokenizer)))
-    # Prompts of like lengths share a batch, so that there is little padding.
-    prompts.sort(key=lambda pair: len(pair[1]))
-    found: list[tuple[Question, str]] = []
-    with evaluating(model):
-        for start in range(0, len(prompts), ANSWERED_AT_ONCE):
-            some = prompts[start : start + ANSWERED_AT_ONCE]
-            replies = generate(model, tokenizer, [prompt for _, prompt in some], config)
-            found += [(question, reply.text) for (question, _), reply in zip(some, replies, strict=True)]
-    return found
+        prompts.append(render_prompt(kept, tokenizer))
+    replies = own_replies(model, tokenizer, prompts, config)
+    return [(question, reply) for (_, question), reply in zip(asked, replies, strict=True)]
 
 
 def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.chat_template import TokenizedDocument
+from understudy.data.next_reply import replies_in
 from understudy.data.tokenizers import Tokenizer
 from understudy.evaluation.metrics import hit, plain_words
 from understudy.evaluation.ranking import candidate_scores
@@ -38,10 +39,8 @@ def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     """Return what the assistant said in a prompt, turn by turn. The last turn goes on, or begins, at the prompt's end.
 
     >>> from understudy.data.tokenizers import ByteTokenizer
-    >>> from understudy.data.conversations import Message
-    >>> from understudy.data.chat_template import render_prompt
-    >>> prompt = render_prompt([Message("user", "Hi!"), Message("assistant", "Yo")], ByteTokenizer())
-    >>> own_turns(prompt, ByteTokenizer())
+    >>> special = ByteTokenizer().special
+    >>> own_turns([special["<|assistant|>"], 89, 111, special["<|end|>"], special["<|assistant|>"]], ByteTokenizer())
     [[89, 111], []]
     """
     begin, end = tokenizer.special["<|assistant|>"], tokenizer.special["<|end|>"]
@@ -62,11 +61,9 @@ def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Toke
     """Return every reply of some documents, each of which comes with the number of its conversation."""
     turns = []
     for conversation, document in documents:
-        # A reply begins and ends where the mask changes.
-        edges = np.flatnonzero(np.diff(document.loss_mask, prepend=False, append=False))
         ids = document.ids.tolist()
-        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            turns.append(Turn(conversation, ids[:start], ids[start:end], tokenizer.decode(ids[start:end])))
+        for reply in replies_in(document):
+            turns.append(Turn(conversation, ids[: reply.start], ids[reply], tokenizer.decode(ids[reply])))
     return turns
 
 
@@ -111,18 +108,18 @@ def hits(
 def own_replies(
     model: LanguageModel,
     tokenizer: Tokenizer,
-    turns: Sequence[Turn],
+    prompts: Sequence[Sequence[int]],
     config: SamplingConfig,
-    step: Callable[[], None],
+    step: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Return what the model says in the place of each reply. `step` is called once per reply."""
-    texts = [""] * len(turns)
+    """Return what the model says after each prompt. `step` is called once per reply."""
+    texts = [""] * len(prompts)
     # Prompts of like lengths share a batch, so that there is little padding.
-    order = sorted(range(len(turns)), key=lambda index: len(turns[index].prompt))
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with evaluating(model):
         for start in range(0, len(order), GENERATED_AT_ONCE):
             some = order[start : start + GENERATED_AT_ONCE]
-            replies = generate(model, tokenizer, [turns[index].prompt for index in some], config)
+            replies = generate(model, tokenizer, [prompts[index] for index in some], config)
             for index, reply in zip(some, replies, strict=True):
                 texts[index] = reply.text
                 step()

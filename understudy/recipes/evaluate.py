@@ -148,7 +148,7 @@ def _measure_replies(config: Config, run: Run, loaded: Loaded, dataset: Dataset)
 
     # Write replies, and compare them with the true ones.
     with progress(run.console, "talking", len(turns)) as bar:
-        texts = own_replies(model, tokenizer, turns, config.sampling, bar.advance)
+        texts = own_replies(model, tokenizer, [turn.prompt for turn in turns], config.sampling, bar.advance)
     for turn, text in list(zip(turns, texts, strict=True))[:SAMPLES]:
         run.sample(loaded.state["steps_done"], true=turn.text, model=text)
     earlier = [turn.earlier(tokenizer) for turn in turns]
