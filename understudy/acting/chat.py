@@ -73,11 +73,14 @@ class Chat:
         prompt = [*cached.ids, *render_message(message, self.tokenizer), self.tokenizer.special["<|assistant|>"]]
         dropped = self.last.dropped if self.last else 0
         reserve = reserved_for_reply(self.model, self.config)
+        # Drop the oldest messages where the reply would have no room. What is cached still serves if it comes first.
         if len(prompt) + reserve > self.model.context:
             kept, dropped = truncate_prompt([*self.messages, message], self.tokenizer, self.model.context, reserve)
             prompt = render_prompt(kept, self.tokenizer)
             if prompt[: cached.num_cached] != cached.ids[: cached.num_cached]:
                 cached = Prefix([])
+
+        # Compute what the state does not hold yet.
         new = prompt[cached.num_cached :]
         logits_BV, state = prefill(self.model, [new], state=cached.state)
         self._prefilled = Prefix(prompt, state, len(prompt)), logits_BV

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from understudy.acting.graphs import graph_session
 from understudy.acting.rows import Completion, FinishReason, RowState
@@ -65,19 +66,19 @@ class DecodeSession(Protocol):
         """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
 
 
-class PlainSession:
+class PlainSession(DecodeSession):
     """Steps by the model itself."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
+    @override
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None) -> tuple[Tensor, Any]:
-        """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it."""
         hidden_B1D, state = self._model.hidden(ids_B[:, None], state, emptied_B1)
         return self._model.logits(hidden_B1D[:, 0], float32=True), state
 
+    @override
     def load_row(self, row: int, one: Any, state: Any) -> Any:
-        """Return the state with a row replaced by that of the batch of `one`."""
         return state.load_row(row, one)
 
 
@@ -218,12 +219,15 @@ class Engine:
 
     def _grouped(self) -> list[_Group]:
         """Sort the rows into groups."""
+        # The slots of rows that are sampled alike: what ends a reply does not matter for that.
         members: dict[Any, list[int]] = {}
         for slot, row in enumerate(self.rows):
             if row:
                 config = replace(row.config, max_tokens=1, stop=(), no_repeat_ngram=0, sampling_seed=None)
                 generator = row.generator if config.temperature else None
                 members.setdefault((config, generator), []).append(slot)
+
+        # What each group needs at every step, made once.
         groups = []
         for (config, generator), slots in members.items():
             rows = [row for slot in slots if (row := self.rows[slot])]

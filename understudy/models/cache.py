@@ -109,6 +109,7 @@ class CacheUpdate:
 
 def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, AttentionInputs, CacheUpdate]:
     """Place `time` new tokens after the cached ones. Returns the grown cache, the attention inputs and the update."""
+    # Rows that reset before the first token simply start again at slot 0.
     if reset_BT is not None:
         if bool(reset_BT[:, 0].any()):
             length_B = cache.length_B.masked_fill(reset_BT[:, 0], 0)
@@ -116,6 +117,8 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
             cache = replace(cache, length_B=length_B, longest=longest, ragged=shortest < longest)
         if time > 1 and bool(reset_BT[:, 1:].any()):
             return _layout_with_resets(cache, reset_BT)
+
+    # The usual case: every row grows by the new tokens.
     check_room(cache, cache.longest + time)
     step_T = torch.arange(time, device=cache.length_B.device)
     grown = replace(cache, length_B=cache.length_B + time, longest=cache.longest + time)
@@ -126,6 +129,8 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
     else:
         position_BT = cache.longest + step_T[None]
         write = CacheUpdate(cache.longest)
+
+    # A query sees its row up to itself. That is everything for one token of an even batch, and causal without a past.
     mask_B1TS = None
     if cache.ragged or (time > 1 and cache.longest > 0):
         mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
@@ -138,9 +143,13 @@ def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Attentio
     continues_BT = last_reset_BT < 0
     position_BT = since_reset_BT + torch.where(continues_BT, cache.length_B[:, None], 0)
     check_room(cache, int(position_BT.max()) + 1)
+
+    # What is seen: the cached tokens where no reset lies between, and the new ones of the same segment.
     slot_S = torch.arange(cache.longest, device=reset_BT.device)
     old_BTS = continues_BT[:, :, None] & (slot_S < cache.length_B[:, None])[:, None, :]
     mask_B1TS = torch.cat([old_BTS, segment_mask(reset_BT)], dim=2)[:, None]
+
+    # What is kept: each row's last segment.
     rows, times = (last_reset_BT == last_reset_BT[:, -1:]).nonzero(as_tuple=True)
     write = CacheUpdate(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
     length_B = position_BT[:, -1] + 1

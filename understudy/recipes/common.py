@@ -1,6 +1,6 @@
 """What recipes have in common: the options of a recorded run, its data, and its outcome."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,11 +11,15 @@ from understudy.acting.samples import sample_talk
 from understudy.console import progress
 from understudy.data.dataset import DataConfig, Dataset, load_dataset
 from understudy.data.tokenizers import Tokenizer
+from understudy.doctor.baselines import read_baselines
+from understudy.doctor.monitors import TrainingMonitors
+from understudy.doctor.start import check_start
 from understudy.evaluation.recall import recall
 from understudy.models.language_model import LanguageModel
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.experiment import Experiment
+from understudy.training.loop import begin, train
 
 SAMPLES = 2
 
@@ -66,9 +70,15 @@ def talk_sampler(model: LanguageModel, tokenizer: Tokenizer, dataset: Dataset) -
     return lambda: sample_talk(model, tokenizer, documents, dataset.kind)
 
 
-def finish(experiment: Experiment, run: Run, figures: Mapping[str, float], asks: bool) -> None:
-    """Record the outcome of a training; `asks` says whether to measure recall on the built-in conversations first."""
+def learn(experiment: Experiment, run: Run, asks: bool) -> None:
+    """Train and record the outcome; `asks` says whether to measure recall on the built-in conversations at the end."""
     learner = experiment.learner
+    begin(experiment, run)
+    check_start(experiment, run)
+    earlier = read_baselines(run.folder.parent, run.record)
+    figures = train(experiment, run, TrainingMonitors(learner, run, earlier))
+
+    # The outcome, which the first process records.
     if not learner.dist.is_main:
         return
     headline = ["val_bpb", figures["val_bpb"]]

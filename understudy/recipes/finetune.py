@@ -10,23 +10,19 @@ from understudy.config import RunName, in_range
 from understudy.data.dataset import DataConfig
 from understudy.data.next_reply import NextReply
 from understudy.data.packing import PackedBatches
-from understudy.doctor.baselines import read_baselines
-from understudy.doctor.monitors import TrainingMonitors
-from understudy.doctor.start import check_start
 from understudy.errors import ConfigError, UserError
 from understudy.models.device import pick_device
 from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
 from understudy.models.spec import CoreSpec, check_dropout
-from understudy.recipes.common import RunOptions, finish, load_recorded, record_data, talk_sampler
+from understudy.recipes.common import RunOptions, learn, load_recorded, record_data, talk_sampler
 from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Run
 from understudy.training.distributed import DistInfo, rank_zero_first
 from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loading import describe, latest_checkpoint, load_model, pin, provenance, resolve
-from understudy.training.loop import begin, train
 from understudy.training.objectives import imitation
 
 SPEAKERS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -138,12 +134,7 @@ def _is_published(base: str) -> bool:
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
     """Fine-tune as `config` says, and record everything in `run`."""
-    experiment = build(config, run, dist)
-    begin(experiment, run)
-    check_start(experiment, run)
-    earlier = read_baselines(run.folder.parent, run.record)
-    figures = train(experiment, run, TrainingMonitors(experiment.learner, run, earlier))
-    finish(experiment, run, figures, asks=config.data.is_generated)
+    learn(build(config, run, dist), run, asks=config.data.is_generated)
 
 
 def build(config: Config, run: Run, dist: DistInfo) -> Experiment:

@@ -10,20 +10,16 @@ from understudy.config import in_range
 from understudy.data.dataset import DataConfig, train_tokenizer
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
-from understudy.doctor.baselines import read_baselines
-from understudy.doctor.monitors import TrainingMonitors
-from understudy.doctor.start import check_start
 from understudy.errors import ConfigError
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.recipes.common import RunOptions, finish, load_recorded, record_data, talk_sampler, waiting
+from understudy.recipes.common import RunOptions, learn, load_recorded, record_data, talk_sampler, waiting
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.distributed import DistInfo, rank_zero_first
 from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.loop import begin, train
 from understudy.training.objectives import TokenLoss
 
 SMALLEST_VOCABULARY = 256 + len(SPECIALS)
@@ -65,12 +61,7 @@ class Config:
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
     """Pretrain as `config` says, and record everything in `run`."""
-    experiment = build(config, run, dist)
-    begin(experiment, run)
-    check_start(experiment, run)
-    earlier = read_baselines(run.folder.parent, run.record)
-    figures = train(experiment, run, TrainingMonitors(experiment.learner, run, earlier))
-    finish(experiment, run, figures, asks=config.data.is_generated)
+    learn(build(config, run, dist), run, asks=config.data.is_generated)
 
 
 def build(config: Config, run: Run, dist: DistInfo) -> Experiment:

@@ -53,6 +53,8 @@ def main(config: Config, console: Console) -> None:
         )
     announce(loaded.model)
     chat = Chat(loaded.model, loaded.tokenizer, config.sampling, config.system)
+
+    # A person types at a terminal; from a pipe or a file each line is a message.
     if sys.stdin and sys.stdin.isatty():
         name = loaded.folder.parent.parent.name if loaded.folder.parent.name == "checkpoints" else loaded.folder.name
         console.print(Text(f"Talking with {name}, {loaded.model.parameter_count():,} parameters."))
@@ -224,6 +226,7 @@ def _save(chat: Chat, rest: str, console: Console) -> None:
     if not any(message.role == "assistant" for message in said):
         raise UserError("/save: no reply yet; say something first")
     try:
+        # Append to what the file holds, of which the last line may lack its end.
         path = path.expanduser()
         before = path.read_bytes() if path.exists() else b""
         if before and not before.endswith(b"\n"):

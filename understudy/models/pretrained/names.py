@@ -57,6 +57,7 @@ def to_ours(tensors: Mapping[str, Tensor], spec: CoreSpec, rows: int, source: st
         CheckpointError: a tensor is missing, of another shape or number format, or unknown, or the head is not tied
             to the token embedding.
     """
+    # Their tensors without prefix, masks and head, and the names that the model wants.
     theirs = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     theirs = {name: tensor for name, tensor in theirs.items() if not _BUFFERS.fullmatch(name)}
     head = theirs.pop(HEAD, None)
