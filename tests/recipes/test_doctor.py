@@ -11,7 +11,7 @@ import torch
 
 from recipes.conftest import TINY, Understudy, last_run, metrics_of, pretend_killed, record_of
 from understudy.doctor import data, start
-from understudy.recipes import pretrain
+from understudy.recipes import common
 from understudy.runs.record import change_marks
 from understudy.training import learner
 from understudy.training.experiment import Experiment
@@ -39,7 +39,7 @@ def test_a_run_with_checks_is_the_run_without_bit_for_bit(
 ) -> None:
     assert understudy(*CHATS, *options) == 0
     looked_at = last_run()
-    monkeypatch.setattr(pretrain, "check_start", lambda *_: None)
+    monkeypatch.setattr(common, "check_start", lambda *_: None)
     assert understudy(*CHATS, *options) == 0
     plain = last_run()
     assert len(record_of(looked_at)["checks"]) == 29
