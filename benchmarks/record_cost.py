@@ -1,6 +1,6 @@
 """What the record costs: time of a step and of a start, log calls a second, snapshots, lists, disk.
 
-    python benchmarks/lab_cost.py [--quick]        needs the extra `bench` (mlflow, trackio, wandb)
+    python benchmarks/record_cost.py [--quick]        needs the extra `bench` (mlflow, trackio, wandb)
 
 Every log call writes the same three numbers. A logger counts as durable where what it was given is still readable
 after `kill -9` right behind the last call; each is killed so, and what is left is counted.

@@ -1,0 +1,137 @@
+"""The pictures of the README, from real runs: a chat, the verdicts of the checks, a page that compares runs.
+
+    python benchmarks/pictures.py [--out docs/pictures]
+
+The chat is with the built-in model, which is trained if there is none yet. The runs of the other two pictures are made
+in a folder of their own, which takes about three minutes. The page is a screenshot by headless Chromium.
+"""
+
+import argparse
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from report import console
+from rich.console import Console
+from rich.progress import track
+from rich.text import Text
+
+LINES = (
+    "Hi there!",
+    "I'm Ottoline from Gruvhaven.",
+    "I have a dog called Percy and a cat called Simba",
+    "Do you know a joke?",
+    "What's my name?",
+    "and what is my cat called?",
+    "How many pets do I have?",
+    "What's the weather like?",
+)
+TINY = "--layers 2 --width 64 --heads 2 --context 128 --batch-size 4 --warmup 10 --vocab-size 512 --sample-every 0"
+CHROMIUM = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
+
+
+def understudy(*words: str, runs: Path | None = None, stdin: str = "") -> str:
+    """Run a command as a user does, and return what it printed."""
+    environment = {**os.environ, **({"UNDERSTUDY_RUNS": str(runs)} if runs else {})}
+    command = [sys.executable, "-m", "understudy", *words]
+    done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True)
+    if done.returncode not in (0, 1):  # the doctor ends with 1 where it finds something
+        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def save(recorded: Console, path: Path, title: str) -> None:
+    """Write what a console printed as SVG, without the fonts that rich would fetch from a server."""
+    picture = recorded.export_svg(title=title)
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
+
+
+def recorder(width: int) -> Console:
+    """Return a console that shows nothing and keeps everything."""
+    return Console(record=True, width=width, file=io.StringIO(), force_terminal=False)
+
+
+def picture_chat(path: Path) -> None:
+    """Draw a chat with the built-in model."""
+    said = understudy("chat", "--temperature", "0", stdin="\n".join(LINES) + "\n")
+    drawn = recorder(72)
+    for line in said.splitlines():
+        speaker, colon, rest = line.partition(": ")
+        style = {"you": "bold cyan", "bot": "bold green"}.get(speaker)
+        drawn.print(Text.assemble((speaker + colon, style), rest) if style else Text(line, "dim"))
+    save(drawn, path, "understudy chat")
+
+
+def picture_verdicts(path: Path, place: Path) -> None:
+    """Draw what the doctor says of a run whose validation file repeats its training data with a word more."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "doctor"))
+    from bugs.conftest import conversations, write
+
+    held_out = conversations(60, seed=2)
+    again = [{"messages": [*one["messages"], {"role": "user", "content": "so"}]} for one in held_out]
+    write(place / "talk.jsonl", conversations(400, seed=1) + again)
+    write(place / "valid.jsonl", held_out)
+    data = ["--data", str(place / "talk.jsonl"), "--valid", str(place / "valid.jsonl")]
+    understudy("pretrain", *TINY.split(), *data, "--steps", "40", runs=place / "runs")
+
+    os.environ["UNDERSTUDY_RUNS"] = str(place / "runs")
+    from understudy.recipes import doctor
+
+    drawn = recorder(136)
+    doctor.main(doctor.Config("last"), drawn)
+    save(drawn, path, "understudy doctor last")
+
+
+def picture_comparison(path: Path, place: Path) -> None:
+    """Take a screenshot of the page on two learning rates, three seeds each."""
+    runs = place / "compared"
+    settings = [(rate, seed) for rate in ("2e-3", "8e-3") for seed in ("0", "1", "2")]
+    for rate, seed in track(settings, "training", console=console, transient=True):
+        words = f"{TINY} --steps 160 --eval-every 40 --smalltalk-conversations 1000 --lr {rate} --seed {seed}"
+        understudy("pretrain", *words.split(), runs=runs)
+    page = place / "rates.html"
+    understudy("runs", "compare", "verb=pretrain", "--group-by", "learner.lr", "--html", str(page), runs=runs)
+    screenshot(page, path, "1000,1150")
+
+
+def screenshot(page: Path, path: Path, size: str) -> None:
+    """Draw a page as headless Chromium shows it."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("the page is drawn by Chromium, which is not installed; on Debian: apt install chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        words = [
+            *CHROMIUM.split(),
+            f"--user-data-dir={profile}",
+            f"--window-size={size}",
+            f"--screenshot={path.resolve()}",
+        ]
+        subprocess.run([chromium, *words, page.as_uri()], check=True, capture_output=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make all three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
+    parser.add_argument("--only", choices=("chat", "verdicts", "comparison"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        if options.only in (None, "chat"):
+            picture_chat(options.out / "chat.svg")
+        if options.only in (None, "verdicts"):
+            picture_verdicts(options.out / "verdicts.svg", place)
+        if options.only in (None, "comparison"):
+            picture_comparison(options.out / "comparison.png", place)
+    console.print(f"written: {', '.join(str(path) for path in sorted(options.out.iterdir()))}")
+
+
+if __name__ == "__main__":
+    main()
