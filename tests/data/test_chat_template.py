@@ -211,7 +211,7 @@ def test_a_last_message_that_cannot_fit_is_said() -> None:
         truncate_prompt([*CHAT, bot("c"), user("x" * 30)], BYTES, context=40, reserve=10)
 
 
-def test_content_hashes_do_not_hang_on_the_type() -> None:
+def test_content_hashes_do_not_depend_on_the_type() -> None:
     ids = [1, 2, 300]
     assert content_hash(np.array(ids, dtype=np.uint16)) == content_hash(np.array(ids, dtype=np.int64))
     assert content_hash(np.array(ids)) != content_hash(np.array([1, 300, 2]))

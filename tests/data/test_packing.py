@@ -116,7 +116,7 @@ def equal(one: Batch, other: Batch) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
-def test_a_batch_hangs_on_nothing_but_its_step(store: TokenStore) -> None:
+def test_a_batch_depends_only_on_its_step(store: TokenStore) -> None:
     docs = np.arange(len(store))
     one, other = (PackedBatches(store, docs, 4, 16, seed=7) for _ in range(2))
     steps = list(range(3 * one.batches_per_epoch))

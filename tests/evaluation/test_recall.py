@@ -24,7 +24,7 @@ def tokenizer(talks):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "modern"])
-def test_answers_do_not_hang_on_how_many_are_given_at_once(sharp_model, talks, tokenizer, monkeypatch, kind):
+def test_answers_do_not_depend_on_how_many_are_given_at_once(sharp_model, talks, tokenizer, monkeypatch, kind):
     model = sharp_model(kind, context=600, tokenizer=tokenizer)
     together = answers(model, tokenizer, talks)
     assert len(together) == sum(len(talk.questions) for talk in talks) > 5

@@ -77,7 +77,7 @@ def pack(
     """Write runs, whole folders but what `leave_out` names, into the new archive `target`, whole or not at all.
 
     Returns what the archive lists, and the names of links and other special files, which it cannot hold.
-    Raises ArchiveError where the target is no new .tar.gz, a run is still running, or its committed files hold secrets.
+    Raises ArchiveError where the target is not a new .tar.gz, a run is not over, or a committed file holds secrets.
     """
     if not target.name.endswith((".tar.gz", ".tgz")):
         raise ArchiveError(f"{target.name!r} cannot name an archive; expected a name that ends in .tar.gz")

@@ -100,7 +100,7 @@ def keep_in_pool(pool: Path, name: str, target: Path, make: Callable[[Path], Non
 
 @dataclass
 class Snapshot:
-    """What a run keeps of its code in `destination`, its folder code/; `exclude` names folders that are no code.
+    """What a run keeps of its code in `destination`, its folder code/; `exclude` names folders that are not code.
 
     The record, for run.json: "kind" is "git", "copy" or "none" (nothing could be kept; "error" says why). For "git":
     "top", "commit", "branch", "dirty", "dirty_files", "untracked_files", "base" and "snapshot" (commits that hold the

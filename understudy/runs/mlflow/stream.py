@@ -3,7 +3,7 @@
 Why a process and not a thread: MLflow takes two seconds of Python to start and a tenth of a millisecond per metric,
 for which the training's Python would stand still. On two cores, with steps of 4 ms that log four metrics each, a thread
 made the mean step 12 to 17% longer and single steps up to 280 ms, the process 0 to 2%. A process can also be ended
-while it hangs on a dead connection, and it outlives a run that is killed, which it notices and tells the store.
+while it waits for a dead connection, and it outlives a run that is killed, which it notices and tells the store.
 """
 
 import contextlib
