@@ -146,9 +146,10 @@ def decode(side: Checkout, steps: int) -> Digests:
                 side.call("-m", "understudy", "sample", *options, *prompt, *seeded)
             )
             if name != "text":
-                lines = "Hi there!\nI have a cat called Simba.\n/regenerate\nWhat is my cat called?\n/why\n"
+                lines = "Hi there!\nI have a cat called Simba.\n/regen\nWhat is my cat called?\n/why\n"
                 words = [*options, "--sampling-seed", "5", "--stop", "zq"]
-                found[f"{name} {dtype} chat"] = digest(side.call("-m", "understudy", "chat", *words, stdin=lines))
+                said = side.call("-m", "understudy", "chat", *words, stdin=lines)
+                found[f"{name} {dtype} chat"] = digest(" ".join(said.split()))  # tables may be drawn otherwise
     return found
 
 
