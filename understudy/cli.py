@@ -40,7 +40,7 @@ class Verb:
 VERBS = {
     "pretrain": Verb("recipes.pretrain.main", "train a language model from scratch, on conversations or plain text"),
     "finetune": Verb(
-        "recipes.finetune.main", "go on training a model on conversations", preset="recipes.finetune.preset"
+        "recipes.finetune.main", "continue training a model on conversations", preset="recipes.finetune.preset"
     ),
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),
