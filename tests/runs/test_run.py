@@ -164,9 +164,13 @@ def start(here: Path, body: str, **options: Any) -> tuple["subprocess.Popen[str]
     return process, Path(process.stdout.readline().strip())
 
 
+# Not signal.pause(): a signal that arrives just before it would be handled only after the next one.
+WAIT = "while True: time.sleep(0.01)"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_interrupts(number: signal.Signals, here: Path) -> None:
-    process, folder = start(here, "signal.pause()", stderr=subprocess.PIPE)
+    process, folder = start(here, WAIT, stderr=subprocess.PIPE)
     assert read_record(folder).status == "running"
     process.send_signal(number)
     _, errors = process.communicate(timeout=600)
@@ -182,7 +186,8 @@ ready, tell = os.pipe()
 child = os.fork()
 if child == 0:
     os.write(tell, b"!")
-    signal.pause()
+    while True:
+        time.sleep(0.01)
 os.read(ready, 1)
 os.kill(child, signal.SIGTERM)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 143)
