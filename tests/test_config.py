@@ -1,85 +1,71 @@
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from understudy.config import child_seed, from_dict, to_dict
+from understudy.config import child_seed, from_dict
 from understudy.errors import ConfigError
+from understudy.files import plain
 
 
 @dataclass(frozen=True)
 class Core:
     width: int = 64
     kind: Literal["lstm", "transformer"] = "lstm"
-    betas: tuple[float, float] = (0.9, 0.95)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    data: Path
+    data: str
     core: Core = field(default_factory=Core)
     other: Core | None = None
     limit: float = float("inf")
     sizes: tuple[int, ...] = ()
     names: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
-    resume: Path | None = None
+    resume: str | None = None
     strict: bool = False
-    either: int | str = 1
     rate: float = 1e-3
 
 
 RECIPES = [
-    Recipe(Path("a.jsonl")),
-    Recipe(
-        Path("/x"),
-        Core(8, "transformer", (0.1, 1 / 3)),
-        Core(),
-        2.5,
-        (1, 2, 3),
-        ["a"],
-        {"b": 0.1},
-        Path("c"),
-        True,
-        "x",
-    ),
+    Recipe("a.jsonl"),
+    Recipe("/x", Core(8, "transformer"), Core(), 2.5, (1, 2, 3), ["a"], {"b": 0.1}, "c", True, 1 / 3),
 ]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_configuration_survives_json(recipe: Recipe) -> None:
-    assert from_dict(Recipe, json.loads(json.dumps(to_dict(recipe), allow_nan=False))) == recipe
+    assert from_dict(Recipe, json.loads(json.dumps(plain(recipe), allow_nan=False))) == recipe
 
 
 def test_an_option_that_came_later_has_its_default() -> None:
     recipe = from_dict(Recipe, {"data": "x", "core": {"width": 3}, "other": {}})
-    assert recipe == Recipe(Path("x"), Core(3), Core())
+    assert recipe == Recipe("x", Core(3), Core())
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    return {**to_dict(RECIPES[0]), **changes}
+    return {**plain(RECIPES[0]), **changes}
 
 
 MISTAKES = [
     (changed(raet=1.0), "unknown field 'raet': Recipe has none; did you mean rate"),
-    (changed(core={**to_dict(Core()), "widht": 3}), "unknown field 'core.widht': Core has none; did you mean width"),
+    (changed(core={**plain(Core()), "widht": 3}), "unknown field 'core.widht': Core has none; did you mean width"),
     ({"core": {}}, "missing field 'data': Recipe needs it"),
     (changed(core=3), "core: expected the fields of Core, got 3"),
-    (changed(core={**to_dict(Core()), "width": "wide"}), "core.width: expected int, got 'wide'"),
-    (changed(core={**to_dict(Core()), "width": True}), "core.width: expected int, got True"),
-    (changed(core={**to_dict(Core()), "width": 1.5}), "core.width: expected int, got 1.5"),
+    (changed(core={**plain(Core()), "width": "wide"}), "core.width: expected int, got 'wide'"),
+    (changed(core={**plain(Core()), "width": True}), "core.width: expected int, got True"),
+    (changed(core={**plain(Core()), "width": 1.5}), "core.width: expected int, got 1.5"),
     (
-        changed(core={**to_dict(Core()), "kind": "lsmt"}),
+        changed(core={**plain(Core()), "kind": "lsmt"}),
         "core.kind: expected one of lstm, transformer, got 'lsmt'; did you",
     ),
-    (changed(core={**to_dict(Core()), "betas": [1.0]}), "core.betas: expected 2 values, got [1.0]"),
     (changed(sizes=[1, "b"]), "sizes[1]: expected int, got 'b'"),
     (changed(names="ab"), "names: expected a list, got 'ab'"),
     (changed(weights={"b": "heavy"}), "weights['b']: expected float, got 'heavy'"),
-    (changed(resume=3), "resume: expected Path, got 3"),
+    (changed(resume=3), "resume: expected str, got 3"),
     (changed(strict="no"), "strict: expected bool, got 'no'"),
     (changed(rate=None), "rate: expected float, got None"),
 ]

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import tyro
 
 from understudy.errors import ConfigError, suggestion
-from understudy.files import plain
 
 Config = TypeVar("Config")
 # How tyro makes a command line of a dataclass.
@@ -42,34 +41,25 @@ REWORDED = (
 )
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """Return the configuration as nested dictionaries of plain JSON values.
+def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """Return the configuration that `files.plain` wrote, checked field by field.
+
+    Missing fields get their defaults, as the file may be older than an option. Fields may be nested dataclasses,
+    `X | None`, Literal, tuple[X, ...], list[X], dict[str, X], bool, str, int and float.
+
+    Raises:
+        ConfigError: a field is unknown, has a value of another type, or is missing and has no default.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
     ... class Adam:
     ...     learning_rate: float = 3e-4
-    ...     betas: tuple[float, float] = (0.9, 0.95)
-    >>> to_dict(Adam())
-    {'learning_rate': 0.0003, 'betas': [0.9, 0.95]}
-    >>> from_dict(Adam, to_dict(Adam())) == Adam()
-    True
+    ...     groups: tuple[str, ...] = ()
+    >>> from_dict(Adam, {"groups": ["decay"]})
+    Adam(learning_rate=0.0003, groups=('decay',))
     """
-    assert is_dataclass(config), f"not a configuration: {config!r}"
-    return plain(config)
-
-
-def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """Return the configuration that `to_dict` wrote, checked field by field.
-
-    Missing fields get their defaults, as the file may be older than an option.
-    Fields may be nested dataclasses, `X | None` and other unions, Literal, tuple, list, dict, Path, bool, str, int and
-    float.
-
-    Raises:
-        ConfigError: a field is unknown, has a value of another type, or is missing and has no default.
-    """
-    return _dataclass(cls, values, where="")
+    found: Config = _value(cls, values, "")
+    return found
 
 
 def read_config(cls: type[Config], arguments: Sequence[str], prog: str) -> Config:
@@ -200,9 +190,34 @@ def parse(
     return options
 
 
-def _dataclass(cls: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise _mismatch(where, f"the fields of {cls.__name__}", values)
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """Return `value` as the type `kind`; `where` names the field in errors."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        return _dataclass(kind, value, where and where + ".")
+    if origin in (Union, types.UnionType):
+        return None if value is None else _value(arguments[0], value, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        hint = suggestion(str(value), arguments)
+        raise ConfigError(f"{where}: expected one of {', '.join(arguments)}, got {value!r}{hint}")
+    if origin in (tuple, list) and isinstance(value, list | tuple):
+        return origin(_value(arguments[0], inner, f"{where}[{i}]") for i, inner in enumerate(value))
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _value(arguments[1], inner, f"{where}[{key!r}]") for key, inner in value.items()}
+    if kind is float and (type(value) in (int, float) or value in ("nan", "inf", "-inf")):
+        return float(value)
+    # Nothing else is converted: a number is not a string, nor is True a number.
+    if kind in (bool, int, str) and type(value) is kind:
+        return value
+    expected = {tuple: "a list", list: "a list", dict: "a dictionary"}.get(origin, kind.__name__)
+    if is_dataclass(kind):
+        expected = f"the fields of {expected}"
+    raise ConfigError(f"{where or 'configuration'}: expected {expected}, got {value!r}")
+
+
+def _dataclass(cls: Any, values: Mapping[str, Any], where: str) -> Any:
     # Each field that is given must be known, and each field without a default must be given.
     types_of = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}
@@ -213,69 +228,6 @@ def _dataclass(cls: Any, values: Any, where: str) -> Any:
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"missing field {where + name!r}: {cls.__name__} needs it{suggestion(name, values)}")
     return cls(**{name: _value(types_of[name], value, where + name) for name, value in values.items()})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    """Return `value` as the type `kind`; `where` names the field in errors."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _dataclass(kind, value, where + ".")
-    if tuple in (kind, origin):
-        return _tuple(arguments, value, where)
-    if list in (kind, origin):
-        return list(_tuple((*(arguments or (Any,)), ...), value, where))
-    if dict in (kind, origin):
-        if not isinstance(value, Mapping):
-            raise _mismatch(where, "a dictionary", value)
-        inner = arguments[1] if arguments else Any
-        return {key: _value(inner, item, f"{where}[{key!r}]") for key, item in value.items()}
-
-    if origin in (Union, types.UnionType):
-        # The first member that fits counts, in their order. If none does, the error is that of the first one besides
-        # None: "expected NoneType" would not help.
-        errors = []
-        for member in arguments:
-            try:
-                return _value(member, value, where)
-            except ConfigError as error:
-                errors += [error] if member is not type(None) else []
-        raise errors[0]
-
-    if origin is Literal:
-        if any(choice == value and type(choice) is type(value) for choice in arguments):
-            return value
-        names = [str(choice) for choice in arguments]
-        hint = suggestion(str(value), names)
-        raise ConfigError(f"{where}: expected one of {', '.join(names)}, got {value!r}{hint}")
-
-    if kind is Any or (kind is type(None) and value is None):
-        return value
-    if kind is float and value in ("nan", "inf", "-inf"):
-        return float(value)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind in (bool, int, str) and type(value) is kind:
-        return value
-    # Nothing is converted: a number is not a string, nor is True a number.
-    raise _mismatch(where, getattr(kind, "__name__", str(kind)), value)
-
-
-def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise _mismatch(where, "a list", value)
-    if not kinds:
-        return tuple(value)
-    if kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    if len(kinds) != len(value):
-        raise _mismatch(where, f"{len(kinds)} values", value)
-    return tuple(_value(kind, inner, f"{where}[{i}]") for i, (kind, inner) in enumerate(zip(kinds, value, strict=True)))
-
-
-def _mismatch(where: str, expected: str, value: Any) -> ConfigError:
-    return ConfigError(f"{where.rstrip('.') or 'configuration'}: expected {expected}, got {value!r}")
 
 
 def _option_names(kind: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from understudy.config import to_dict
+from understudy.files import plain
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
 from understudy.runs.find import list_runs
@@ -14,7 +14,7 @@ NAME = "smalltalk"
 def ready() -> Path:
     """Return the last finished run of plain `understudy pretrain`; resume or start one if there is none."""
     config = pretrain.Config()
-    recorded = to_dict(config)
+    recorded = plain(config)
     mine = [record for record in list_runs() if record.verb == "pretrain" and record.data.get("config") == recorded]
     if finished := [record.folder for record in mine if record.status == "finished"]:
         return finished[-1]
