@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
     from rich.table import Column, Table
 
 CONTROL = (*range(9), *range(11, 32), *range(127, 160))
@@ -139,21 +139,13 @@ def table(*columns: "Column | str", title: str = "", header: bool = True) -> "Ta
     )
 
 
-class Bar:
+class Bar(NamedTuple):
     """A progress bar while it is shown."""
 
-    def __init__(self, progress: "Progress", what: str, total: float | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task(what, total=total, figures="")
-
-    def advance(self, n: float = 1) -> None:
-        """Move the bar on by `n`."""
-        self._progress.advance(self._task, n)
-
-    def update(self, completed: float | None = None, figures: str | None = None, what: str | None = None) -> None:
-        """Set how much is done, the figures to the right of the bar, or what is being done. None: as before."""
-        fields: dict[str, Any] = {} if figures is None else {"figures": figures}
-        self._progress.update(self._task, completed=completed, description=what, **fields)
+    advance: Callable[..., None]
+    """Moves it on, by 1 or by what is given."""
+    update: Callable[..., None]
+    """Sets how much is `completed`, the `figures` to its right, or the `description` of what is being done."""
 
 
 @contextmanager
@@ -174,15 +166,14 @@ def progress(console: "Console", what: str, total: float | None = None, percent:
     from rich import progress as rich  # 100 ms that most commands can save
 
     what_column = rich.TextColumn("{task.description}", markup=False)
-    done: list[rich.ProgressColumn] = [rich.SpinnerColumn(), what_column]
-    clock: list[rich.ProgressColumn] = [rich.TimeElapsedColumn()]
+    figures = rich.TextColumn("{task.fields[figures]}", markup=False)
+    columns: list[rich.ProgressColumn] = [rich.SpinnerColumn(), what_column, figures, rich.TimeElapsedColumn()]
     if total is not None:
-        done = [what_column, rich.BarColumn()]
-        done += [rich.TaskProgressColumn() if percent else rich.MofNCompleteColumn()]
-        clock = [rich.TextColumn("· left"), rich.TimeRemainingColumn()]
-    columns = *done, rich.TextColumn("{task.fields[figures]}", markup=False), *clock
+        done = rich.TaskProgressColumn() if percent else rich.MofNCompleteColumn()
+        columns = [what_column, rich.BarColumn(), done, figures, rich.TextColumn("· left"), rich.TimeRemainingColumn()]
     with rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        yield Bar(shown, what, total)
+        task = shown.add_task(what, total=total, figures="")
+        yield Bar(partial(shown.advance, task), partial(shown.update, task))
 
 
 @contextmanager

@@ -1,24 +1,6 @@
 """All errors, each named after what went wrong; its message says what was given, what was expected and what to try.
 
-Exception
-├── UserError                 a mistake of the user's, shown as one red line with exit code 2
-│   ├── ArchiveError          an archive of runs
-│   ├── CheckpointError       a checkpoint or a model's folder
-│   ├── ConfigError           options and configurations
-│   ├── DataError             training data
-│   ├── DiskFullError         a full disk
-│   ├── DivergedError         a loss or weights that are not numbers
-│   ├── FirstProcessError     in the other processes, when the first one met a UserError
-│   ├── HubError              the Hugging Face Hub
-│   ├── MissingPackageError   a package of an extra
-│   ├── QueryError            a query for runs
-│   ├── RunNotFoundError      a reference to a run
-│   ├── TooLongError          a text for a model's context
-│   └── TrackingError         an MLflow store
-│   for the callers inside, which say more, or can do without:
-├── BrokenJsonError           JSON text
-├── EntryError                one entry of a data file
-└── GitError                  the git program
+The last three are for callers inside, which say more or can do without.
 """
 
 from collections.abc import Iterable

@@ -119,14 +119,11 @@ def is_temporary(name: str) -> bool:
 def fingerprint(path: Path | str) -> dict[str, Any]:
     """Return what identifies a file's content: `{"path": absolute path, "bytes": size, "sha256": hex digest}`.
 
-    Reads the file in pieces, so a file of any size takes about a megabyte of memory. `bytes` counts what was hashed.
+    Reads the file in pieces, so a file of any size takes little memory. `bytes` counts what was hashed.
     """
-    digest, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            size += len(piece)
-    return {"path": os.path.abspath(path), "bytes": size, "sha256": digest.hexdigest()}
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": os.path.abspath(path), "bytes": file.tell(), "sha256": digest}
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ Power is computed from the noncentral t distribution (Cohen, 1988). Pure functio
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -172,11 +172,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = C
     (0.25, 0.158, 0.342, True)
     """
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    count = len(differences)
-    if count < 2:
-        return Difference(float(differences.mean()), count, True, confidence)
-    resampled = _resampled_means(differences, np.random.default_rng(0))
-    return _difference([differences], float(differences.mean()), resampled, confidence)
+    return _difference([differences], confidence)
 
 
 def unpaired_difference(first: ArrayLike, second: ArrayLike, confidence: float = CONFIDENCE) -> Difference:
@@ -185,13 +181,7 @@ def unpaired_difference(first: ArrayLike, second: ArrayLike, confidence: float =
     Welch, B. L. (1947), "The generalization of 'Student's' problem when several different population variances are
     involved".
     """
-    samples = [np.asarray(sample, dtype=np.float64) for sample in (first, second)]
-    mean, count = float(samples[0].mean() - samples[1].mean()), min(map(len, samples))
-    if count < 2:
-        return Difference(mean, count, False, confidence)
-    random = np.random.default_rng(0)
-    resampled = _resampled_means(samples[0], random) - _resampled_means(samples[1], random)
-    return _difference(samples, mean, resampled, confidence)
+    return _difference([np.asarray(sample, dtype=np.float64) for sample in (first, second)], confidence)
 
 
 def student_cdf(t: float, degrees: float) -> float:
@@ -227,30 +217,32 @@ def power(effect: float, degrees: float, confidence: float = CONFIDENCE) -> floa
     return float(weights @ (_normal_cdf(effect - limit * scale) + _normal_cdf(-effect - limit * scale)))
 
 
-def _difference(samples: Sequence[Floats], mean: float, resampled: Floats, confidence: float) -> Difference:
+def _difference(samples: Sequence[Floats], confidence: float) -> Difference:
     """Return the difference from one sample of paired differences, or from two unpaired samples."""
-    count, paired = min(map(len, samples)), len(samples) == 1
+    first, *others = samples
+    mean = float(first.mean() - sum(sample.mean() for sample in others))
+    found = Difference(mean, min(map(len, samples)), not others, confidence)
+    if found.count < 2:
+        return found
     variances = [float(np.var(sample, ddof=1)) for sample in samples]
     error = math.sqrt(sum(variance / len(sample) for variance, sample in zip(variances, samples, strict=True)))
-    spread = math.sqrt(sum(variances))
     # Below this the spread is zero but for rounding.
     if not error > 1e-12 * max(map(float, map(np.max, map(np.abs, samples)))):
-        return Difference(mean, count, paired, confidence, 0.0, mean, mean, mean, mean, 0.0, None)
+        return Difference(mean, found.count, found.paired, confidence, 0.0, mean, mean, mean, mean, 0.0)
+    random = np.random.default_rng(0)
+    resampled = _resampled_means(first, random) - sum(_resampled_means(sample, random) for sample in others)
     degrees = _degrees(variances, [len(sample) for sample in samples])
-    reach = student_quantile((1 + confidence) / 2, degrees)
-    low, high = _expanded_percentiles(samples, variances, resampled, reach * error)
-    return Difference(
-        mean=mean,
-        count=count,
-        paired=paired,
-        confidence=confidence,
-        spread=spread,
-        low=mean - reach * error,
-        high=mean + reach * error,
+    reach = student_quantile((1 + confidence) / 2, degrees) * error
+    low, high = _expanded_percentiles(samples, variances, resampled, reach)
+    return replace(
+        found,
+        spread=math.sqrt(sum(variances)),
+        low=mean - reach,
+        high=mean + reach,
         bootstrap_low=low,
         bootstrap_high=high,
         detectable=error * _detectable(degrees, confidence),
-        more_seeds=_more_seeds(abs(mean), variances, count, confidence),
+        more_seeds=_more_seeds(abs(mean), variances, found.count, confidence),
     )
 
 
@@ -275,7 +267,7 @@ def _expanded_percentiles(
     """Return the percentiles of the resampled means that, if these are normal, lie `reach` from their center."""
     counts = [len(sample) for sample in samples]
     error = math.sqrt(sum(v / n * (n - 1) / n for v, n in zip(variances, counts, strict=True)))
-    tail = float(_normal_cdf(np.array([-reach / error]))[0])
+    tail = float(_normal_cdf(-reach / error))
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -309,12 +301,7 @@ def _chi(degrees: float) -> tuple[Floats, Floats]:
     return np.exp(logarithm), weights / weights.sum()
 
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _normal_cdf(values: Floats) -> Floats:
-    result: Floats = (1 + _erf(values / math.sqrt(2))) / 2
-    return result
+_normal_cdf = np.vectorize(lambda value: (1 + math.erf(value / math.sqrt(2))) / 2, otypes=[np.float64])
 
 
 def _smallest(is_enough: Callable[[float], bool]) -> float:

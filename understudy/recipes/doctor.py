@@ -74,8 +74,7 @@ def examine(target: str, console: Console) -> list[Verdict]:
         with progress(console, "", total=len(ALL_CHECKS) + 1) as bar:
 
             def begin(name: str) -> None:
-                bar.update(what=name)
-                bar.advance()
+                bar.update(description=name, advance=1)
 
             # What asks how a training begins looks at fresh weights, everything else at the last checkpoint's.
             at_start = [check for check in ALL_CHECKS if check.about_start or not checkpoints]
