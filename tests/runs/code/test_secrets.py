@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.runs.code.secrets import find, is_secret_file, masked, redact, redacted
+from understudy.runs.code.secrets import is_secret_file, masked, redact
 
 # Put together here, so that this file holds nothing that looks like a secret itself.
 SECRETS = {
@@ -26,9 +26,7 @@ RANDOM = "q8Zr2Lx7-Vb1Nc5Ty9Wm3"
 @pytest.mark.parametrize("kind", SECRETS)
 def test_each_kind_is_found_and_redacted(kind: str) -> None:
     content = f"first = 1\nvalue = ('{SECRETS[kind]}')\nlast = 2\n".encode()
-    found = find(content)
-    assert [(secret.kind, secret.line) for secret in found] == [(kind, 2)]
-    assert redacted(content, found) == b"first = 1\nvalue = ('***')\nlast = 2\n"
+    assert redact("a.py", content) == (b"first = 1\nvalue = ('***')\nlast = 2\n", f"redacted: {kind} on line 2")
 
 
 @pytest.mark.parametrize(
@@ -70,13 +68,14 @@ def test_files_that_hold_secrets_by_name(name: str) -> None:
 
 
 def test_a_binary_file_is_not_searched() -> None:
-    assert find(b"\0" + SECRETS["AWS key"].encode()) == []
+    content = b"\0" + SECRETS["AWS key"].encode()
+    assert redact("a.bin", content) == (content, "")
 
 
 @given(st.binary(max_size=200), st.sampled_from(sorted(SECRETS)))
 def test_whatever_stands_around_it(noise: bytes, kind: str) -> None:
     content = noise.replace(b"\0", b"") + b"\n" + SECRETS[kind].encode() + b"\n"
-    assert SECRETS[kind].encode() not in redacted(content, find(content))
+    assert SECRETS[kind].encode() not in (redact("a.py", content)[0] or b"")
 
 
 def test_this_project_holds_nothing_that_looks_like_a_secret() -> None:

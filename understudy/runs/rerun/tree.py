@@ -111,7 +111,7 @@ def _restore_part(record: Record, tree: Tree, prefix: str, place: str, part: Map
         # A file in which secrets were replaced; the second word is what early versions wrote.
         if reason.startswith(("redacted", "blotted out")):
             content = source.read_bytes() if source.exists() and target.exists() else None
-            if content is not None and secrets.redacted(content, secrets.find(content)) == target.read_bytes():
+            if content is not None and secrets.redact(path, content)[0] == target.read_bytes():
                 target.write_bytes(content)
             else:
                 tree.notes.append(f"{path}: secrets in it are ***, and the file at that path is a different one by now")
