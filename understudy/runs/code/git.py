@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -106,26 +106,19 @@ def read_status(top: Path) -> tuple[str | None, str | None, list[Change]]:
     return None if commit == "(initial)" else commit, None if branch == "(detached)" else branch, changes
 
 
-def submodules_of(top: Path) -> list[str]:
-    """Return the paths of the submodules that the working tree names, present or not."""
-    if not (top / ".gitmodules").exists():
-        return []
-    try:
-        output = git(top, "config", "-z", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$")
-    except GitError:  # a file without any
-        return []
-    return [os.fsdecode(entry).partition("\n")[2] for entry in output.split(b"\0") if entry]
+def entries_of(ask: Callable[..., bytes], commit: str, *options: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the path of each entry of a commit, with its mode, kind, name and whatever the options of ls-tree add.
+
+    `ask` runs git where the commit is. The kind is "blob", or for a submodule "commit".
+    """
+    for entry in os.fsdecode(ask("ls-tree", "-r", "-z", *options, commit)).split("\0")[:-1]:
+        about, path = entry.split("\t", 1)
+        yield path, about.split()
 
 
 def files_of(ask: Callable[..., bytes], commit: str) -> dict[str, str]:
-    """Return the files of a commit: path to the name of its content. `ask` runs git where the commit is."""
-    files = {}
-    for entry in os.fsdecode(ask("ls-tree", "-r", "-z", commit)).split("\0")[:-1]:
-        about, path = entry.split("\t", 1)
-        _, kind, name = about.split()
-        if kind == "blob":
-            files[path] = name
-    return files
+    """Return the files of a commit: path to the name of the content."""
+    return {path: name for path, (_, kind, name) in entries_of(ask, commit) if kind == "blob"}
 
 
 class Scratch:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,10 @@ from understudy.runs.code.git import (
     Change,
     Edit,
     Scratch,
-    files_of,
+    entries_of,
     git,
     read_status,
     repository_of,
-    submodules_of,
 )
 from understudy.runs.code.kept import blob_id
 from understudy.runs.code.sources import read_sources
@@ -60,17 +60,9 @@ def take(working_folder: Path, run_id: str, destination: Path, pool: Path, exclu
     below them, which no editing changes, may still be packed by a thread the first time that it is used.
     """
     taken = Snapshot(destination, pool, [path.resolve() for path in (*exclude, destination, pool)])
-    try:
-        destination.mkdir(parents=True, exist_ok=True)
-        pool.mkdir(parents=True, exist_ok=True)
-        taken.record = taken.keep(working_folder, "", f"refs/runs/{run_id}")
-    except Exception as error:
-        taken.record = {"kind": "none", "error": _one_line(error)}
-        return taken
-    try:
-        package = taken.keep_package(working_folder)
-    except Exception as error:
-        package = {"kind": "none", "error": _one_line(error)}
+    taken.record = taken.keep(working_folder, "", f"refs/runs/{run_id}")
+    inside = any(path.startswith(f"{PACKAGE}/") for path in taken.held)
+    package = {"kind": "inside"} if inside else taken.keep(PACKAGE, "understudy-", None)
     taken.record["understudy"] = {"version": understudy.__version__, "path": str(PACKAGE), **package}
     return taken
 
@@ -128,28 +120,21 @@ class Snapshot:
         # Where this package is installed, a repository around it is not its own.
         installed = folder == PACKAGE and "site-packages" in PACKAGE.parts
         try:
-            if not installed and (top := repository_of(folder)):
-                return self._keep_repository(top, prefix, ref)
-        except (GitError, OSError) as problem:
-            error = _one_line(problem)
-        sources = read_sources(folder, self.exclude)
-        digest = sources.digest
-        self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
-        keep_in_pool(self.pool, f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
-        left_out = _capped(sources.left_out)
-        return {"kind": "copy", "error": error, "digest": digest, "files": len(sources.files), "left_out": left_out}
-
-    def keep_package(self, working_folder: Path) -> dict[str, Any]:
-        """Keep this package, unless the record of the working folder covers it already."""
-        folder = Path(self.record.get("top") or working_folder.resolve())
-        covered = False
-        if PACKAGE.is_relative_to(folder):
-            # A virtual environment below the working folder is not in its record.
-            if self.record["kind"] == "git":
-                covered = repository_of(PACKAGE) is not None
-            else:
-                covered = str(PACKAGE / "__init__.py") in self.held
-        return {"kind": "inside"} if covered else self.keep(PACKAGE, "understudy-", None)
+            self.destination.mkdir(parents=True, exist_ok=True)
+            self.pool.mkdir(parents=True, exist_ok=True)
+            try:
+                if not installed and (top := repository_of(folder)):
+                    return self._keep_repository(top, prefix, ref)
+            except (GitError, OSError) as problem:
+                error = _one_line(problem)
+            sources = read_sources(folder, self.exclude)
+            digest = sources.digest
+            self._hold(folder.resolve(), {name: blob_id(content) for name, content in sources.files.items()})
+            keep_in_pool(self.pool, f"{digest}.zip", self.destination / f"{prefix}sources.zip", sources.write)
+            left_out = _capped(sources.left_out)
+            return {"kind": "copy", "error": error, "digest": digest, "files": len(sources.files), "left_out": left_out}
+        except Exception as problem:
+            return {"kind": "none", "error": _one_line(problem)}
 
     def _keep_repository(self, top: Path, prefix: str, ref: str | None) -> dict[str, Any]:
         # What differs from the commit, and which of it is too much to keep.
@@ -169,7 +154,8 @@ class Snapshot:
             if snapshot != base:
                 target = self.destination / f"{prefix}edits.bundle"
                 keep_in_pool(self.pool, f"{snapshot}.edits.bundle", target, scratch.bundle_edits)
-            self._hold(top, files_of(scratch.git, snapshot))
+            entries = list(entries_of(scratch.git, snapshot))
+            self._hold(top, {path: name for path, (_, kind, name) in entries if kind == "blob"})
         except BaseException:
             scratch.close()
             raise
@@ -177,7 +163,7 @@ class Snapshot:
 
         # A redacted file is named as left out, and yet in the snapshot.
         absent = {entry["path"] for entry in left_out if not entry["reason"].startswith("redacted")}
-        submodules = [path for path in submodules_of(top) if (top / path / ".git").exists()]
+        submodules = [path for path, (_, kind, _) in entries if kind == "commit" and (top / path / ".git").exists()]
         return {
             "kind": "git",
             "top": str(top),
@@ -288,12 +274,9 @@ def _huge_files(top: Path, commit: str | None, pool: Path) -> LeftOut:
     try:
         sizes = json.loads(memory.read_bytes())
     except (OSError, ValueError):
-        sizes = {}
-        for entry in os.fsdecode(git(top, "ls-tree", "-r", "-l", "-z", commit)).split("\0")[:-1]:
-            about, path = entry.split("\t", 1)
-            size = about.split()[-1]  # "-" for a submodule
-            if size.isdigit() and int(size) > LARGEST_COMMITTED_FILE:
-                sizes[path] = int(size)
+        entries = entries_of(partial(git, top), commit, "-l")
+        files = {path: int(size) for path, (_, kind, _, size) in entries if kind == "blob"}
+        sizes = {path: size for path, size in files.items() if size > LARGEST_COMMITTED_FILE}
         write_json(memory, sizes)
     reason = f"above {LARGEST_COMMITTED_FILE // 1_000_000} MB; commit {commit[:12]} has it"
     return [{"path": path, "bytes": size, "reason": reason} for path, size in sizes.items()]
