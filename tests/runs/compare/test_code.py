@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,9 @@ Git = Callable[..., str]
 
 def kept(contents: Mapping[str, bytes | None]) -> KeptCode:
     """Contents by path; None for one of which only the hash was kept."""
-    code = KeptCode()
     known = {path: content for path, content in contents.items() if content is not None}
-    code.add("", {path: blob_id(content) for path, content in known.items()}, known.__getitem__)
-    code.add("", {path: path for path in contents.keys() - known.keys()}, known.__getitem__)
-    return code
+    ids = {path: path if content is None else blob_id(content) for path, content in contents.items()}
+    return KeptCode(ids, {path: partial(known.__getitem__, path) for path in known})
 
 
 def diff(before: Mapping[str, bytes | None], after: Mapping[str, bytes | None]) -> list[FileDiff]:

@@ -6,7 +6,8 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,22 @@ PACKAGE_PREFIX = "understudy-package/"
 READ_FILES = "read.jsonl"
 
 
+@dataclass
 class KeptCode:
     """All code that a run kept: the working tree, submodules, this package where it lay elsewhere, files read beside.
 
-    `files`: path to content id, as git would name the content. Paths are those in the repository (or the working
-    folder); the package's, where it is kept separately, begin with `understudy-package/`; others are absolute.
+    Paths are those in the repository (or the working folder); the package's, where it is kept separately, begin with
+    `understudy-package/`; others are absolute.
     """
 
-    def __init__(self) -> None:
-        self.files: dict[str, str] = {}
-        self._readers: dict[str, Callable[[], bytes]] = {}
+    files: dict[str, str] = field(default_factory=dict)
+    """Path to content id, as git would name the content."""
+    readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    """Path to the function that reads the content; files of which only the hash was kept have none."""
 
     def read(self, path: str) -> bytes:
         """Return the content of a file. Raises KeyError for one that was not kept, or of which only the hash was."""
-        return self._readers[path]()
-
-    def add(self, prefix: str, files: Mapping[str, str], read: Callable[[str], bytes]) -> None:
-        """Put more files in, which hide those of the same path."""
-        for path, content_id in files.items():
-            self.files[prefix + path] = content_id
-            self._readers[prefix + path] = partial(read, path)
+        return self.readers[path]()
 
 
 @contextmanager
@@ -56,10 +53,16 @@ def open_code(run_folder: Path, without_edits: bool = False) -> Iterator[KeptCod
     with ExitStack() as stack:
         try:
             for prefix, at, part in parts_of(code):
-                kept.add(at, *_open_part(stack, run_folder / "code", prefix, part, without_edits))
-            if not without_edits:
-                opened = ReadFiles(run_folder / "code")
-                kept.add("", opened.files, opened.read)
+                files, read = _open_part(stack, run_folder / "code", prefix, part, without_edits)
+                kept.files |= {at + path: content_id for path, content_id in files.items()}
+                kept.readers |= {at + path: partial(read, path) for path in files}
+            # What was read beside hides what the snapshot has at the same path.
+            beside = {} if without_edits else files_beside(run_folder / "code")
+            for path, entry in beside.items():
+                kept.files[path] = entry["id"]
+                kept.readers.pop(path, None)
+                if entry.get("kept"):
+                    kept.readers[path] = (run_folder / "code" / entry["kept"]).read_bytes
         except (GitError, OSError, zipfile.BadZipFile) as error:
             raise UserError(f"the code of run {record.id} cannot be read: {error}") from error
         yield kept
@@ -130,39 +133,24 @@ def _open_part(
     files = files_of(partial(git, target), part["base"] if without_edits else commit)
 
     # One git process answers for all files that are read.
-    @cache
-    def process() -> "subprocess.Popen[bytes]":
-        command = ["git", "-C", str(target), "cat-file", "--batch"]
-        started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        stack.callback(started.communicate)
-        return started
+    command = ["git", "--git-dir", str(target), "cat-file", "--batch"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stack.callback(process.communicate)
 
     def read(path: str) -> bytes:
-        question, answer = process().stdin, process().stdout
-        assert question
-        assert answer
-        question.write(files[path].encode() + b"\n")
-        question.flush()
-        size = int(answer.readline().split()[2])
-        return answer.read(size + 1)[:-1]
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(files[path].encode() + b"\n")
+        process.stdin.flush()
+        size = int(process.stdout.readline().split()[2])
+        return process.stdout.read(size + 1)[:-1]
 
     return files, read
 
 
-class ReadFiles:
-    """What a run read beside its snapshot (see `opened_files`): `entries` as noted, the last for each path."""
-
-    def __init__(self, code_folder: Path) -> None:
-        self._folder = code_folder
-        self.entries = {entry["path"]: entry for entry in read_lines(code_folder / READ_FILES)}
-        self.files = {path: entry["id"] for path, entry in self.entries.items()}
-
-    def read(self, path: str) -> bytes:
-        """Return the content of a file. Raises KeyError where only its hash was kept."""
-        kept = self.entries[path].get("kept")
-        if not kept:
-            raise KeyError(path)
-        return (self._folder / kept).read_bytes()
+def files_beside(code_folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what a run read beside its snapshot (see `opened_files`): the last entry for each path."""
+    return {entry["path"]: entry for entry in read_lines(code_folder / READ_FILES)}
 
 
 def blob_id(content: bytes, like: str | None = None) -> str:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from understudy.console import age, flat, number, text
 from understudy.runs.arguments import RunReference
-from understudy.runs.code.kept import ReadFiles
+from understudy.runs.code.kept import files_beside
 from understudy.runs.compare.differences import data_files
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics, series
@@ -117,7 +117,7 @@ def code_facts(record: Record) -> dict[str, Any]:
     if package.get("kind") in ("git", "copy", "none"):
         of_package = _kept(package, record.folder / "code", "understudy-")
         lines |= {f"understudy: {name}": line for name, line in of_package.items()}
-    read = [f"{path} ({entry['why']})" for path, entry in ReadFiles(record.folder / "code").entries.items()]
+    read = [f"{path} ({entry['why']})" for path, entry in files_beside(record.folder / "code").items()]
     return lines | ({"read beside it": ", ".join(read)} if read else {})
 
 

@@ -17,7 +17,7 @@ from understudy.errors import DataError, GitError, UserError
 from understudy.files import fingerprint
 from understudy.runs.code import secrets
 from understudy.runs.code.git import git
-from understudy.runs.code.kept import PACKAGE_PREFIX, ReadFiles, blob_id, clone, parts_of
+from understudy.runs.code.kept import PACKAGE_PREFIX, blob_id, clone, files_beside, parts_of
 from understudy.runs.compare.differences import data_files
 from understudy.runs.record import Record
 
@@ -124,14 +124,13 @@ def _restore_part(record: Record, tree: Tree, prefix: str, place: str, part: Map
 
 def _restore_read_files(record: Record, tree: Tree, top: Path) -> None:
     """Restore what the run read beside its snapshot: copies where they were kept, else links to the files of today."""
-    files = ReadFiles(record.folder / "code")
-    for path, entry in files.entries.items():
+    for path, entry in files_beside(record.folder / "code").items():
         source = top / path  # an absolute path stays one
         target = tree.inside(source)
         if entry.get("kept"):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            target.write_bytes(files.read(path))
+            shutil.copyfile(record.folder / "code" / entry["kept"], target)
             if path.startswith("/") and not _is_same(source, entry):
                 tree.notes.append(f"{path}: has changed since; a program that reads it by this path meets today's file")
         elif not source.exists():
