@@ -3,7 +3,7 @@ from string import Formatter
 
 import pytest
 
-from understudy.tasks.smalltalk.phrases import TOPICS, chat, closed_words, others, questions, you
+from understudy.tasks.smalltalk.phrases import TOPICS, chat, closed_words, others, questions
 from understudy.tasks.smalltalk.topic import Exchange, Topic
 
 USER_FIELDS = ("tell", "tell_asking", "short", "polar_short", "terse", "ask", "terse_ask", "polar", "when", "fix")
@@ -21,7 +21,7 @@ def exchanges() -> list[Exchange]:
 
 
 def tables() -> list[tuple[str, tuple[str, ...]]]:
-    tables = {name: table for file in (chat, others, questions, you) for name, table in vars(file).items()}
+    tables = {name: table for file in (chat, others, questions) for name, table in vars(file).items()}
     return [(name, table) for name, table in tables.items() if isinstance(table, tuple)]
 
 

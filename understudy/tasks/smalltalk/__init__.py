@@ -5,11 +5,10 @@ counts, compares, adds small numbers, and says so when it cannot know. Everythin
 everything there is stands in mix.toml, what is said in phrases/, which words exist in words.toml and names.toml.
 """
 
-from understudy.tasks.smalltalk.dialogue import SmallTalk, generate
+from understudy.tasks.smalltalk.dialogue import SmallTalk, Smalltalk, generate
 from understudy.tasks.smalltalk.mix import MIX, Mix
 from understudy.tasks.smalltalk.names import Split, split_of
 from understudy.tasks.smalltalk.scoring import Question, is_right, refuses
-from understudy.tasks.smalltalk.source import Smalltalk
 
 DEMO_LINES: tuple[str, ...] = (
     "Hi there!",

@@ -12,6 +12,7 @@ def draw_agenda(world: World) -> list[Item]:
     for topic in dict.fromkeys(mix.told.draw(rand) for _ in range(int(mix.facts.draw(rand)))):
         agenda += _items(world, topic, [fact.about for item in agenda for fact in item])
     if rand() < mix.name_told:
+        # First of all, or somewhere among the rest.
         place = 0 if rand() < mix.name_first else int(rand() * (len(agenda) + 1))
         agenda.insert(place, _item(world.fact("name")))
     return [item for item in agenda if item]

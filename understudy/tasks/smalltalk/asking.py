@@ -15,14 +15,9 @@ _SUMMARY_ORDER = ("name", "home", "job", "pet", "kin", "hobby", "food")
 _MANY = ("pet", "kin", "plan", "pair", "pet age", "kin age")  # several facts of these may be told
 
 
-def askable(talk: Talk) -> list[Key]:
-    """Return the told facts that were asked for at most once."""
-    return [key for key in talk.facts if talk.asked[key] < 2]
-
-
-def can_recall(talk: Talk) -> bool:
-    """Return whether there is something to ask for other than what was just asked for."""
-    return any(key != talk.last_asked for key in askable(talk))
+def askable(talk: Talk, again: bool = False) -> list[Key]:
+    """Return the told facts that were asked for at most once; the one that was asked for last only `again`."""
+    return [key for key in talk.facts if talk.asked[key] < 2 and (again or key != talk.last_asked)]
 
 
 def recall(talk: Talk) -> None:
@@ -38,28 +33,27 @@ def recall(talk: Talk) -> None:
     talk.exchange(user, talk.reply_line(reply, slots))
 
 
-def can_reverse(talk: Talk) -> bool:
-    """Return whether a fact can be asked for the other way round ("Who is Bix?")."""
-    return bool(_reversible(talk))
+def reversible(talk: Talk) -> list[Key]:
+    """Return the facts that can be asked for the other way round ("Who is Bix?")."""
+    return [key for key in askable(talk) if topic_of(key).when]
 
 
 def reverse(talk: Talk) -> None:
     """Give the value and ask whom or when it is about."""
-    key = talk.pick_key(_reversible(talk))
+    key = talk.pick(reversible(talk))
     slots, topic = talk.known(key), topic_of(key)
     about = slots.get("d", key[1])
     _note_asked(talk, key)
     planned = key[0] == "plan"
     rivals = [words.DAYS[on] if planned else on for topic_, on in talk.facts if (topic_ == "plan") == planned]
-    user = talk.user_line(talk.pick(topic.when), slots, chat.ask_leads)
     talk.question("recall", f"{key[0]} reversed", about, [rival for rival in rivals if rival and rival != about])
-    talk.exchange(user, talk.reply_line(talk.pick_plain(topic.when_reply), slots))
+    talk.say(topic.when, topic.when_reply, slots, chat.ask_leads, plain=True)
 
 
 def recall_two(talk: Talk) -> None:
     """Ask for two told facts in one line."""
     first = _asked_key(talk)
-    second = talk.pick_key([key for key in talk.facts if key != first])
+    second = talk.pick([key for key in talk.facts if key != first])
     _note_asked(talk, second)
     keys = (first, second)
     slots = numbered_slots([talk.known(key) for key in keys])
@@ -77,27 +71,24 @@ def recall_two(talk: Talk) -> None:
 
 def summary(talk: Talk) -> None:
     """Ask what the assistant knows: it says the two or three most important things told."""
-    talk.done["summary"] += 1
     rank = {topic: place for place, topic in enumerate(_SUMMARY_ORDER)}
     keys = sorted(talk.facts, key=lambda key: rank.get(key[0], len(rank)))[:3]
     slots = numbered_slots([talk.known(key) for key in keys])
-    user = talk.user_line(talk.pick(questions.summary_asks), {}, chat.ask_leads)
     value, topic = talk.facts[keys[0]], keys[0][0]
     _note_asked(talk, keys[0])
     told_too = [part for key in keys for part in talk.facts[key].split(" and ")]
     talk.question("recall", topic, value, [rival for rival in talk.rivals(topic) if rival not in told_too])
-    talk.exchange(user, talk.reply_line(_plain_together(tuple(keys)), slots))
+    user = talk.user_line(talk.pick(questions.summary_asks), {}, chat.ask_leads)
+    talk.exchange(user, talk.reply_line(_plain_together(keys), slots))
 
 
 def ask_unknown(talk: Talk) -> None:
     """Ask for a fact that was never told, or for a stranger."""
-    talk.done["unknown"] += 1
     if talk.chance(0.2):
         name = talk.world.word(talk.pick(("person", "pet")))
         slots = {"v": name.lower() if talk.style.lower else name}
-        user = talk.user_line(talk.pick(questions.who_asks), slots, chat.ask_leads)
-        talk.question("refuse", "stranger", "", talk.all_values())
-        return talk.exchange(user, talk.reply_line(talk.pick(questions.who_refusals), slots))
+        talk.question("refuse", "stranger", "", talk.rivals())
+        return talk.say(questions.who_asks, questions.who_refusals, slots, chat.ask_leads)
     key = _untold(talk)
     topic = topic_of(key)
     question, opener = _question(talk, key)
@@ -112,23 +103,23 @@ def ask_unknown(talk: Talk) -> None:
     reply = talk.pick(replies).format(yours=topic.yours, prompt=talk.pick(topic.prompt))
     if opener == "yes" and talk.chance(0.3):
         reply = "No, " + decapitalised(reply)
-    talk.question("refuse", key[0], "", talk.all_values())
+    talk.question("refuse", key[0], "", talk.rivals())
     talk.exchange(user, talk.reply_line(reply, slots))
 
 
 def ask_impossible(talk: Talk) -> None:
     """Ask for what a small language model cannot see or was never taught."""
-    talk.done["impossible"] += 1
-    said = questions.impossible[int(talk.rand() * len(questions.impossible))]
+    said = talk.pick(questions.impossible)
     user = talk.user_line(talk.pick(said.user), {"country": talk.pick(words.COUNTRIES)}, chat.ask_leads)
-    talk.question("refuse", "world", "", talk.all_values())
+    talk.question("refuse", "world", "", talk.rivals())
     talk.exchange(user, talk.reply_line(talk.pick(said.reply), {}))
 
 
 def _asked_key(talk: Talk) -> Key:
     """Return the told fact to ask for: names and homes more often, and those asked for before less often."""
     mix = talk.mix
-    keys = [key for key in askable(talk) if key != talk.last_asked] or list(talk.facts)
+    # Where all were asked for often or just now, any of them.
+    keys = askable(talk) or list(talk.facts)
     shares = {key: mix.asked.get(key[0], 1.0) * mix.asked_again ** talk.asked[key] for key in keys}
     chosen = Shares(shares).draw(talk.rand)
     _note_asked(talk, chosen)
@@ -138,10 +129,6 @@ def _asked_key(talk: Talk) -> Key:
 def _nameless(lines: Lines) -> Lines:
     """Return the lines without a pet's name, which the other half of the question may ask for."""
     return tuple(line for line in lines if "{p}" not in line)
-
-
-def _reversible(talk: Talk) -> list[Key]:
-    return [key for key in askable(talk) if key != talk.last_asked and topic_of(key).when]
 
 
 def _note_asked(talk: Talk, key: Key) -> None:
@@ -157,8 +144,7 @@ def _question(talk: Talk, key: Key) -> tuple[str, str]:
     if topic.polar and talk.chance(0.15):
         return talk.pick(topic.polar), "yes"
     if talk.chance(0.6 if register == "formal" else 0.38):
-        wrapped = _wrapped(key[0], register == "formal" and talk.chance(0.7))
-        return wrapped[int(talk.rand() * len(wrapped))]
+        return talk.pick(_wrapped(key[0], register == "formal" and talk.chance(0.7)))
     return talk.pick(topic.ask), ""
 
 

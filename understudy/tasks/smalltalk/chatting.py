@@ -1,7 +1,7 @@
 """Talk beside the facts: greetings, goodbyes, moods, jokes, questions to the assistant itself."""
 
 from understudy.tasks.smalltalk.phrases import chat
-from understudy.tasks.smalltalk.talk import Pending, Talk, topic_of
+from understudy.tasks.smalltalk.talk import Key, Pending, Talk, topic_of
 from understudy.tasks.smalltalk.telling import ask_next
 from understudy.tasks.smalltalk.topic import Exchange
 
@@ -29,66 +29,49 @@ def part(talk: Talk) -> None:
         lines = chat.goodbye_named
     elif len(pets) == 1 and talk.chance(0.3):
         lines, slots["p"] = chat.goodbye_pet, pets[0]
-    user = talk.user_line(talk.pick(chat.goodbyes), {})
-    talk.exchange(user, talk.reply_line(talk.pick(lines), slots))
+    talk.say(chat.goodbyes, lines, slots)
 
 
 def answer_chat(talk: Talk, pending: Pending) -> None:
     """Answer a question of the assistant's that was not about a fact."""
     answers = chat.answers[pending.kind]
-    said = answers[int(talk.rand() ** 1.5 * len(answers))]  # rather the first, friendlier ones
-    talk.exchange(talk.user_line(talk.pick(said.user), {}), talk.reply_line(talk.pick(said.reply or chat.jokes), {}))
+    # Rather the first, friendlier ones.
+    said = answers[int(talk.rand() ** 1.5 * len(answers))]
+    talk.say(said.user, said.reply or chat.jokes)
 
 
 def chatter(talk: Talk) -> None:
     """Say something that has nothing to do with the facts, each thing at most once."""
-    index = int(talk.rand() * len(chat.chats))
-    if talk.done[f"chat {index}"]:
-        return
-    talk.done[f"chat {index}"] += 1
-    said = chat.chats[index]
-    _say(talk, said)
-    if said.then:
-        talk.pending = Pending(said.then)
-
-
-def praise(talk: Talk) -> None:
-    """Confirm what was just recalled."""
-    _say(talk, chat.after_recall)
+    _say_once(talk, chat.chats)
 
 
 def ask_about_assistant(talk: Talk) -> None:
     """Ask the assistant about itself, each thing at most once."""
-    index = int(talk.rand() * len(chat.self))
-    if not talk.done[f"self {index}"]:
-        talk.done[f"self {index}"] += 1
-        talk.done["self"] += 1
-        _say(talk, chat.self[index])
+    _say_once(talk, chat.self)
 
 
 def joke(talk: Talk) -> None:
     """Ask for a joke."""
-    talk.done["joke"] += 1
-    talk.exchange(talk.user_line(talk.pick(chat.joke_asks), {}), talk.reply_line(talk.pick(chat.jokes), {}))
+    talk.say(chat.joke_asks, chat.jokes)
     if talk.chance(0.3):
-        _say(talk, chat.after_joke)
+        talk.say(chat.after_joke.user, chat.after_joke.reply)
 
 
-def can_say_more(talk: Talk) -> bool:
-    """Return whether the user can talk on about something told."""
-    return talk.done["about told"] < 2 and any(topic_of(key).more for key in talk.facts)
+def with_more(talk: Talk) -> list[Key]:
+    """Return the told facts that the user can talk on about."""
+    return [key for key in talk.facts if topic_of(key).more]
 
 
 def say_more(talk: Talk) -> None:
     """Talk on about a told fact without adding a new one."""
-    talk.done["about told"] += 1
-    key = talk.pick_key([key for key in talk.facts if topic_of(key).more])
-    more = topic_of(key).more
-    said = more[int(talk.rand() * len(more))]
-    slots = talk.known(key)
-    user = talk.user_line(talk.pick(said.user), slots, chat.chat_leads)
-    talk.exchange(user, talk.reply_line(talk.pick(said.reply), slots))
+    key = talk.pick(with_more(talk))
+    said = talk.pick(topic_of(key).more)
+    talk.say(said.user, said.reply, talk.known(key), chat.chat_leads)
 
 
-def _say(talk: Talk, said: Exchange) -> None:
-    talk.exchange(talk.user_line(talk.pick(said.user), {}), talk.reply_line(talk.pick(said.reply), {}))
+def _say_once(talk: Talk, choices: tuple[Exchange, ...]) -> None:
+    said = talk.pick(choices)
+    if said not in talk.said:
+        talk.said.add(said)
+        talk.say(said.user, said.reply)
+        talk.pending = Pending(said.then) if said.then else None

@@ -1,36 +1,48 @@
 """Conversations of the small world, one exchange after another."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
 
 from understudy.data.conversations import Conversation
 from understudy.tasks.smalltalk import asking, chatting, reckoning, telling
 from understudy.tasks.smalltalk.agenda import draw_agenda
 from understudy.tasks.smalltalk.mix import MIX, PRACTICE, Mix
 from understudy.tasks.smalltalk.names import Split
+from understudy.tasks.smalltalk.phrases import chat
 from understudy.tasks.smalltalk.scoring import Question
 from understudy.tasks.smalltalk.talk import Talk, new_talk
 
-Beat = Callable[[Talk], None]
 
-# name -> (what happens, when it can); the shares stand in mix.py
-BEATS: dict[str, tuple[Beat, Callable[[Talk], bool]]] = {
-    "tell": (telling.tell, lambda talk: bool(talk.agenda)),
-    "recall": (asking.recall, asking.can_recall),
-    "reverse": (asking.reverse, asking.can_reverse),
-    "both": (asking.recall_two, lambda talk: len(talk.facts) > 1),
-    "summary": (asking.summary, lambda talk: len(talk.facts) > 1 and not talk.done["summary"]),
-    "compare": (reckoning.compare, lambda talk: _can_compare(talk)),
-    "count": (reckoning.count, lambda talk: not talk.done["count"] and reckoning.has_pets(talk)),
-    "told sum": (reckoning.add_told, lambda talk: not talk.done["told sum"] and reckoning.can_add_told(talk)),
-    "sum": (reckoning.add, lambda talk: talk.done["sum"] < 2),
-    "unknown": (asking.ask_unknown, lambda talk: talk.done["unknown"] < 2),
-    "impossible": (asking.ask_impossible, lambda talk: talk.done["impossible"] < 2),
-    "correct": (telling.correct, lambda talk: not talk.done["correct"] and telling.can_correct(talk)),
-    "chat": (chatting.chatter, lambda talk: True),
-    "about told": (chatting.say_more, chatting.can_say_more),
-    "joke": (chatting.joke, lambda talk: not talk.done["joke"]),
-    "self": (chatting.ask_about_assistant, lambda talk: talk.done["self"] < 2),
+class Beat(NamedTuple):
+    """Something that may happen in a conversation, when it can, and how often at most; the shares stand in mix.toml."""
+
+    act: Callable[[Talk], None]
+    possible: Callable[[Talk], object] = lambda _: True
+    most: float = inf
+
+
+BEATS = {
+    "tell": Beat(telling.tell, lambda talk: talk.agenda),
+    "recall": Beat(asking.recall, asking.askable),
+    "reverse": Beat(asking.reverse, asking.reversible),
+    "both": Beat(asking.recall_two, lambda talk: len(talk.facts) > 1),
+    "summary": Beat(asking.summary, lambda talk: len(talk.facts) > 1, most=1),
+    "compare": Beat(reckoning.compare, reckoning.comparable, most=1),
+    "count": Beat(reckoning.count, reckoning.pets, most=1),
+    "told sum": Beat(reckoning.add_told, reckoning.pet_ages, most=1),
+    "sum": Beat(reckoning.add, most=2),
+    "unknown": Beat(asking.ask_unknown, most=2),
+    "impossible": Beat(asking.ask_impossible, most=2),
+    "correct": Beat(telling.correct, telling.correctable, most=1),
+    "chat": Beat(chatting.chatter),
+    "about told": Beat(chatting.say_more, chatting.with_more, most=2),
+    "joke": Beat(chatting.joke, most=1),
+    "self": Beat(chatting.ask_about_assistant, most=2),
 }
 _RECALLING = ("recall", "reverse", "both", "summary")
 
@@ -41,6 +53,22 @@ class SmallTalk:
 
     conversation: Conversation
     questions: tuple[Question, ...]
+
+
+class Smalltalk:
+    """Makes the conversations that `--data smalltalk` names (see `understudy.data.dataset.ConversationGenerator`)."""
+
+    @cached_property
+    def version(self) -> str:
+        """A digest of the generator's source and phrases."""
+        digest = hashlib.sha256()
+        for path in sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".toml")):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def conversations(self, count: int, seed: int, part: Split) -> Iterator[Conversation]:
+        """Make the first `count` conversations of a split."""
+        return (talk.conversation for talk in generate(count, seed, part))
 
 
 def generate(count: int, seed: int, split: Split) -> Iterator[SmallTalk]:
@@ -65,6 +93,8 @@ def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: st
     exchanges = int(mix.exchanges.draw(talk.rand))
     recalls = int(mix.recalls.draw(talk.rand))
     compares = talk.chance(mix.compared)
+
+    # A greeting, one exchange after another, and a goodbye.
     if talk.chance(mix.greeting):
         chatting.greet(talk)
     while talk.characters < mix.characters and not _finished(talk, exchanges, recalls, compares):
@@ -77,13 +107,13 @@ def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: st
 
 
 def _finished(talk: Talk, exchanges: int, recalls: int, compares: bool) -> bool:
-    if talk.pending or len(talk.messages) < 2 * exchanges or (compares and _can_compare(talk)):
+    if talk.pending or len(talk.messages) < 2 * exchanges or (compares and _can(talk, "compare")):
         return False
-    return talk.recalls >= recalls or not (talk.agenda or asking.askable(talk))
+    return talk.recalls >= recalls or not (talk.agenda or asking.askable(talk, again=True))
 
 
-def _can_compare(talk: Talk) -> bool:
-    return not talk.done["compare"] and len(reckoning.comparable(talk)) == 2
+def _can(talk: Talk, name: str) -> bool:
+    return talk.done[name] < BEATS[name].most and bool(BEATS[name].possible(talk))
 
 
 def _step(talk: Talk, exchanges: int, recalls: int) -> None:
@@ -93,23 +123,25 @@ def _step(talk: Talk, exchanges: int, recalls: int) -> None:
         return telling.answer_fact(talk, pending)
     if pending:
         return chatting.answer_chat(talk, pending)
-    before = talk.recalls
+    said, asked = len(talk.messages), talk.recalls
     name = _next_beat(talk, exchanges, recalls)
-    BEATS[name][0](talk)
-    if talk.recalls > before and talk.chance(talk.mix.praise):
+    BEATS[name].act(talk)
+    talk.done[name] += len(talk.messages) > said
+    if talk.recalls > asked and talk.chance(talk.mix.praise):
         talk.next_turn()
-        chatting.praise(talk)
+        talk.say(chat.after_recall.user, chat.after_recall.reply)
 
 
 def _next_beat(talk: Talk, exchanges: int, recalls: int) -> str:
     """Return what happens next: once the conversation is long enough, only the recall questions still owed."""
     owed = talk.recalls < recalls
     if len(talk.messages) >= 2 * exchanges:
-        if owed and asking.can_recall(talk):
+        if owed and _can(talk, "recall"):
             return "recall"
-        if _can_compare(talk):
+        if _can(talk, "compare"):
             return "compare"
-    while True:  # "chat" is always possible
+    # "chat" is always possible.
+    while True:
         name = talk.mix.beats.draw(talk.rand)
-        if (owed or name not in _RECALLING) and BEATS[name][1](talk):
+        if (owed or name not in _RECALLING) and _can(talk, name):
             return name

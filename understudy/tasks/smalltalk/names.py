@@ -1,34 +1,29 @@
 """Names, towns and pet names: real ones and made-up ones, each belonging to exactly one split."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from zlib import crc32
 
 from understudy.tasks.smalltalk.topic import Lines, read_toml
 
+T = TypeVar("T")
 Split = Literal["train", "valid", "test"]
+Rand = Callable[[], float]
 
 # With this salt "Ottoline" belongs to "test": she is the guest of our demonstrations and must never be trained on.
 _SALT = "prompter "
 
-_tables = read_toml(Path(__file__).with_name("names.toml"))
-WOMEN: Lines = _tables["women"]
-MEN: Lines = _tables["men"]
-SURNAMES: Lines = _tables["surnames"]
-TOWNS: Lines = _tables["towns"]
-TOWN_FIRSTS: Lines = _tables["town_firsts"]
-PET_NAMES: Lines = _tables["pet_names"]
-
-_ONSETS: Lines = _tables["common_onsets"] * 3 + _tables["onsets"]
-_VOWELS: Lines = _tables["common_vowels"] * 12 + _tables["vowels"]
-_MIDDLES: Lines = _tables["common_middles"] * 3 + _tables["middles"]
-_CODAS: Lines = _tables["codas"]
-_PERSON_ENDINGS: Lines = _tables["person_endings"]
-_TOWN_ENDINGS: Lines = _tables["town_endings"]
-_PET_ENDINGS: Lines = _tables["pet_endings"]
-_COMMON_STARTS: Lines = _tables["common_starts"]
+_tables: dict[str, Lines] = read_toml(Path(__file__).with_name("names.toml"))
+COMMON: dict[str, Lines] = {kind: _tables[kind] for kind in ("woman", "man", "town", "pet")}
+COMMON["person"] = COMMON["woman"] + COMMON["man"]
+SURNAMES, TOWN_FIRSTS = _tables["surnames"], _tables["town_firsts"]
+# The common sounds are drawn several times as often.
+_ONSETS = _tables["common_onsets"] * 3 + _tables["onsets"]
+_VOWELS = _tables["common_vowels"] * 12 + _tables["vowels"]
+_MIDDLES = _tables["common_middles"] * 3 + _tables["middles"]
+_CODAS = _tables["codas"]
 
 RUDE = re.compile(
     "fuc|fuk|shit|cunt|nig|fag|cum|tit|dick|cock|puss|rape|slut|who?re|nazi|anal|anus|peni|arse|wank|pric"
@@ -36,8 +31,6 @@ RUDE = re.compile(
 
 COMMON_START = 0.15
 """Share of made-up names and towns that begin like a common word."""
-
-Rand = Callable[[], float]
 
 
 def split_of(word: str) -> Split:
@@ -50,54 +43,29 @@ def split_of(word: str) -> Split:
     return "valid" if share == 8 else "test" if share == 9 else "train"
 
 
-def coin_person(rand: Rand) -> str:
-    """Make up a first name, such as "Zorvia"."""
-    if rand() < 0.15:
-        return _coin_anything(rand)
-    if rand() < COMMON_START:
-        return (_pick(_COMMON_STARTS, rand) + _pick(_PERSON_ENDINGS, rand)).capitalize()
-    stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand) if rand() < 0.85 else _pick(_VOWELS, rand)
-    if rand() < 0.2:
-        stem += _pick(_MIDDLES, rand) + _pick(_VOWELS, rand)
-    return (stem + _pick(_MIDDLES, rand) + _pick(_PERSON_ENDINGS, rand)).capitalize()
-
-
-def coin_town(rand: Rand) -> str:
-    """Make up a town, such as "Plenmoor"."""
-    if rand() < 0.2:
-        return _coin_anything(rand)
-    if rand() < COMMON_START:
-        return (_pick(_COMMON_STARTS, rand) + _pick(_TOWN_ENDINGS, rand)).capitalize()
-    stem = _pick(_ONSETS, rand) + _pick(_VOWELS, rand)
-    if rand() < 0.15:
-        stem += _pick(_MIDDLES, rand) + _pick(_VOWELS, rand)
-    return (stem + _pick(_CODAS, rand) + _pick(_TOWN_ENDINGS, rand)).capitalize()
-
-
-def coin_pet(rand: Rand) -> str:
-    """Make up a pet name, such as "Bix"."""
-    if rand() < 0.15:
-        return coin_person(rand)
-    return (_pick(_ONSETS, rand) + _pick(_VOWELS, rand) + _pick(_CODAS, rand) + _pick(_PET_ENDINGS, rand)).capitalize()
-
-
-def _coin_anything(rand: Rand) -> str:
-    """Make up a word of syllables in any order, so that no user's name looks too strange."""
-    word = "" if rand() < 0.2 else _pick(_ONSETS, rand)
-    for _ in range(1 + int(rand() * 2)):
-        word += _pick(_VOWELS, rand) + _pick(_MIDDLES, rand)
-    return (word + _pick(_VOWELS, rand) + (_pick(_CODAS, rand) if rand() < 0.4 else "")).capitalize()
-
-
-def _pick(choices: tuple[str, ...], rand: Rand) -> str:
+def pick(choices: Sequence[T], rand: Rand) -> T:
+    """Return one of the choices, all equally likely."""
     return choices[int(rand() * len(choices))]
 
 
-COINS: dict[str, Callable[[Rand], str]] = {
-    "person": coin_person,
-    "woman": coin_person,
-    "man": coin_person,
-    "town": coin_town,
-    "pet": coin_pet,
-}
-COMMON = {"person": WOMEN + MEN, "woman": WOMEN, "man": MEN, "town": TOWNS, "pet": PET_NAMES}
+def coin(kind: str, rand: Rand) -> str:
+    """Make up a word for a person, woman or man ("Zorvia"), a town ("Plenmoor") or a pet ("Bix")."""
+    if kind == "pet":
+        if rand() < 0.15:
+            return coin("person", rand)
+        return "".join(pick(part, rand) for part in (_ONSETS, _VOWELS, _CODAS, _tables["pet_endings"])).capitalize()
+    is_town = kind == "town"
+    endings = _tables["town_endings" if is_town else "person_endings"]
+    # Syllables in any order, so that no user's name looks too strange.
+    if rand() < (0.2 if is_town else 0.15):
+        word = "" if rand() < 0.2 else pick(_ONSETS, rand)
+        for _ in range(1 + int(rand() * 2)):
+            word += pick(_VOWELS, rand) + pick(_MIDDLES, rand)
+        return (word + pick(_VOWELS, rand) + (pick(_CODAS, rand) if rand() < 0.4 else "")).capitalize()
+    if rand() < COMMON_START:
+        return (pick(_tables["common_starts"], rand) + pick(endings, rand)).capitalize()
+    # A stem of one syllable or two, and an ending.
+    stem = (pick(_ONSETS, rand) if is_town or rand() < 0.85 else "") + pick(_VOWELS, rand)
+    if rand() < (0.15 if is_town else 0.2):
+        stem += pick(_MIDDLES, rand) + pick(_VOWELS, rand)
+    return (stem + pick(_CODAS if is_town else _MIDDLES, rand) + pick(endings, rand)).capitalize()

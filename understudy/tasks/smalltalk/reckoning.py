@@ -9,7 +9,7 @@ def comparable(talk: Talk) -> list[Key]:
     """Return two told ages that can be compared, of the user's only two pets or of two relatives; else nothing."""
     for topic in ("pet age", "kin age"):
         keys = [key for key in talk.facts if key[0] == topic]
-        others_told = len(talk.kinds) + 2 * _pairs(talk) if topic == "pet age" else 2
+        others_told = pets(talk) if topic == "pet age" else 2
         if len(keys) == 2 == others_told and _number(talk, keys[0]) != _number(talk, keys[1]):
             return keys
     return []
@@ -17,7 +17,6 @@ def comparable(talk: Talk) -> list[Key]:
 
 def compare(talk: Talk) -> None:
     """Ask which of two is the older or the younger."""
-    talk.done["compare"] += 1
     more = talk.pick(("older", "older", "younger"))
     first, second = keys = comparable(talk)
     winner, loser = sorted(keys, key=lambda key: _number(talk, key), reverse=more == "older")
@@ -30,20 +29,18 @@ def compare(talk: Talk) -> None:
         asks, replies = questions.compare_kin[more], questions.compare_kin_replies
         slots = {"a": first[1], "b": second[1], "w": winner[1], "more": more}
         right, wrong = winner[1], loser[1]
-    user = talk.user_line(talk.pick(asks), slots, chat.ask_leads)
     talk.question("compare", first[0], right, [wrong])
-    talk.exchange(user, talk.reply_line(talk.pick_plain(replies), slots))
+    talk.say(asks, replies, slots, chat.ask_leads, plain=True)
 
 
-def has_pets(talk: Talk) -> bool:
-    """Return whether a pet was told about."""
-    return bool(talk.kinds) or _pairs(talk) > 0
+def pets(talk: Talk) -> int:
+    """Return how many pets were told about."""
+    return len(talk.kinds) + 2 * sum(topic == "pair" for topic, _ in talk.facts)
 
 
 def count(talk: Talk) -> None:
     """Ask how many pets were told about."""
-    talk.done["count"] += 1
-    number = len(talk.kinds) + 2 * _pairs(talk)
+    number = pets(talk)
     slots = {"w": NUMBERS[number], "W": NUMBERS[number].capitalize(), "pets": "pet" if number == 1 else "pets"}
     # By name: the single ones (or their kinds, where no name was told), then the pairs.
     singles = [talk.facts.get(("pet", kind), with_article(kind)) for kind in talk.kinds]
@@ -51,14 +48,12 @@ def count(talk: Talk) -> None:
     slots["list"] = listed(singles + [name for pair in pairs for name in pair.split(" and ")])
     listing = number > 1 and talk.chance(0.4)
     replies = questions.count_pets_listing if listing else questions.count_pets_replies
-    user = talk.user_line(talk.pick(questions.count_pets), slots, chat.ask_leads)
     talk.question("count", "pets", str(number), _numbers_but(number))
-    talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
+    talk.say(questions.count_pets, replies, slots, chat.ask_leads)
 
 
 def add(talk: Talk) -> None:
     """Ask for a sum of two numbers up to ten; the assistant calculates in digits."""
-    talk.done["sum"] += 1
     x, z = (1 + int(talk.rand() * 10) for _ in range(2))
     as_words = talk.chance(0.25)
     asked = {"x": NUMBERS[x] if as_words else str(x), "z": NUMBERS[z] if as_words else str(z)}
@@ -68,32 +63,26 @@ def add(talk: Talk) -> None:
     talk.exchange(user, talk.reply_line(talk.pick(questions.sum_replies), slots))
 
 
-def can_add_told(talk: Talk) -> bool:
-    """Return whether an age of a pet was told."""
-    return any(key[0] == "pet age" for key in talk.facts)
+def pet_ages(talk: Talk) -> list[Key]:
+    """Return the ages of pets that were told."""
+    return [key for key in talk.facts if key[0] == "pet age"]
 
 
 def add_told(talk: Talk) -> None:
     """Ask for a sum of told numbers: the ages of two pets together, or the age of one in a year or two."""
-    talk.done["told sum"] += 1
     keys = comparable(talk)
     if keys and keys[0][0] == "pet age" and talk.chance(0.6):
         x, z = (_number(talk, key) for key in keys)
         asks, replies = questions.told_sum_asks, questions.told_sum_replies
         slots = {"p": talk.facts["pet", keys[0][1]], "q": talk.facts["pet", keys[1][1]]}
     else:
-        key = talk.pick_key([key for key in talk.facts if key[0] == "pet age"])
+        key = talk.pick(pet_ages(talk))
         x, z = _number(talk, key), 1 + int(talk.rand() * 2)
         asks, replies = questions.later_asks[str(z)], questions.later_replies
         slots = {"p": talk.facts["pet", key[1]]}
     slots |= {"x": str(x), "z": str(z), "w": str(x + z), "W": str(x + z)}
-    user = talk.user_line(talk.pick(asks), slots, chat.ask_leads)
     talk.question("sum", "ages", str(x + z), _numbers_but(x, z, x + z))
-    talk.exchange(user, talk.reply_line(talk.pick(replies), slots))
-
-
-def _pairs(talk: Talk) -> int:
-    return sum(key[0] == "pair" for key in talk.facts)
+    talk.say(asks, replies, slots, chat.ask_leads)
 
 
 def _number(talk: Talk, key: Key) -> int:

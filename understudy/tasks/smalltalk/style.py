@@ -3,25 +3,13 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-from understudy.tasks.smalltalk.names import Rand
+from understudy.tasks.smalltalk.names import Rand, pick
+from understudy.tasks.smalltalk.topic import read_toml
 
-_EXPANSIONS = (
-    *(("I'm", "I am"), ("I've", "I have"), ("I'd", "I would"), ("I'll", "I will"), ("What's", "What is")),
-    *(("what's", "what is"), ("Who's", "Who is"), ("Where's", "Where is"), ("When's", "When is"), ("It's", "It is")),
-    *(("it's", "it is"), ("don't", "do not"), ("can't", "cannot"), ("won't", "will not"), ("name's", "name is")),
-    *(
-        ("They're", "They are"),
-        ("That's", "That is"),
-        ("that's", "that is"),
-        ("You're", "You are"),
-        ("you're", "you are"),
-    ),
-)
-_AMERICAN = (("favourite", "favorite"), ("colour", "color"), ("neighbour", "neighbor"))
-_SLIPPED = """the/teh what/waht my/ym is/si you/yuo do/od have/ahve and/adn where/wher how/hwo who/hwo are/aer of/fo
-    to/ot tell/tel me/em what's/whats i'm/im your/yuor with/wiht for/fro can/cna"""
-_SLIPS = dict(pair.split("/") for pair in _SLIPPED.split())
+_tables = read_toml(Path(__file__).with_name("style.toml"))
+_EXPANSIONS, _AMERICAN, _SLIPS = (_tables[name] for name in ("expansions", "american", "slips"))
 
 
 @dataclass(frozen=True)
@@ -89,8 +77,8 @@ def dressed(template: str, style: Style) -> str:
     return re.sub(r"[.,:!]", "", text) if style.lower else text
 
 
-def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    for old, new in pairs:
+def _replaced(text: str, table: dict[str, str]) -> str:
+    for old, new in table.items():
         text = re.sub(rf"\b{old}\b", new, text)
     return text
 
@@ -105,7 +93,7 @@ def slipped(template: str, rand: Rand) -> str:
     found = [m for m in every if m[0].lower() in _SLIPS and not template[: m.start()].endswith("{")]
     if not found:
         return template
-    match = found[int(rand() * len(found))]
+    match = pick(found, rand)
     slip = _SLIPS[match[0].lower()]
     slip = slip.capitalize() if match[0][0].isupper() else slip
     return template[: match.start()] + slip + template[match.end() :]

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import TypeVar
 
 from understudy.data.conversations import Message
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Mix
-from understudy.tasks.smalltalk.names import Rand, Split
+from understudy.tasks.smalltalk.names import Rand, Split, pick
 from understudy.tasks.smalltalk.phrases import TOPICS, chat
 from understudy.tasks.smalltalk.scoring import Question, normalised
 from understudy.tasks.smalltalk.style import draw_style, dressed, led_in, slipped
-from understudy.tasks.smalltalk.topic import Topic
+from understudy.tasks.smalltalk.topic import Exchange, Lines, Topic
 from understudy.tasks.smalltalk.words import with_article
-from understudy.tasks.smalltalk.world import Fact, World, pick
+from understudy.tasks.smalltalk.world import Fact, World
 
+T = TypeVar("T")
 Key = tuple[str, str]  # topic and about, see Fact.key
 Slots = dict[str, str]
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -51,23 +53,20 @@ class Talk:
         self.old: list[tuple[str, str]] = []  # (topic, value) of everything taken back
         self.asked: Counter[Key] = Counter()
         self.last_asked: Key | None = None
-        self.done: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()  # by name of the beat
+        self.said: set[Exchange] = set()  # what is said once only
         self.agenda: list[tuple[Fact, ...]] = []
         self.pending: Pending | None = None
         self.recalls = 0  # how many recall questions were asked
         self.characters = 0
 
-    def pick(self, choices: Sequence[str]) -> str:
+    def pick(self, choices: Sequence[T]) -> T:
         """Return one of the choices, all equally likely."""
         return pick(choices, self.rand)
 
-    def pick_plain(self, lines: Sequence[str]) -> str:
+    def pick_plain(self, lines: Lines) -> str:
         """Return one of the lines, the first and plainest more often than the others."""
         return lines[0] if self.rand() < self.mix.plain_reply else pick(lines, self.rand)
-
-    def pick_key(self, keys: Sequence[Key]) -> Key:
-        """Return one of the facts, all equally likely."""
-        return pick(keys, self.rand)
 
     def chance(self, probability: float) -> bool:
         """Return true with the given probability."""
@@ -104,6 +103,14 @@ class Talk:
         """Add one line of each side."""
         self.messages += (Message("user", user), Message("assistant", reply))
         self.characters += len(user) + len(reply)
+
+    def say(
+        self, user: Lines, reply: Lines, slots: Slots | None = None, leads: Lines = (), plain: bool = False
+    ) -> None:
+        """Add one of the user's lines and one of the assistant's, rather the plainest if `plain`."""
+        said = self.user_line(self.pick(user), slots or {}, leads)
+        answer = self.pick_plain(reply) if plain else self.pick(reply)
+        self.exchange(said, self.reply_line(answer, slots or {}))
 
     def question(self, kind: str, topic: str, answer: str, distractors: Sequence[str]) -> None:
         """Record that the assistant's line of the coming exchange answers a question."""
@@ -144,16 +151,12 @@ class Talk:
             slots["y"] = "year" if value in ("1", "one") else "years"
         return slots
 
-    def rivals(self, topic: str) -> list[str]:
-        """Return every value told, now or before, that could be confused with one of this topic."""
+    def rivals(self, topic: str = "") -> list[str]:
+        """Return every value told, now or before, that could be confused with one of this topic; all without one."""
+        told = [(key[0], value) for key, value in self.facts.items()] + self.old
         group = _GROUPS.get(topic, topic)
-        told = [(key[0], value) for key, value in self.facts.items()] + self.old
-        return [part for other, value in told if _GROUPS.get(other, other) == group for part in _parts(other, value)]
-
-    def all_values(self) -> list[str]:
-        """Return every value told, now or before."""
-        told = [(key[0], value) for key, value in self.facts.items()] + self.old
-        return [part for topic, value in told for part in _parts(topic, value)]
+        alike = [(other, value) for other, value in told if not topic or _GROUPS.get(other, other) == group]
+        return [part for other, value in alike for part in (value.split(" and ") if other == "pair" else [value])]
 
 
 def topic_of(key: Key) -> Topic:
@@ -188,10 +191,6 @@ def listed(parts: Sequence[str]) -> str:
     'a, b and c'
     """
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _parts(topic: str, value: str) -> list[str]:
-    return value.split(" and ") if topic == "pair" else [value]
 
 
 def _capital(text: str) -> str:

@@ -4,33 +4,16 @@ import re
 from functools import lru_cache
 
 from understudy.tasks.smalltalk import words
-from understudy.tasks.smalltalk.phrases import TOPICS, chat, others, you
+from understudy.tasks.smalltalk.agenda import Item
+from understudy.tasks.smalltalk.phrases import TOPICS, chat, others
 from understudy.tasks.smalltalk.style import led_in
 from understudy.tasks.smalltalk.talk import Key, Pending, Slots, Talk, numbered, numbered_slots, topic_of
 from understudy.tasks.smalltalk.topic import Lines
 from understudy.tasks.smalltalk.world import Fact
 
-Item = tuple[Fact, ...]  # facts that are told in one line
-
-# Topics with lines of their own for being told together: (their lines, the assistant's)
-_TOGETHER: dict[tuple[str, ...], tuple[Lines, Lines]] = {
-    ("name", "home"): (you.name_and_home, ()),
-    ("pet", "pet age"): (others.pet_with_age, ()),
-    ("pet", "pet"): (others.two_pets, others.two_pets_echo),
-    ("kin", "kin"): (others.two_kin, ()),
-    ("pet age", "pet age"): (others.two_ages, others.two_ages_echo),
-    ("kin age", "kin age"): (others.two_ages, others.two_ages_echo),
-}
-_JOINED = {
-    2: ("{} and {}.", "{} and {}.", "{}, and {}.", "{}. {}."),
-    3: ("{}, {} and {}.", "{}. {} and {}.", "{} and {}. {}."),
-}
+# Topics with lines of their own for being told together.
+_TOGETHER: dict[Lines, dict[str, Lines]] = {of: one for one in others.together for of in one["of"]}
 _AGES = ("pet age", "kin age")
-# Topics that the assistant opens with a wider question: (its first question, its next ones, the answers)
-_INTRODUCED = {
-    "pet": (others.pet_intro_prompt, others.pet_more_prompt, others.pet_intro_short),
-    "kin": (others.kin_intro_prompt, others.kin_more_prompt, others.kin_intro_short),
-}
 
 
 def tell(talk: Talk) -> None:
@@ -40,7 +23,7 @@ def tell(talk: Talk) -> None:
         return
     while len(item) < 3 and talk.agenda and _can_join(item, talk.agenda[0]) and talk.chance(talk.mix.several):
         item += talk.agenda.pop(0)
-    if len(item) == 1 and item[0].topic in _INTRODUCED and talk.chance(talk.mix.kind_first):
+    if len(item) == 1 and item[0].topic in others.intro and talk.chance(talk.mix.kind_first):
         _tell_kind(talk, item, intro=False)
     elif item[0].topic == "name" and len(item) == 1 and talk.chance(0.12):
         slots = talk.learn(item[0])
@@ -64,8 +47,8 @@ def answer_fact(talk: Talk, pending: Pending) -> None:
         return _tell_kind(talk, item, intro=True)
     if talk.chance(0.03):
         return talk.exchange(talk.user_line(talk.pick(chat.declines.user), {}), talk.pick(chat.declines.reply))
-    intro = _INTRODUCED[item[0].topic][2] if pending.kind == "intro" else ()
-    lines = intro or (topic.polar_short if pending.kind == "polar" else topic.short)
+    lines = topic.polar_short if pending.kind == "polar" else topic.short
+    lines = others.intro[item[0].topic]["short"] if pending.kind == "intro" else lines
     slots = talk.learn(item[0])
     user = talk.user_line(talk.pick(lines), slots)
     talk.exchange(user, _followed_up(talk, item, _echo(talk, item, slots)))
@@ -73,23 +56,19 @@ def answer_fact(talk: Talk, pending: Pending) -> None:
 
 def correct(talk: Talk) -> None:
     """Take a fact back and tell it differently: from now on only the new value counts."""
-    topic, about = talk.pick_key(_correctable(talk))
+    topic, about = talk.pick(correctable(talk))
     fact = talk.world.fact(topic, about)
     if fact is None or fact.value == talk.facts[fact.key]:
         return
-    talk.done["correct"] += 1
     slots = talk.learn(fact)
     phrases = topic_of(fact.key)
-    talk.exchange(talk.user_line(talk.pick(phrases.fix), slots), talk.reply_line(talk.pick(phrases.fix_echo), slots))
-    talk.asked[fact.key] = -1  # more likely than ever to be asked for
+    talk.say(phrases.fix, phrases.fix_echo, slots)
+    # More likely than ever to be asked for.
+    talk.asked[fact.key] = -1
 
 
-def can_correct(talk: Talk) -> bool:
-    """Return whether there is a told fact that can be taken back."""
-    return bool(_correctable(talk))
-
-
-def _correctable(talk: Talk) -> list[Key]:
+def correctable(talk: Talk) -> list[Key]:
+    """Return the told facts that can be taken back."""
     return [key for key in talk.facts if topic_of(key).fix]
 
 
@@ -108,11 +87,13 @@ def ask_next(talk: Talk) -> str:
 def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
     """Return what kind of answer the assistant's questions for a fact want, and the questions."""
     topic = topic_of(fact.key)
+    # Nobody asks about a family and means the boss.
     if fact.about in words.NOT_FAMILY:
         return "", ()
-    if fact.topic in _INTRODUCED:
+    # Whether there are pets or relatives is asked before their names.
+    if fact.topic in others.intro:
         again = any(told == fact.topic for told, _ in talk.facts) or (fact.topic == "pet" and talk.kinds)
-        return "intro", _INTRODUCED[fact.topic][1 if again else 0]
+        return "intro", others.intro[fact.topic]["more" if again else "prompt"]
     if topic.polar_prompt and talk.chance(0.5):
         return "polar", topic.polar_prompt
     return "short", topic.prompt
@@ -148,11 +129,9 @@ def _tell_kind(talk: Talk, item: Item, intro: bool) -> None:
     slots = talk.slots(fact.key)
     if fact.topic == "pet":
         talk.kinds.append(fact.about)
-        lines, echo = (others.pet_kind_short if intro else others.pet_kind_tell), others.pet_kind_echo
-    else:
-        lines, echo = others.kin_kind_tell, others.kin_kind_echo
-    user = talk.user_line(talk.pick(lines), slots, () if intro else _leads(talk))
-    reply = f"{talk.pick(echo)} {talk.pick(topic_of(fact.key).prompt)}"
+    lines = others.kind[fact.topic]
+    user = talk.user_line(talk.pick(lines["short" if intro else "tell"]), slots, () if intro else _leads(talk))
+    reply = f"{talk.pick(lines['echo'])} {talk.pick(topic_of(fact.key).prompt)}"
     talk.exchange(user, talk.reply_line(reply, slots))
     talk.pending = Pending("short", item)
 
@@ -162,10 +141,11 @@ def _phrase(talk: Talk, item: Item) -> str:
         topic = topic_of(item[0].key)
         return talk.pick(topic.terse if talk.style.register == "terse" and topic.terse else topic.tell)
     together = _TOGETHER.get(tuple(fact.topic for fact in item))
+    # Facts without clauses can only be told in lines made for them.
     if together and (not _can_join(item[:1], item[1:]) or talk.chance(0.7)):
-        return talk.pick(together[0])
+        return talk.pick(together["tell"])
     clauses = tuple(talk.pick(topic_of(fact.key).clause) for fact in item)
-    return _joined(talk.pick(_JOINED[len(item)]), clauses)
+    return _joined(talk.pick(chat.joined[str(len(item))]), clauses)
 
 
 @lru_cache(maxsize=50_000)
@@ -180,8 +160,8 @@ def _echo(talk: Talk, item: Item, slots: Slots) -> str:
     if len(item) == 1:
         return talk.reply_line(talk.pick(topic_of(item[0].key).echo), slots)
     together = _TOGETHER.get(tuple(fact.topic for fact in item))
-    if together and together[1]:
-        return talk.reply_line(talk.pick(together[1]), slots)
+    if together and "echo" in together:
+        return talk.reply_line(talk.pick(together["echo"]), slots)
     places = [0, len(item) - 1] if talk.chance(0.4) else [0 if item[0].topic == "name" else len(item) - 1]
     echoes = [numbered(talk.pick(topic_of(item[place].key).echo), place) for place in places]
     return talk.reply_line(" ".join(echoes), slots)

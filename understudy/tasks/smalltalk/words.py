@@ -6,16 +6,8 @@ from understudy.tasks.smalltalk.topic import Lines, read_toml
 
 _tables = read_toml(Path(__file__).with_name("words.toml"))
 
-JOBS: Lines = _tables["jobs"]
-FOODS: Lines = _tables["foods"]
-DRINKS: Lines = _tables["drinks"]
-COLOURS: Lines = _tables["colours"]
-MUSIC: Lines = _tables["music"]
-HOBBIES: Lines = _tables["hobbies"]
-INSTRUMENTS: Lines = _tables["instruments"]
-LANGUAGES: Lines = _tables["languages"]
-MONTHS: Lines = _tables["months"]
-ACTIVITIES: Lines = _tables["activities"]
+# Topic to what may be told of it.
+VALUES: dict[str, Lines] = _tables["values"]
 COUNTRIES: Lines = _tables["countries"]
 NUMBERS: Lines = _tables["numbers"]
 

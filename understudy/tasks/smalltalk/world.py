@@ -3,24 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 from zlib import crc32
 
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Mix
-from understudy.tasks.smalltalk.names import (
-    COINS,
-    COMMON,
-    RUDE,
-    SURNAMES,
-    TOWN_FIRSTS,
-    Rand,
-    Split,
-    split_of,
-)
+from understudy.tasks.smalltalk.names import COMMON, RUDE, SURNAMES, TOWN_FIRSTS, Rand, Split, coin, pick, split_of
 from understudy.tasks.smalltalk.phrases import closed_words
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,34 +34,19 @@ def combination_split(family: str, first: str, second: str) -> Split:
     return "train" if share < 6 else "valid" if share < 8 else "test"
 
 
+PET_AGES = tuple(str(age) for age in range(1, 11))
+_AGES = tuple(str(age) for age in range(16, 86))
+_VALUES = words.VALUES | {"age": _AGES, "dislike": words.VALUES["food"]}
+_PARTNERS = {"spare": _VALUES["hobby"], "aged": PET_AGES, "planned": _VALUES["plan"]}
+_ODD_PETS = tuple(kind for kind in words.PETS if kind not in words.COMMON_PETS)
+_CLOSED = closed_words()
+_OPEN = {"name": "person", "home": "town", "pet": "pet", "kin": "person"}
+
+
 @cache
 def partners(family: str, split: Split, first: str) -> tuple[str, ...]:
     """Return all that may be combined with `first` in the split."""
-    others = {"spare": words.HOBBIES, "aged": PET_AGES, "planned": words.ACTIVITIES}[family]
-    return tuple(other for other in others if combination_split(family, first, other) == split)
-
-
-@cache
-def jobs_beside(split: Split, hobby: str) -> tuple[str, ...]:
-    """Return all jobs that a person with this hobby may have in the split."""
-    return tuple(job for job in words.JOBS if hobby in partners("spare", split, job))
-
-
-PET_AGES = tuple(str(age) for age in range(1, 11))
-_ODD_PETS = tuple(kind for kind in words.PETS if kind not in words.COMMON_PETS)
-_CLOSED = closed_words()
-_SIMPLE: dict[str, Sequence[str]] = {
-    "age": tuple(str(age) for age in range(16, 86)),
-    "birthday": words.MONTHS,
-    "food": words.FOODS,
-    "dislike": words.FOODS,
-    "drink": words.DRINKS,
-    "colour": words.COLOURS,
-    "music": words.MUSIC,
-    "instrument": words.INSTRUMENTS,
-    "language": words.LANGUAGES,
-}
-_OPEN = {"name": "person", "home": "town", "pet": "pet", "kin": "person"}
+    return tuple(other for other in _PARTNERS[family] if combination_split(family, first, other) == split)
 
 
 @cache
@@ -81,20 +54,15 @@ def _common(kind: str, split: Split) -> tuple[str, ...]:
     return tuple(word for word in COMMON[kind] if split_of(word) == split and word.lower() not in _CLOSED)
 
 
-def pick(choices: Sequence[T], rand: Rand) -> T:
-    """Return one of the choices, all equally likely."""
-    return choices[int(rand() * len(choices))]
-
-
 class World:
     """Facts of one conversation: no value is ever drawn twice, and none that belongs to another split."""
 
     def __init__(self, split: Split, mix: Mix, rand: Rand):
         self.split, self.mix, self.rand = split, mix, rand
-        self.number_words = rand() < 0.3  # small ages are told as "seven", not "7"
+        # Small ages are told as "seven", not "7".
+        self.number_words = rand() < 0.3
         self._used: set[str] = set()
-        self._jobs: list[str] = []
-        self._hobbies: list[str] = []
+        self._told: dict[str, list[str]] = {"job": [], "hobby": []}
         self._whens: set[str] = set()
 
     def fact(self, topic: str, about: str = "") -> Fact | None:
@@ -134,9 +102,9 @@ class World:
         return Fact("pair", f"{self._single('pet')} and {self._single('pet')}", kind)
 
     def _single(self, kind: str) -> str:
-        coin, common = COINS[kind], _common(kind, self.split)
+        common = _common(kind, self.split)
         while True:
-            word = pick(common, self.rand) if self.rand() < self.mix.common_words else coin(self.rand)
+            word = pick(common, self.rand) if self.rand() < self.mix.common_words else coin(kind, self.rand)
             lower = word.lower()
             free = 3 <= len(word) <= 12 and lower not in self._used and lower not in _CLOSED
             if free and split_of(word) == self.split and not RUDE.search(lower):
@@ -144,12 +112,16 @@ class World:
                 return word
 
     def _closed_value(self, topic: str, about: str) -> str | None:
-        if topic == "job":
-            free = [job for job in words.JOBS if all(job in jobs_beside(self.split, hobby) for hobby in self._hobbies)]
-            return self._remember(self._jobs, self._unused(free))
-        if topic == "hobby":
-            free = [h for h in words.HOBBIES if all(h in partners("spare", self.split, job) for job in self._jobs)]
-            return self._remember(self._hobbies, self._unused(free))
+        if topic in self._told:
+            # Each job told must go with each hobby told.
+            free = list(_VALUES[topic])
+            for job in self._told["job"] if topic == "hobby" else ():
+                free = [value for value in free if value in partners("spare", self.split, job)]
+            for hobby in self._told["hobby"] if topic == "job" else ():
+                free = [value for value in free if hobby in partners("spare", self.split, value)]
+            value = self._unused(free)
+            self._told[topic] += [value] if value else []
+            return value
         if topic == "plan":
             return self._unused(partners("planned", self.split, about))
         if topic == "pet age":
@@ -158,12 +130,7 @@ class World:
         if topic == "kin age":
             youngest, oldest = words.KIN_AGES[about]
             return str(youngest + int(self.rand() * (oldest - youngest + 1)))
-        return self._unused(_SIMPLE[topic])
-
-    def _remember(self, told: list[str], value: str | None) -> str | None:
-        if value:
-            told.append(value)
-        return value
+        return self._unused(_VALUES[topic])
 
     def _unused(self, choices: Sequence[str]) -> str | None:
         left = [choice for choice in choices if choice not in self._used]

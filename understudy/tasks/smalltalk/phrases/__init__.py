@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 _files = {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
 # Talk beside the facts, questions, and what is said of several facts at once: chat.greetings, questions.sum_asks, ...
-chat, questions, others, you = (SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others", "you"))
+chat, questions, others = (SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others"))
 
 
 def _favourite(shared: dict[str, Any], own: dict[str, Any]) -> Topic:
@@ -38,7 +38,7 @@ def _topics() -> Iterator[tuple[str, Topic]]:
         for name, table in _files[file].items():
             if isinstance(table, dict) and "like" in table:
                 yield name, _favourite(_files[file][table["like"]], table)
-            elif isinstance(table, dict) and name != "favourite":
+            elif isinstance(table, dict) and "mine" in table and name != "favourite":
                 yield name, Topic(**table)
 
 
@@ -52,11 +52,13 @@ def closed_words() -> frozenset[str]:
     >>> {"name", "iguana", "saturday"} <= closed_words()
     True
     """
-    beside = [value for table in (chat, questions, others, you) for value in vars(table).values()]
+    beside = [value for table in (chat, questions, others) for value in vars(table).values()]
     tables = [value for name, value in vars(words).items() if name.isupper()]
-    tables += [value for value in beside if not (isinstance(value, dict) and "tell" in value)]  # topics come as such
+    tables += [value for value in beside if not (isinstance(value, dict) and "mine" in value)]  # topics come as such
     texts = _texts((*tables, *TOPICS.values()))
-    return frozenset(word for text in texts for word in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower())))
+    said = {word for text in texts for word in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower()))}
+    # "kin" is the name of a topic, and nobody says it.
+    return frozenset(said - {"kin"})
 
 
 def _texts(item: Any) -> Iterator[str]:
