@@ -288,8 +288,8 @@ def test_an_end_that_looked_like_a_stop_text_is_shown_after_all(model):
 def test_what_is_shown_of_a_growing_text(text, stops):
     shown = 0
     for length in range(len(text) + 1):
-        before, stopped = cut_at(text[:length], stops)
-        assert stopped == any(stop in text[:length] for stop in stops)
+        before, stopped = cut_at(text[:length], stops), any(stop in text[:length] for stop in stops)
+        assert stopped == (before != text[:length])
         if stopped:
             assert shown <= len(before)
             assert not any(stop in before for stop in stops)

@@ -13,7 +13,7 @@ Shape suffixes: B rows, T prompt tokens, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -82,27 +82,6 @@ class PlainSession(DecodeSession):
         return state.load_row(row, one)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Rows that are sampled together, since they share their options and their generator."""
-
-    rows: list[RowState]
-    slots: Tensor | None
-    """Their places in the batch; None for all of them."""
-    config: SamplingConfig
-    generator: torch.Generator | None
-    bans: bool
-
-    def sampled(self, logits_BV: Tensor, seen_BV: Tensor | None) -> Tensor:
-        """Sample ids_B from the logits of these rows."""
-        banned_BV = None
-        if self.bans and (found := [(i, token) for i, row in enumerate(self.rows) for token in row.banned()]):
-            rows, tokens = torch.tensor(found, device=logits_BV.device).unbind(1)
-            banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
-            banned_BV[rows, tokens] = True
-        return sample(logits_BV, self.config, self.generator, seen_BV, banned_BV)
-
-
 class Engine:
     """A batch of rows that decode together.
 
@@ -128,8 +107,7 @@ class Engine:
         self._session: DecodeSession | None = None
         self._seen_BV: Tensor | None = None
         # For each slot the number of fed tokens at which it is full. A free or finished row is then emptied.
-        max_len = state.max_len or -1
-        self._full_at = [max_len - len(row.prompt) if row else max_len for row in self.rows]
+        self._full_at = [state.max_len or -1] * len(self.rows)
         for slot, row in enumerate(self.rows):
             if row:
                 self._note_prompt(slot, row)
@@ -156,7 +134,6 @@ class Engine:
         self.state = session.load_row(slot, one, self.state)
         self.logits_BV[slot] = logits_1V[0]
         self.rows[slot] = row
-        self._full_at[slot] = self.num_fed + (self.state.max_len or -1) - len(row.prompt)
         self._note_prompt(slot, row)
         self._groups = self._grouped()
 
@@ -174,21 +151,21 @@ class Engine:
         # 1) Feed the tokens sampled last. It waits until others are wanted, so a reply's last token costs no step.
         self._feed()
 
-        # 2) Sample: all rows in one call where they share their options, else group by group.
-        if len(self._groups) == 1 and self._groups[0].slots is None:
-            self.ids_B = self._groups[0].sampled(self.logits_BV, self._seen_BV)
-        else:
-            self.ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
-            for group in self._groups:
-                seen_BV = None if self._seen_BV is None else self._seen_BV[group.slots]
-                self.ids_B[group.slots] = group.sampled(self.logits_BV[group.slots], seen_BV)
+        # 2) Sample, in one call for all rows that share their options and their generator.
+        ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
+        for slots, rows in self._groups:
+            logits_BV = self.logits_BV[slots]
+            seen_BV = None if self._seen_BV is None else self._seen_BV[slots]
+            banned_BV = banned_tokens(rows, logits_BV)
+            ids_B[slots] = sample(logits_BV, rows[0].config, rows[0].generator, seen_BV, banned_BV)
+        self.ids_B = ids_B
 
         # 3) Tell each row its token.
-        for row, token in zip(self.rows, self.ids_B.tolist(), strict=True):
+        for row, token in zip(self.rows, ids_B.tolist(), strict=True):
             if row:
                 row.add(token)
         if self._seen_BV is not None:
-            self._seen_BV.scatter_(1, self.ids_B[:, None], self.ids_B[:, None] < self._ordinary)
+            self._seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < self._ordinary)
 
     def stream(self, row: RowState) -> Iterator[tuple[str, FinishReason | None]]:
         """Step until a row has finished. After each step yield its new text and, at the end, its finish reason."""
@@ -217,30 +194,39 @@ class Engine:
         self.num_fed += 1
         self.ids_B = None
 
-    def _grouped(self) -> list[_Group]:
-        """Sort the rows into groups."""
-        # The slots of rows that are sampled alike: what ends a reply does not matter for that.
+    def _grouped(self) -> list[tuple[slice | Tensor, list[RowState]]]:
+        """Sort the rows into those that are sampled together; return the slots and rows of each group."""
         members: dict[Any, list[int]] = {}
         for slot, row in enumerate(self.rows):
             if row:
+                # What ends a reply does not matter for that, nor does the generator of one that draws nothing.
                 config = replace(row.config, max_tokens=1, stop=(), no_repeat_ngram=0, sampling_seed=None)
-                generator = row.generator if config.temperature else None
-                members.setdefault((config, generator), []).append(slot)
-
-        # What each group needs at every step, made once.
-        groups = []
-        for (config, generator), slots in members.items():
-            rows = [row for slot in slots if (row := self.rows[slot])]
-            at = None if len(slots) == len(self.rows) else torch.tensor(slots, device=self.logits_BV.device)
-            groups.append(_Group(rows, at, config, generator, any(row.bans for row in rows)))
-        return groups
+                members.setdefault((config, row.generator if config.temperature else None), []).append(slot)
+        return [
+            (
+                slice(None) if len(slots) == len(self.rows) else torch.tensor(slots, device=self.logits_BV.device),
+                [row for slot in slots if (row := self.rows[slot])],
+            )
+            for slots in members.values()
+        ]
 
     def _note_prompt(self, slot: int, row: RowState) -> None:
-        """Mark the tokens of a row's prompt, on which its repetition penalty falls too."""
+        """Note what a row's prompt takes of its slot, and its tokens, on which a repetition penalty falls too."""
+        self._full_at[slot] = self.num_fed + (self.state.max_len or -1) - len(row.prompt)
         if row.config.repetition_penalty != 1:
             if self._seen_BV is None:
                 self._seen_BV = torch.zeros_like(self.logits_BV, dtype=torch.bool)
             self._seen_BV[slot] = seen_tokens(row.prompt, self._model)
+
+
+def banned_tokens(rows: Sequence[RowState], logits_BV: Tensor) -> Tensor | None:
+    """Return banned_BV, the tokens that must not come next in each row; None where there are none."""
+    found = [(number, token) for number, row in enumerate(rows) for token in row.banned()]
+    if not found:
+        return None
+    banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
+    banned_BV[torch.tensor(found, device=logits_BV.device).unbind(1)] = True
+    return banned_BV
 
 
 def seen_tokens(prompt: Sequence[int], model: LanguageModel) -> Tensor:
@@ -283,8 +269,7 @@ def generate_plain(
         while not row.finish_reason:
             hidden_BTD, _ = model.hidden(torch.tensor([ids], device=device))
             logits_BV = model.logits(hidden_BTD[:, -1], float32=True)
-            banned_BV = torch.zeros_like(logits_BV, dtype=torch.bool)
-            banned_BV[:, list(row.banned())] = True
+            banned_BV = banned_tokens([row], logits_BV)
             ids.append(int(sample(logits_BV, config, generator, seen_tokens(ids, model)[None], banned_BV)))
             row.add(ids[-1])
         completions.append(row.completion())

@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 
-from understudy.acting.repetition import NoRepeatNGram
 from understudy.acting.sampling import SamplingConfig
 from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.errors import TooLongError
@@ -34,7 +33,7 @@ class RowState:
         generator: source of its random numbers; None for torch's own. Rows that share one draw from it in turn.
         max_new_tokens: longest reply in tokens; less than `config.max_tokens` where the context has no room for more.
         ids: tokens of the reply so far, without the end token.
-        text: the text that `new_text` has decoded so far.
+        text: their text; while the reply grows, as far as its characters are whole.
         finish_reason: None while the reply grows.
     """
 
@@ -48,22 +47,24 @@ class RowState:
         banned: int | None = None,
     ) -> None:
         """Begin a reply; the token `banned` is never sampled. Raises TooLongError where the context has no room."""
+        if len(prompt) >= model.context:
+            raise TooLongError(
+                f"a prompt of {len(prompt)} tokens leaves no room in the model's context of {model.context}; shorten it"
+            )
         self.prompt, self.config, self.generator = list(prompt), config, generator
-        self.max_new_tokens = max_new_tokens(model, prompt, config)
+        self.max_new_tokens = min(config.max_tokens, model.context - len(prompt))
         self.ids: list[int] = []
         self.text = ""
         self.finish_reason: FinishReason | None = None
-        self._tokenizer, self._stream, self._end = tokenizer, tokenizer.stream(), tokenizer.special["<|end|>"]
-        self._decoded = self._shown = 0
+        self._stream, self._end = tokenizer.stream(), tokenizer.special["<|end|>"]
+        self._ordinary = tokenizer.vocab_size - len(SPECIALS)
         self._banned = set() if banned is None else {banned}
-        self._ngrams: NoRepeatNGram | None = None
-        if config.no_repeat_ngram:
-            self._ngrams = NoRepeatNGram(config.no_repeat_ngram, tokenizer.vocab_size - len(SPECIALS))
-        self.bans = bool(self._banned or self._ngrams)
+        self._shown = 0
 
     def banned(self) -> set[int]:
-        """Return the tokens that must not come next; never any unless `bans`."""
-        return self._banned | self._ngrams.banned() if self._ngrams else self._banned
+        """Return the tokens that must not come next."""
+        n = self.config.no_repeat_ngram
+        return self._banned | repeating(self.ids, n, self._ordinary) if n else self._banned
 
     def add(self, token: int) -> None:
         """Append a sampled token. Once the reply has finished, tokens are ignored."""
@@ -71,47 +72,42 @@ class RowState:
             return
         if token == self._end:
             self.finish_reason = "end"
-            return
-        self.ids.append(token)
-        if self._ngrams:
-            self._ngrams.add(token)
-        # Stop texts are looked for in the text as it streams: some tokenizers hold back a word until it is whole.
-        if self.config.stop and cut_at(self._streamed(), self.config.stop)[1]:
-            self.finish_reason = "stop"
-        elif len(self.ids) == self.max_new_tokens:
-            self.finish_reason = "length"
+        else:
+            self.ids.append(token)
+            self.text += self._stream.feed(token)
+            # Stop texts are looked for in the text, as they may begin or end inside a token.
+            if any(stop in self.text for stop in self.config.stop):
+                self.finish_reason = "stop"
+            elif len(self.ids) == self.max_new_tokens:
+                self.finish_reason = "length"
+        if self.finish_reason:
+            self.text = cut_at(self.text + self._stream.finish(), self.config.stop)
 
     def new_text(self) -> str:
         """Return the text since the last call, but for an end that may yet become a stop text."""
-        safe = safe_length(self._streamed(), self.config.stop)
-        if self.finish_reason:
-            self.text, _ = cut_at(self.text + self._stream.finish(), self.config.stop)
-            safe = len(self.text)
+        safe = len(self.text) if self.finish_reason else safe_length(self.text, self.config.stop)
         piece = self.text[self._shown : safe]
         self._shown = max(self._shown, safe)
         return piece
 
-    def _streamed(self) -> str:
-        """Return the text with that of the newest tokens."""
-        for token in self.ids[self._decoded :]:
-            self.text += self._stream.feed(token)
-            self._decoded += 1
-        return self.text
-
     def completion(self) -> Completion:
         """Return the reply, which must have finished."""
         assert self.finish_reason
-        text, _ = cut_at(self._tokenizer.decode(self.ids), self.config.stop)
-        return Completion(self.ids, text, self.finish_reason)
+        return Completion(self.ids, self.text, self.finish_reason)
 
 
-def max_new_tokens(model: LanguageModel, prompt: Sequence[int], config: SamplingConfig) -> int:
-    """Return how many tokens a reply can have. Raises TooLongError where the prompt leaves no room at all."""
-    if len(prompt) >= model.context:
-        raise TooLongError(
-            f"a prompt of {len(prompt)} tokens leaves no room in the model's context of {model.context}; shorten it"
-        )
-    return min(config.max_tokens, model.context - len(prompt))
+def repeating(ids: Sequence[int], n: int, ordinary: int) -> set[int]:
+    """Return the tokens that would complete n ordinary tokens in a row a second time (Paulus 2018).
+
+    Special tokens are those from `ordinary` on. They belong to no run, so a reply can always end. Earlier replies do
+    not count: people repeat theirs, and a model that must not cannot answer the same question twice (docs/journal.md).
+
+    >>> repeating(b"one two on", 3, ordinary=256) == {ord("e")}
+    True
+    """
+    tail = tuple(ids[len(ids) - n + 1 :])
+    runs = zip(*(ids[start:] for start in range(n)), strict=False)
+    return {run[-1] for run in runs if run[:-1] == tail and max(run) < ordinary}
 
 
 def reserved_for_reply(model: LanguageModel, config: SamplingConfig) -> int:
@@ -119,14 +115,13 @@ def reserved_for_reply(model: LanguageModel, config: SamplingConfig) -> int:
     return min(config.max_tokens, max(1, model.context // 4))
 
 
-def cut_at(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """Return the text before the first stop text in it, and whether there was one.
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """Return the text before the first stop text in it.
 
     >>> cut_at("one two three", ["three", "two"])
-    ('one ', True)
+    'one '
     """
-    found = [position for stop in stops if (position := text.find(stop)) >= 0]
-    return (text[: min(found)], True) if found else (text, False)
+    return min((text.partition(stop)[0] for stop in stops), key=len, default=text)
 
 
 def safe_length(text: str, stops: Sequence[str]) -> int:
