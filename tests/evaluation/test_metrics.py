@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from understudy.evaluation.metrics import (
     Distinct,
-    distinct,
     f1,
     hit,
     ngrams,
@@ -23,6 +22,10 @@ from understudy.statistics import ratio_estimate
 
 TEXTS = st.text("ab cAé.,!'", max_size=20) | st.sampled_from(["the cat sat on the mat", "i like the cat", ""])
 REPLIES = st.lists(TEXTS, max_size=6)
+
+
+def distinct(replies: list[str], n: int) -> float:
+    return Distinct([[text] for text in replies], n).of(slice(None))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from understudy.data.chat_template import TokenizedDocument, render, render_text
 from understudy.data.conversations import Conversation, Message
 from understudy.data.token_store import TokenStore, build_store
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.evaluation.figures import Spoken, conversations_of, loss_figures, overlap, text_size
+from understudy.evaluation.figures import conversations_of, loss_figures, overlap, text_size, variety
 from understudy.evaluation.replies import Turn
 from understudy.training.evaluation import DocumentLoss
 
@@ -67,7 +67,7 @@ def test_reply_figures_by_hand() -> None:
     texts = ["i like dogs", "yes yes yes yes", "yes", "i like dogs"]
     found = overlap(turns, texts)
     assert found.value == pytest.approx((2 / 3 + 2 / 5 + 0 + 0) / 4)
-    figures = Spoken(turns, texts, [[], [], [], ["oh i like dogs"]]).figures()
+    figures = variety(turns, texts, [[], [], [], ["oh i like dogs"]])
     assert figures["distinct_1"].value == pytest.approx(4 / 11)
     assert figures["distinct_2"].value == pytest.approx(3 / 11)
     assert figures["repetition"].value == pytest.approx(1 / 4)

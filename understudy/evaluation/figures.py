@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,31 +51,21 @@ def text_size(document: TokenizedDocument, tokenizer: Tokenizer) -> tuple[int, i
     return size + ends, sum(len(words(text)) for text in texts)
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """A text in the place of each turn's reply: the model's or, for comparison, the true reply itself."""
+def variety(turns: Sequence[Turn], texts: Sequence[str], earlier: Sequence[Sequence[str]]) -> Figures:
+    """Return how varied texts in the place of each turn's reply are, and how often they repeat.
 
-    turns: Sequence[Turn]
-    texts: Sequence[str]
-    earlier: Sequence[Sequence[str]]
-    """For each turn what the same speaker had said before it."""
-
-    def figures(self) -> Figures:
-        """Return how varied the texts are and how often they repeat."""
-        of = _renumbered(self.turns)
-        texts_of = [[text for text, at in zip(self.texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
-        earlier = [repeats_earlier(text, before) for text, before in zip(self.texts, self.earlier, strict=True)]
-
-        def distinct(n: int) -> Estimate:
-            # A share's interval does not reach beyond 0 and 1.
-            found = half_sample_estimate(Distinct(texts_of, n).of, len(texts_of))
-            return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
-
-        return {
-            **{f"distinct_{n}": distinct(n) for n in (1, 2)},
-            "repetition": mean_over(self.turns, [repeats_itself(text) for text in self.texts]),
-            "repetition_earlier": mean_over(self.turns, earlier),
-        }
+    `earlier` is for each turn what the same speaker had said before it.
+    """
+    of = _renumbered(turns)
+    texts_of = [[text for text, at in zip(texts, of, strict=True) if at == i] for i in range(max(of) + 1)]
+    figures: Figures = {}
+    for n in (1, 2):
+        found = half_sample_estimate(Distinct(texts_of, n).of, len(texts_of))
+        # A share's interval does not reach beyond 0 and 1.
+        figures[f"distinct_{n}"] = Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+    figures["repetition"] = mean_over(turns, [repeats_itself(text) for text in texts])
+    again = [repeats_earlier(text, before) for text, before in zip(texts, earlier, strict=True)]
+    return figures | {"repetition_earlier": mean_over(turns, again)}
 
 
 def overlap(turns: Sequence[Turn], texts: Sequence[str]) -> Estimate:

@@ -61,21 +61,18 @@ def ngrams(said: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]
 
 
-def distinct(replies: Iterable[str], n: int) -> float:
-    """Return the number of different n-grams over that of all words of all replies (Li 2016).
+class Distinct:
+    """The number of different n-grams over that of all words (Li 2016), for any part of some conversations' replies.
 
     Li scales by the number of words for each n; an n-gram does not reach from one reply into the next.
 
-    >>> distinct(["yes .", "yes ."], 1), distinct(["yes .", "yes ."], 2)
+    >>> replies_of_each = [["yes ."], ["yes ."]]
+    >>> Distinct(replies_of_each, 1).of(slice(None)), Distinct(replies_of_each, 2).of(slice(None))
     (0.5, 0.25)
     """
-    return Distinct([[text] for text in replies], n).of(slice(None))
-
-
-class Distinct:
-    """`distinct` for any part of some conversations' replies, whose words are counted once for all parts."""
 
     def __init__(self, replies_of_each: Sequence[Sequence[str]], n: int) -> None:
+        # An interval takes the figure of many parts, so what each conversation says is counted once for all of them.
         number: dict[tuple[str, ...], int] = {}
         said_of_each = [[words(text) for text in replies] for replies in replies_of_each]
         self._ngrams = np.empty(len(said_of_each), dtype=object)

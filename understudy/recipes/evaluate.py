@@ -13,7 +13,7 @@ from understudy.console import progress, table
 from understudy.data.dataset import DataConfig, Dataset
 from understudy.data.packing import PackedBatches
 from understudy.errors import CheckpointError, ConfigError
-from understudy.evaluation.figures import Figures, Spoken, conversations_of, loss_figures, mean_over, overlap
+from understudy.evaluation.figures import Figures, conversations_of, loss_figures, mean_over, overlap, variety
 from understudy.evaluation.recall import recall
 from understudy.evaluation.replies import CANDIDATES, hits, own_replies, turns_of
 from understudy.models.device import Dtype, pick_device, pick_dtype
@@ -152,8 +152,8 @@ def _measure_replies(config: Config, run: Run, loaded: Loaded, dataset: Dataset)
     for turn, text in list(zip(turns, texts, strict=True))[:SAMPLES]:
         run.sample(loaded.state["steps_done"], true=turn.text, model=text)
     earlier = [turn.earlier(tokenizer) for turn in turns]
-    figures |= {"f1": overlap(turns, texts)} | Spoken(turns, texts, earlier).figures()
-    return figures, Spoken(turns, [turn.text for turn in turns], earlier).figures()
+    figures |= {"f1": overlap(turns, texts)} | variety(turns, texts, earlier)
+    return figures, variety(turns, [turn.text for turn in turns], earlier)
 
 
 NAMES = {

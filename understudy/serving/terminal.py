@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import tyro
 from rich.console import Console
@@ -122,6 +123,8 @@ def answer(chat: Chat, line: str, console: Console) -> None:
     name, _, rest = line.partition(" ")
     if name not in COMMANDS:
         raise UserError(f"no command {name}{suggestion(name, COMMANDS) or '; /help lists them'}")
+    if name in ("/regen", "/why") and chat.last is None:
+        raise UserError(f"{name}: no reply yet; say something first")
     COMMANDS[name].run(chat, rest.strip(), console)
 
 
@@ -153,54 +156,18 @@ def announce(model: LanguageModel) -> None:
         Console(stderr=True).print(Text(line), style="dim")
 
 
-# --- commands ---
-
-Action = Callable[[Chat, str, Console], None]
+# --- commands: given the rest of the line, each does what COMMANDS says ---
 
 
-@dataclass(frozen=True)
-class ChatCommand:
-    """A line that begins with a slash: what it does, given the rest of the line."""
-
-    usage: str
-    meaning: str
-    run: Action
-
-
-COMMANDS: dict[str, ChatCommand] = {}
-"""By name; /exit is another name of /quit."""
-
-
-def command(usage: str, meaning: str, *aliases: str) -> Callable[[Action], Action]:
-    """Add a function to the table of commands."""
-
-    def add(run: Action) -> Action:
-        for name in (usage.split()[0], *aliases):
-            COMMANDS[name] = ChatCommand(usage, meaning, run)
-        return run
-
-    return add
-
-
-def need_reply(chat: Chat, name: str) -> None:
-    """Raise UserError where the chat holds no reply yet."""
-    if chat.last is None:
-        raise UserError(f"{name}: no reply yet; say something first")
-
-
-@command("/reset", "forget the conversation and start again")
 def _reset(chat: Chat, rest: str, console: Console) -> None:
     chat.reset()
     console.print("Forgotten.", style="dim")
 
 
-@command("/regen", "draw the last reply again")
 def _regenerate(chat: Chat, rest: str, console: Console) -> None:
-    need_reply(chat, "/regen")
     show_reply(chat, chat.regenerate(), console)
 
 
-@command("/temperature X", "draw more boldly (above 1) or carefully (below 1; 0: always the likeliest)")
 def _temperature(chat: Chat, rest: str, console: Console) -> None:
     try:
         chat.config = replace(chat.config, temperature=float(rest)).checked()
@@ -209,9 +176,7 @@ def _temperature(chat: Chat, rest: str, console: Console) -> None:
     console.print(f"Temperature {chat.config.temperature:g} from now on.", style="dim")
 
 
-@command("/why", "the last reply's tokens, how likely each was, and what else it might have been")
 def _why(chat: Chat, rest: str, console: Console) -> None:
-    need_reply(chat, "/why")
     shown = table("token", "probability", "instead")
     for token in chat.why():
         others = "  ".join(f"{text!r} {probability:.1%}" for text, probability in token.others)
@@ -219,7 +184,6 @@ def _why(chat: Chat, rest: str, console: Console) -> None:
     console.print(shown)
 
 
-@command("/save [FILE]", "write the conversation to a JSONL file")
 def _save(chat: Chat, rest: str, console: Console) -> None:
     path = Path(rest or "conversation.jsonl")
     said = tuple(message for message in chat.messages if message.content.strip())  # files hold no empty replies
@@ -238,7 +202,6 @@ def _save(chat: Chat, rest: str, console: Console) -> None:
     console.print(Text(f"Saved to {path}.", style="dim"))
 
 
-@command("/help", "this list")
 def _help(chat: Chat, rest: str, console: Console) -> None:
     shown = table("", "", header=False)
     for each in dict.fromkeys(COMMANDS.values()):
@@ -246,6 +209,30 @@ def _help(chat: Chat, rest: str, console: Console) -> None:
     console.print(shown)
 
 
-@command("/quit", "leave (or Ctrl-D); Ctrl-C stops a reply", "/exit")
 def _quit(chat: Chat, rest: str, console: Console) -> None:
     raise EOFError
+
+
+class ChatCommand(NamedTuple):
+    """A line that begins with a slash: how it is typed, what it does, and the function that does it."""
+
+    usage: str
+    meaning: str
+    run: Callable[[Chat, str, Console], None]
+
+
+COMMANDS = {
+    command.usage.split()[0]: command
+    for command in (
+        ChatCommand("/reset", "forget the conversation and start again", _reset),
+        ChatCommand("/regen", "draw the last reply again", _regenerate),
+        ChatCommand(
+            "/temperature X", "draw more boldly (above 1) or carefully (below 1; 0: always the likeliest)", _temperature
+        ),
+        ChatCommand("/why", "the last reply's tokens, how likely each was, and what else it might have been", _why),
+        ChatCommand("/save [FILE]", "write the conversation to a JSONL file", _save),
+        ChatCommand("/help", "this list", _help),
+        ChatCommand("/quit", "leave (or Ctrl-D); Ctrl-C stops a reply", _quit),
+    )
+}
+COMMANDS["/exit"] = COMMANDS["/quit"]
