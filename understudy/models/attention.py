@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from understudy.models.cache import AttentionInputs, CacheUpdate
+from understudy.models.cache import AttentionInputs
 from understudy.models.convolution import ShortConvolution
 from understudy.models.norm import rms_norm
 from understudy.models.spec import BlockStyle, CoreSpec
@@ -33,9 +33,7 @@ class Attention(nn.Module):
         zero_bias(self)
 
     @override
-    def forward(
-        self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None) -> Tensor:
         batch, time, width = x_BTD.shape
         qkv = self.qkv(x_BTD)
         if self.convolution is not None:
@@ -44,11 +42,11 @@ class Attention(nn.Module):
         qk, v = qkv[:2], qkv[2]
         if self.qk_norm:
             qk = rms_norm(qk)
-        if layout.cosine is not None and layout.sine is not None:
-            qk = rotate(qk, layout.cosine, layout.sine)
+        if layout.rotation is not None:
+            qk = rotate(qk, *layout.rotation)
         q, k = qk.unbind()
-        if cached is not None and write is not None:
-            k, v = write(cached, k, v)
+        if cached is not None and layout.write is not None:
+            k, v = layout.write(cached[0], k), layout.write(cached[1], v)
         y_BTHK = attend(q.to(k.dtype), k, v, layout, self.dropout if self.training else 0.0)
         return self.drop(self.out(y_BTHK.reshape(batch, time, width).to(qkv.dtype)))
 

@@ -65,22 +65,6 @@ class Cache:
 
 
 @dataclass
-class AttentionInputs:
-    """Where each new token stands and what it may attend to; the same for all layers."""
-
-    position_BT: Tensor | None
-    """Position in the segment; None for 0..T-1 in every row."""
-    mask_B1TS: Tensor | None
-    """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
-    causal: bool
-    segments: list[tuple[int, int, int]] | None = None
-    """(row, first step, end) of each segment, in order, where each attends within itself alone."""
-    cosine: Tensor | None = None
-    sine: Tensor | None = None
-    conv: ConvState = field(default_factory=ConvState)
-
-
-@dataclass
 class CacheUpdate:
     """Where new keys and values go in the cache, and which ones the queries read afterwards."""
 
@@ -91,11 +75,8 @@ class CacheUpdate:
     beside: bool = False
     """True: queries read the old slots and the new keys beside them; false: the cache after the write."""
 
-    def __call__(self, cached: tuple[Tensor, Tensor], k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new keys and values; return those that its queries read."""
-        return self._one(cached[0], k), self._one(cached[1], v)
-
-    def _one(self, cache_BHSK: Tensor, new_BHTK: Tensor) -> Tensor:
+    def __call__(self, cache_BHSK: Tensor, new_BHTK: Tensor) -> Tensor:
+        """Store a layer's new keys, or values; return those that its queries read."""
         end = self.start + new_BHTK.shape[2]
         new_BHTK = new_BHTK.to(cache_BHSK.dtype)
         seen = torch.cat([cache_BHSK[:, :, : self.start], new_BHTK], dim=2) if self.beside else cache_BHSK[:, :, :end]
@@ -107,8 +88,26 @@ class CacheUpdate:
         return seen
 
 
-def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, AttentionInputs, CacheUpdate]:
-    """Place `time` new tokens after the cached ones. Returns the grown cache, the attention inputs and the update."""
+@dataclass
+class AttentionInputs:
+    """Where each new token stands and what it may attend to; the same for all layers."""
+
+    position_BT: Tensor | None = None
+    """Position in the segment; None for 0..T-1 in every row."""
+    mask_B1TS: Tensor | None = None
+    """True where a query may look; None for causal (new tokens alone) or everything (one token on its cache)."""
+    causal: bool = False
+    write: CacheUpdate | None = None
+    """What becomes of new keys and values where there is a cache."""
+    segments: list[tuple[int, int, int]] | None = None
+    """(row, first step, end) of each segment, in order, where each attends within itself alone."""
+    rotation: tuple[Tensor, Tensor] | None = None
+    """Cosines and sines of rotary positions, as `rotate` takes them."""
+    conv: ConvState = field(default_factory=ConvState)
+
+
+def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cache, AttentionInputs]:
+    """Place `time` new tokens after the cached ones. Returns the grown cache and the attention inputs."""
     # Rows that reset before the first token simply start again at slot 0.
     if reset_BT is not None:
         if bool(reset_BT[:, 0].any()):
@@ -134,10 +133,10 @@ def layout_cached(cache: Cache, time: int, reset_BT: Tensor | None) -> tuple[Cac
     mask_B1TS = None
     if cache.ragged or (time > 1 and cache.longest > 0):
         mask_B1TS = (torch.arange(grown.longest, device=step_T.device) <= position_BT[:, :, None])[:, None]
-    return grown, AttentionInputs(position_BT, mask_B1TS, causal=mask_B1TS is None and time > 1), write
+    return grown, AttentionInputs(position_BT, mask_B1TS, mask_B1TS is None and time > 1, write)
 
 
-def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, AttentionInputs, CacheUpdate]:
+def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, AttentionInputs]:
     """Lay out the general case: a row resets within the piece, and only its last segment is kept."""
     since_reset_BT, last_reset_BT = positions(reset_BT)
     continues_BT = last_reset_BT < 0
@@ -154,7 +153,7 @@ def _layout_with_resets(cache: Cache, reset_BT: Tensor) -> tuple[Cache, Attentio
     write = CacheUpdate(cache.longest, scatter=(rows, position_BT[rows, times], times), beside=True)
     length_B = position_BT[:, -1] + 1
     grown = replace(cache, length_B=length_B, longest=int(length_B.max()), ragged=True)
-    return grown, AttentionInputs(position_BT, mask_B1TS, causal=False), write
+    return grown, AttentionInputs(position_BT, mask_B1TS, write=write)
 
 
 def check_room(cache: Cache, needed: int) -> None:

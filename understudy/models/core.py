@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.models.spec import check_dropout
-
 
 class Core(nn.Module):
     """The contract. `LSTM` and `Transformer` are final: nothing else subclasses it."""
@@ -27,15 +25,6 @@ class Core(nn.Module):
     def repeated(self, state: Any, times: int) -> Any:
         """Return a state with each row of `state` repeated `times` times. The input is not modified."""
         raise NotImplementedError
-
-    def set_dropout(self, share: float) -> None:
-        """Set the share of activations dropped in training. Raises ConfigError outside 0 to 1."""
-        check_dropout(share)
-        for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = share
-            elif isinstance(getattr(module, "dropout", None), float):  # attention; torch's LSTM
-                setattr(module, "dropout", share)  # noqa: B010 - torch types attributes of modules as tensors
 
     def forward(self, x_BTD: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run T steps and return y_BTD with the state after them. `reset_BT` marks steps before which a row resets.

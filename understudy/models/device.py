@@ -31,14 +31,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 @cache
-def cpu_has_amx() -> bool:
-    """Whether this CPU multiplies whole tiles of bfloat16 at once."""
-    return bool(torch.cpu._is_amx_tile_supported())
-
-
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16 products (AMX, or AVX-512 BF16)."""
-    return cpu_has_amx() or bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def pick_dtype(dtype: Dtype, device: torch.device, spec: CoreSpec) -> torch.dtype:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from understudy.models.core import Core
 from understudy.models.lstm import LSTM
-from understudy.models.spec import CoreSpec
+from understudy.models.spec import CoreSpec, check_dropout
 from understudy.models.transformer import Transformer
 
 
@@ -102,8 +102,16 @@ class LanguageModel(nn.Module):
         return self.logits(hidden_BTD), state
 
     def set_dropout(self, share: float) -> None:
-        """Set the share of activations dropped in training, whatever the model was built with."""
-        self.core.set_dropout(share)
+        """Set the share of activations dropped in training, whatever the model was built with.
+
+        Raises ConfigError outside 0 to 1.
+        """
+        check_dropout(share)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
+            elif isinstance(getattr(module, "dropout", None), float):  # attention; torch's LSTM
+                setattr(module, "dropout", share)  # noqa: B010 - torch types attributes of modules as tensors
 
     def parameter_count(self, learned: bool = False) -> int:
         """Return the number of parameters, the tied head counted once; with `learned`, those that are not frozen."""

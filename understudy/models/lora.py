@@ -38,9 +38,12 @@ class LoRALinear(nn.Linear):
         """Return the plain layer's output plus that of the factors."""
         return super().forward(input) + F.linear(F.linear(input, self.lora_A), self.lora_U) * SCALE
 
-    def merged(self) -> Tensor:
-        """Return the one matrix that does the work of all three."""
-        return torch.addmm(self.weight, self.lora_U, self.lora_A, alpha=SCALE)
+    def merged(self) -> nn.Linear:
+        """Return the plain layer whose one matrix does the work of all three."""
+        plain = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        plain.weight = nn.Parameter(torch.addmm(self.weight, self.lora_U, self.lora_A, alpha=SCALE))
+        plain.bias = self.bias
+        return plain
 
 
 class LoRAEmbedding(TokenEmbedding):
@@ -62,9 +65,11 @@ class LoRAEmbedding(TokenEmbedding):
         parts = self.weight[: self.first], self.lora_special
         return torch.cat([F.linear(hidden, vectors) for vectors in parts], dim=-1)
 
-    def merged(self) -> Tensor:
-        """Return all vectors, the learned ones in their places."""
-        return torch.cat([self.weight[: self.first], self.lora_special])
+    def merged(self) -> TokenEmbedding:
+        """Return the plain embedding of all vectors, the learned ones in their places."""
+        plain = TokenEmbedding(self.num_embeddings, self.embedding_dim, device="meta")
+        plain.weight = nn.Parameter(torch.cat([self.weight[: self.first], self.lora_special]))
+        return plain
 
 
 def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
@@ -82,10 +87,9 @@ def adapt(model: LanguageModel, rank: int) -> frozenset[str]:
     model.core.requires_grad_(False)
     model.embedding.requires_grad_(False)
     frozen = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
-    for parent in list(model.core.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, LoRALinear(child, rank))
+    for name, module in list(model.core.named_modules()):
+        if isinstance(module, nn.Linear):
+            model.core.set_submodule(name, LoRALinear(module, rank))
     model.embedding = LoRAEmbedding(model.embedding)
     return frozen
 
@@ -108,7 +112,7 @@ def adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear | LoRAEmbedding]
 def plain_state(model: LanguageModel) -> dict[str, Tensor]:
     """Return `state_dict` as if the weights had been learned in place, for a plain model to load."""
     state = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
-    return state | {f"{name}.weight": layer.merged() for name, layer in adapted(model)}
+    return state | {f"{name}.weight": layer.merged().weight.detach() for name, layer in adapted(model)}
 
 
 def unmerged_state(model: nn.Module) -> dict[str, Tensor]:
@@ -125,14 +129,6 @@ def merge(model: LanguageModel) -> None:
     """Turn an adapted model into a plain one that computes the same. A plain one stays as it is."""
     layers = list(adapted(model))
     for name, layer in layers:
-        parent = model.get_submodule(name.rpartition(".")[0])
-        plain: nn.Module
-        if isinstance(layer, LoRALinear):
-            plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
-            plain.bias = layer.bias
-        else:
-            plain = TokenEmbedding(layer.num_embeddings, layer.embedding_dim, device="meta")
-        plain.weight = nn.Parameter(layer.merged())
-        setattr(parent, name.rpartition(".")[2], plain)
+        model.set_submodule(name, layer.merged())
     if layers:
         model.requires_grad_(True)

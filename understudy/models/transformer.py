@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from understudy.errors import TooLongError
 from understudy.models.attention import Attention, zero_bias
-from understudy.models.cache import AttentionInputs, Cache, CacheUpdate, layout_cached
+from understudy.models.cache import AttentionInputs, Cache, layout_cached
 from understudy.models.convolution import ConvState, ShortConvolution
 from understudy.models.core import Core, positions, segment_mask, segments_in
 from understudy.models.device import compute_dtype
@@ -90,11 +90,11 @@ class Transformer(Core):
     ) -> tuple[Tensor, Cache | None]:
         time = x_BTD.shape[1]
         if state is None:
-            layout, write = self._layout_fresh(x_BTD, reset_BT), None
+            layout = self._layout_fresh(x_BTD, reset_BT)
             if time > self.context:
                 raise TooLongError(f"{time} tokens do not fit the model's context of {self.context}")
         else:
-            state, layout, write = layout_cached(state, time, reset_BT)
+            state, layout = layout_cached(state, time, reset_BT)
         layout.conv = ConvState(state.recent if state else (), reset_BT if self.convolution else None)
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.conv)
@@ -104,19 +104,19 @@ class Transformer(Core):
         run = partial(checkpoint, use_reentrant=False) if again else lambda block, *inputs: block(*inputs)
         for index, block in enumerate(self.blocks):
             cached = None if state is None else (state.keys_LBHSK[index], state.values_LBHSK[index])
-            x_BTD = run(block, x_BTD, layout, cached, write)
+            x_BTD = run(block, x_BTD, layout, cached)
         if state is not None:
             state = replace(state, recent=tuple(layout.conv.after[slot] for slot in range(len(state.recent))))
         return self.norm_out(x_BTD), state
 
     def _layout_fresh(self, x_BTD: Tensor, reset_BT: Tensor | None) -> AttentionInputs:
         if reset_BT is None:
-            return AttentionInputs(position_BT=None, mask_B1TS=None, causal=True)
+            return AttentionInputs(causal=True)
         # Rotary positions matter only relative to one another, so they need not start again at a reset.
         position_BT = None if self.style.rotary else positions(reset_BT)[0]
         if x_BTD.device.type == "cpu":  # segment by segment: far less to compute than a masked square
-            return AttentionInputs(position_BT, mask_B1TS=None, causal=True, segments=segments_in(reset_BT))
-        return AttentionInputs(position_BT, segment_mask(reset_BT)[:, None], causal=False)
+            return AttentionInputs(position_BT, causal=True, segments=segments_in(reset_BT))
+        return AttentionInputs(position_BT, segment_mask(reset_BT)[:, None])
 
     def _with_positions(self, x_BTD: Tensor, layout: AttentionInputs) -> Tensor:
         """Add learned positions, or put the rotations of rotary ones into the layout."""
@@ -125,11 +125,9 @@ class Transformer(Core):
             learned = self.positions[:time] if position_BT is None else F.embedding(position_BT, self.positions)
             return x_BTD + learned
         # Under autocast the queries and keys come in its dtype, and must not be widened by their rotation.
-        cosine_SK, sine_SK = self.rotary_table(x_BTD.device, compute_dtype(x_BTD))
-        if position_BT is None:
-            layout.cosine, layout.sine = cosine_SK[:time], sine_SK[:time]
-        else:
-            layout.cosine, layout.sine = cosine_SK[position_BT][:, None], sine_SK[position_BT][:, None]
+        table = self.rotary_table(x_BTD.device, compute_dtype(x_BTD))
+        cosine, sine = (part[:time] if position_BT is None else part[position_BT][:, None] for part in table)
+        layout.rotation = cosine, sine
         return x_BTD
 
     def rotary_table(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -169,14 +167,12 @@ class Block(nn.Module):
                 std /= math.sqrt(2 * spec.layers)
             nn.init.normal_(parameter, std=std)
 
-    def forward(
-        self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None, write: CacheUpdate | None
-    ) -> Tensor:
-        """Run one layer. `cached` holds its keys and values, `write` says where the new ones go."""
+    def forward(self, x_BTD: Tensor, layout: AttentionInputs, cached: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Run one layer; `cached` are its keys and values, if there is a cache."""
         if self.pre_norm:
-            x_BTD = x_BTD + self.attention(self.norm_1(x_BTD), layout, cached, write)
+            x_BTD = x_BTD + self.attention(self.norm_1(x_BTD), layout, cached)
             return x_BTD + self.mlp(self.norm_2(x_BTD), layout)
-        x_BTD = self.norm_1(x_BTD + self.attention(x_BTD, layout, cached, write))
+        x_BTD = self.norm_1(x_BTD + self.attention(x_BTD, layout, cached))
         return self.norm_2(x_BTD + self.mlp(x_BTD, layout))
 
 

@@ -244,10 +244,10 @@ def stale_cache_position(patch: Patch) -> None:
 
     @wrap(patch, transformer, "layout_cached")
     def _(original: Any, cache: Any, time: int, reset: Any) -> Any:
-        grown, layout, write = original(cache, time, reset)
+        grown, layout = original(cache, time, reset)
         if time == 1 and cache.longest:
             grown = replace(grown, length_B=cache.length_B, longest=cache.longest)
-        return grown, layout, write
+        return grown, layout
 
 
 # The step.

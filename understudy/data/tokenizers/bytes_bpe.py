@@ -67,8 +67,8 @@ class BPETokenizer(Tokenizer):
         super().__init__([b"".join(byte_of.get(c) or c.encode() for c in token) for token in vocabulary])
         self._vocabulary = vocabulary
         self._merges = merges
-        self._engine = Engine(BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=merges))
-        self._engine.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        self.engine = Engine(BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=merges))
+        self.engine.pre_tokenizer = ByteLevel(add_prefix_space=False)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "BPETokenizer":
@@ -100,12 +100,12 @@ class BPETokenizer(Tokenizer):
 
     @override
     def encode(self, text: str) -> list[int]:
-        return self._engine.encode(_valid(text)).ids
+        return self.engine.encode(_valid(text)).ids
 
     @override
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         # The library encodes a batch on all cores.
-        return [encoding.ids for encoding in self._engine.encode_batch_fast([_valid(text) for text in texts])]
+        return [encoding.ids for encoding in self.engine.encode_batch_fast([_valid(text) for text in texts])]
 
     @override
     def definition(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class GPT1Tokenizer(Tokenizer):
         self.tokens, self.merges, self.rules = list(vocabulary), list(merges), rules
         # The library joins the best pair where it first stands and looks again; the 2018 code joined it everywhere at
         # once. In GPT-1's vocabulary no two merges make the same token, so both give the same ids.
-        self._engine = Engine(
+        self.engine = Engine(
             BPE(
                 vocab={token: i for i, token in enumerate(vocabulary)},
                 merges=self.merges,
@@ -73,8 +73,8 @@ class GPT1Tokenizer(Tokenizer):
             )
         )
         if rules == "bert":
-            self._engine.normalizer = BertNormalizer(lowercase=True)
-            self._engine.pre_tokenizer = BertPreTokenizer()
+            self.engine.normalizer = BertNormalizer(lowercase=True)
+            self.engine.pre_tokenizer = BertPreTokenizer()
 
     @override
     def encode(self, text: str) -> list[int]:
@@ -84,9 +84,9 @@ class GPT1Tokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         if self.rules == "bert":
             whole = [text.encode("utf-8", "replace").decode() for text in texts]
-            return [encoding.ids for encoding in self._engine.encode_batch_fast(whole)]
+            return [encoding.ids for encoding in self.engine.encode_batch_fast(whole)]
         words = [self._words.of(text) for text in texts]
-        return [encoding.ids for encoding in self._engine.encode_batch_fast(words, is_pretokenized=True)]
+        return [encoding.ids for encoding in self.engine.encode_batch_fast(words, is_pretokenized=True)]
 
     @override
     def decode(self, ids: Iterable[int]) -> str:

@@ -17,20 +17,8 @@ from understudy.files import reading
 from understudy.models.spec import CoreSpec
 
 SHAPES = "params_shapes.json"
-LAYER = (
-    "attn.c_attn.weight",
-    "attn.c_attn.bias",
-    "attn.c_proj.weight",
-    "attn.c_proj.bias",
-    "ln_1.weight",
-    "ln_1.bias",
-    "mlp.c_fc.weight",
-    "mlp.c_fc.bias",
-    "mlp.c_proj.weight",
-    "mlp.c_proj.bias",
-    "ln_2.weight",
-    "ln_2.bias",
-)
+PARTS = ("attn.c_attn", "attn.c_proj", "ln_1", "mlp.c_fc", "mlp.c_proj", "ln_2")
+LAYER = [f"{part}.{kind}" for part in PARTS for kind in ("weight", "bias")]
 HEAD_SIZE = 64
 DROPOUT = 0.1
 

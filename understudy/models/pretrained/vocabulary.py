@@ -1,14 +1,11 @@
 """Tokenizers from the files of GPT-1 and GPT-2, and back."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
-from tokenizers import Tokenizer as Engine
-from tokenizers.models import BPE
+from tokenizers import AddedToken, decoders
 
-from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
+from understudy.data.tokenizers import SPECIALS, BPETokenizer, Tokenizer
 from understudy.data.tokenizers.bytes_bpe import byte_characters
 from understudy.data.tokenizers.gpt1 import END_OF_WORD, UNKNOWN, GPT1Tokenizer
 from understudy.errors import CheckpointError
@@ -91,25 +88,13 @@ def opening(tokenizer: Tokenizer) -> list[int]:
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     """Write the files that transformers reads. It splits GPT-1's words by BERT's rules, since it has no others."""
-    # 1) The tokens by id in the files' spelling, and the merges.
-    tokens: Sequence[str]
-    if isinstance(tokenizer, ByteTokenizer):
-        tokens, merges = byte_characters(), []
-    else:
-        definition = tokenizer.definition()
-        tokens, merges = definition["vocabulary"], [(first, second) for first, second in definition["merges"]]
-
-    # 2) transformers' own description of them.
     words = isinstance(tokenizer, GPT1Tokenizer)
-    ids = {token: i for i, token in enumerate(tokens)}
-    end_of_word = {"unk_token": UNKNOWN, "end_of_word_suffix": END_OF_WORD} if words else {}
-    engine = Engine(BPE(vocab=ids, merges=merges, **end_of_word))
-    if words:
-        engine.normalizer = normalizers.BertNormalizer(lowercase=True)
-        engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if isinstance(tokenizer, GPT1Tokenizer):
+        engine = GPT1Tokenizer(tokenizer.tokens, tokenizer.merges, rules="bert").engine
         engine.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     else:
-        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        definition = tokenizer.definition() or {"vocabulary": byte_characters(), "merges": []}
+        engine = BPETokenizer.from_definition(definition).engine
         engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIALS])
     engine.save(str(folder / IN_ONE))
