@@ -151,7 +151,6 @@ def test_the_head_is_the_embedding():
         (CoreConfig(width=100, heads=6), "--width 100 does not split into 6 heads"),
         (CoreConfig(layers=0), "--layers 0 is out of range"),
         (CoreConfig(dropout=1.5), "--dropout 1.5"),
-        (CoreConfig(core="gru"), "--core gru"),  # type: ignore[arg-type]
     ],
 )
 def test_impossible_shapes_are_named(config, words):

@@ -20,9 +20,9 @@ from understudy.errors import CheckpointError, RunNotFoundError
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.runs.record import list_checkpoints
-from understudy.training.checkpoint import KEPT, restore, save_checkpoint
+from understudy.training.checkpoint import KEPT, read_weights, restore, save_checkpoint
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.loading import latest_checkpoint, load_model, load_weights, resolve
+from understudy.training.loading import latest_checkpoint, load_model, resolve
 from understudy.training.objectives import TokenLoss
 
 BYTES = ByteTokenizer()
@@ -193,7 +193,7 @@ def test_a_kill_in_mid_write_leaves_the_older_one(tmp_path: Path) -> None:
 def test_another_shape_is_named_with_the_tensor(options: Any, saved: Path) -> None:
     learner = make_learner(**options)
     before = {name: weight.clone() for name, weight in learner.model.state_dict().items()}
-    for attempt in (lambda: load_weights(learner.model, saved), lambda: restore(learner, saved)):
+    for attempt in (lambda: read_weights(learner.model, saved, "cpu"), lambda: restore(learner, saved)):
         with pytest.raises(CheckpointError) as caught:
             attempt()
         message = str(caught.value)
@@ -207,7 +207,7 @@ def test_another_shape_is_named_with_the_tensor(options: Any, saved: Path) -> No
 
 def test_both_shapes_are_said(saved: Path) -> None:
     with pytest.raises(CheckpointError, match=r"embedding.weight is \(262, 16\), this model's is \(300, 16\)"):
-        load_weights(LanguageModel(CoreConfig(layers=2, width=16, heads=2, context=24).resolved(), 300), saved)
+        read_weights(LanguageModel(CoreConfig(layers=2, width=16, heads=2, context=24).resolved(), 300), saved, "cpu")
 
 
 def test_a_write_that_fails_leaves_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,10 +115,11 @@ class Chat:
         row = RowState(self.model, self.tokenizer, prompt.ids, self.config, self._generator, self.tokenizer.unknown)
         engine = Engine(self.model, [row], logits_BV, prompt.state)
         try:
-            for piece, finish_reason in engine.stream(row):
+            while not row.finish_reason:
+                engine.step()
                 last.logits.append(engine.logits_BV[0])
-                last.finish_reason = finish_reason or "length"
-                yield piece
+                last.finish_reason = row.finish_reason or "length"
+                yield row.new_text()
         finally:  # also where the reader stopped listening: what was said so far was said
             last.ids, end = row.ids, self.tokenizer.special["<|end|>"]
             del last.logits[len(row.ids) :]  # of the end token

@@ -12,7 +12,7 @@ Each row has its own sampling options, random numbers, stop texts and limit. Row
 Shape suffixes: B rows, T prompt tokens, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from understudy.acting.graphs import graph_session
-from understudy.acting.rows import Completion, FinishReason, RowState
+from understudy.acting.rows import Completion, RowState
 from understudy.acting.sampling import SamplingConfig, make_generator, sample
 from understudy.data.tokenizers import SPECIALS, Tokenizer
 from understudy.models.language_model import LanguageModel
@@ -166,12 +166,6 @@ class Engine:
                 row.add(token)
         if self._seen_BV is not None:
             self._seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < self._ordinary)
-
-    def stream(self, row: RowState) -> Iterator[tuple[str, FinishReason | None]]:
-        """Step until a row has finished. After each step yield its new text and, at the end, its finish reason."""
-        while not row.finish_reason:
-            self.step()
-            yield row.new_text(), row.finish_reason
 
     def _feed(self) -> None:
         """Feed the newest tokens, if any: logits_BV and the state are then those after them."""

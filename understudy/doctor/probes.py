@@ -4,7 +4,7 @@ Shape suffixes: B batch rows, T time steps, D width, V vocabulary.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +47,7 @@ def token_loss(learner: Learner) -> TokenLoss:
     return next(module for module in learner.objective.modules() if isinstance(module, TokenLoss))
 
 
-def token_parts(learner: Learner, batch: Batch) -> list[TokenPart]:
+def token_parts(learner: Learner, batch: Batch) -> Sequence[TokenPart]:
     """Return what the learner hands to the token loss, a part per micro-batch."""
     (term,) = token_loss(learner).terms(batch, learner.micro_batches(batch), learner.device)
     return term.parts

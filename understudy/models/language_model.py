@@ -132,19 +132,14 @@ def token_type_ids(
     >>> token_type_ids(torch.tensor([[0, 8, 1, 2, 9, 3]]), speakers=(8, 9))
     tensor([[-1,  8,  8,  8,  9,  9]])
     """
-    # The last speaker up to each token, by its step; before the first one the type carried over.
+    # The last speaker or reset up to each token, by its step; before the first one the type carried over.
     step_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
     speaks_BT = torch.stack([ids_BT == speaker for speaker in speakers]).any(dim=0)
-    last_BT = torch.where(speaks_BT, step_T, -1).cummax(dim=1).values
-    known = ids_BT.gather(1, last_BT.clamp_min(0))
-    unknown = torch.full_like(ids_BT, -1)
-    before_BT = unknown if before_B is None else before_B[:, None].expand_as(ids_BT)
-    if reset_BT is None:
-        return torch.where(last_BT >= 0, known, before_BT)
-
-    # After a reset neither counts.
-    start_BT = torch.where(reset_BT, step_T, -1).cummax(dim=1).values
-    return torch.where(last_BT >= start_BT.clamp_min(0), known, torch.where(start_BT < 0, before_BT, unknown))
+    changes_BT = speaks_BT if reset_BT is None else speaks_BT | reset_BT
+    last_BT = torch.where(changes_BT, step_T, -1).cummax(dim=1).values
+    found_BT = torch.where(speaks_BT, ids_BT, -1).gather(1, last_BT.clamp_min(0))
+    before_B1 = torch.full_like(ids_BT[:, :1], -1) if before_B is None else before_B[:, None]
+    return torch.where(last_BT < 0, before_B1, found_BT)
 
 
 class _Uninitialised(TorchFunctionMode):

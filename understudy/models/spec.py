@@ -1,7 +1,7 @@
 """What a core is built from: its kind, its shape and the style of its blocks."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from understudy.config import in_range
 from understudy.errors import ConfigError
@@ -85,10 +85,6 @@ class CoreConfig:
         >>> CoreConfig(size="tiny", width=64).resolved().layers
         4
         """
-        for name, kinds in (("core", CoreKind), ("size", Size), ("block", BlockKind)):
-            given = getattr(self, name)
-            if given not in get_args(kinds):
-                raise ConfigError(f"--{name} {given} is unknown; expected {' or '.join(get_args(kinds))}")
         shape = dict(SHAPES[self.core, self.size])
         for name in shape:
             if (given := getattr(self, name)) is not None:

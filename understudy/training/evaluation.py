@@ -6,7 +6,7 @@ vocabulary.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from understudy.data.packing import Batch, PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, evaluating
-from understudy.statistics import Floats, Indices
+from understudy.statistics import Floats
 from understudy.training.objectives import TokenLoss, token_part
 
 SCORED_AT_ONCE = 1024
@@ -58,19 +58,15 @@ def evaluate(
     return {"val_loss": loss, "val_bpb": nats / math.log(2) / max(1, size), "val_perplexity": math.exp(min(loss, 700))}
 
 
-@dataclass(frozen=True)
-class DocumentLoss:
-    """Negative log-likelihood of each document of a store, over the targets whose weight is 1.
-
-    Attributes:
-        nats: float64 [documents], the sum of -log p.
-        end_nats: float64 [documents], the part of it that fell on the ends of messages.
-        tokens: int64 [documents], how many targets there were.
-    """
+class DocumentLoss(NamedTuple):
+    """Negative log-likelihood of each document of a store, over the targets whose weight is 1; float64 [documents]."""
 
     nats: Floats
+    """The sum of -log p."""
     end_nats: Floats
-    tokens: Indices
+    """The part of it that fell on the ends of messages."""
+    tokens: Floats
+    """How many targets there were."""
 
 
 def document_losses(
@@ -98,4 +94,4 @@ def document_losses(
             nats_N = np.concatenate(parts)
             for row, of_N in enumerate((nats_N, nats_N * (targets_N == end), None)):
                 sums_3D[row] += np.bincount(document_N, of_N, minlength=count)
-    return DocumentLoss(sums_3D[0], sums_3D[1], sums_3D[2].astype(np.int64))
+    return DocumentLoss(*sums_3D)

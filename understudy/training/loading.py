@@ -12,7 +12,7 @@ from understudy.models.device import ServingDtype, pick_serving_dtype
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
-from understudy.models.pretrained.hub import PUBLISHED, fetch, origin, published
+from understudy.models.pretrained.hub import PUBLISHED, fetch, published
 from understudy.models.spec import CoreSpec
 from understudy.runs.find import find_run
 from understudy.runs.record import list_checkpoints
@@ -64,18 +64,21 @@ def pin(reference: str) -> str:
 
 
 def provenance(reference: str, loaded: Loaded) -> dict[str, Any]:
-    """Return fields for a run's record: the run that a model comes from, or the source of published weights."""
+    """Return fields for a run's record: the run that a model is from, or the source and files of published weights."""
     run = loaded.folder.parent.parent
     found: dict[str, Any] = {"parents": [run.name] if (run / "run.json").exists() else []}
-    return found | ({"base": origin(reference, loaded.folder)} if pretrained.is_pretrained(loaded.folder) else {})
+    if pretrained.is_pretrained(loaded.folder):
+        source, revision = published(reference) or (str(loaded.folder), None)
+        found["base"] = {"source": source, "revision": revision, "files": pretrained.files_of(loaded.folder)}
+    return found
 
 
 def describe(folder: Path) -> dict[str, Any]:
     """Return the state.json of a checkpoint, or what it would say of published weights, which learned from text."""
     if not pretrained.is_pretrained(folder):
         return read_state(folder)
-    (spec, _), learned = pretrained.describe(folder), read_learned(folder)
-    progress = {"kind": learned.kind if learned else "text"}
+    spec, _ = pretrained.describe(folder)
+    progress = {"kind": read_learned(folder).get("kind", "text")}
     return {"spec": asdict(spec), "steps_done": 0, "dtype": "float32", "progress": progress, "speakers": []}
 
 
@@ -88,7 +91,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
         return Loaded(model.to(device), tokenizer, folder, state)
     model = empty_model(CoreSpec(**state["spec"]), state["vocab_size"], next_reply_head=state["choice_head"])
     model.speakers = tuple(state["speakers"])
-    load_weights(model, folder, device)
+    model.load_state_dict(read_weights(model, folder, device), assign=True)
+    model.requires_grad_(True)
     tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size != model.vocab_size:
         raise CheckpointError(
@@ -103,9 +107,3 @@ def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Load
     loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
     loaded.model.int8 = dtype == "int8"
     return loaded
-
-
-def load_weights(model: LanguageModel, folder: Path, device: torch.device | str = "cpu") -> None:
-    """Fill a model from a checkpoint. Raises CheckpointError where names or shapes differ."""
-    model.load_state_dict(read_weights(model, folder, device), assign=True)
-    model.requires_grad_(True)

@@ -31,7 +31,7 @@ class Term(NamedTuple):
     """The mean's name among the metrics."""
     weight: float
     """What the sum is divided by: the weight of the whole batch, of all processes together."""
-    parts: list[tuple[Any, ...]]
+    parts: Sequence[tuple[Any, ...]]
     """Arguments of `Objective.forward` for each micro-batch of this process."""
     scale: float = 1.0
     """Factor of the mean in the objective."""
@@ -63,7 +63,7 @@ class TokenLoss(Objective):
 
     @override
     def terms(self, batch: Batch, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
-        parts: list[tuple[Any, ...]] = [token_part(batch, rows, device) for rows in micro_batches]
+        parts = [token_part(batch, rows, device) for rows in micro_batches]
         return [Term("loss", float(batch.weights_BT.sum(dtype=np.float64)), parts)]
 
     @override
@@ -126,7 +126,7 @@ class NextReplyLoss(Objective):
     @override
     def terms(self, batch: Batch, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
         asked = [[question for question in batch.questions if question.row in rows] for rows in micro_batches]
-        parts: list[tuple[Any, ...]] = [next_reply_part(some, self.model.context, device) for some in asked]
+        parts = [next_reply_part(some, self.model.context, device) for some in asked]
         return [Term("choice_loss", max(1, len(batch.questions)), parts)]
 
     @override

@@ -1,7 +1,7 @@
 """transformers' config.json of GPT-1 and GPT-2, and the core that it describes."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,27 +80,19 @@ def _check_computes_alike(path: Path, config: dict[str, Any], kind: _Kind, width
         raise CheckpointError(f"{path}: a width (n_embd) of {width} does not split into {heads} heads (n_head)")
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What config.json holds of a model of our own; transformers keeps such an entry as it finds it."""
+def read_learned(folder: Path) -> dict[str, Any]:
+    """Return our entry of a folder's config.json: what a model of our own learned from, and its speakers.
 
-    kind: str
-    """What it was trained on: text or chats."""
-    speakers: tuple[int, ...]
-    """The tokens that say who speaks, as `LanguageModel` has them."""
-
-
-def read_learned(folder: Path) -> Learned | None:
-    """Return our entry of a folder's config.json; None for weights from elsewhere."""
+    transformers keeps such an entry as it finds it. Weights from elsewhere have none: it is empty then.
+    """
     try:
-        told = json.loads((folder / NAME).read_text(encoding="utf-8"))[OWN]
-        return Learned(str(told["kind"]), tuple(int(token) for token in told["speakers"]))
+        return dict(json.loads((folder / NAME).read_text(encoding="utf-8"))[OWN])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
 
 
-def config_of(spec: CoreSpec, tokenizer: Tokenizer, learned: Learned) -> dict[str, Any]:
-    """Return the config.json from which transformers builds the same model."""
+def config_of(spec: CoreSpec, tokenizer: Tokenizer, learned: dict[str, Any]) -> dict[str, Any]:
+    """Return the config.json from which transformers builds the same model. `learned` is our entry."""
     model_type, kind = next((name, kind) for name, kind in KINDS.items() if kind.block == spec.block)
     sizes = (tokenizer.vocab_size, spec.context, spec.width, spec.layers, spec.heads)
     return {
@@ -116,5 +108,5 @@ def config_of(spec: CoreSpec, tokenizer: Tokenizer, learned: Learned) -> dict[st
         "pad_token_id": tokenizer.special["<|pad|>"],
         "tie_word_embeddings": True,
         "dtype": "float32",
-        OWN: asdict(learned),
+        OWN: learned,
     }

@@ -37,6 +37,6 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
         names = empty_model(spec, model.vocab_size).state_dict()  # without the heads that only training uses
         state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
         save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
-        learned = config.Learned(kind, model.speakers)
+        learned = {"kind": kind, "speakers": model.speakers}
         write_json(building / config.NAME, config.config_of(spec, tokenizer, learned))
         write_tokenizer(building, tokenizer)

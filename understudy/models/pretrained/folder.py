@@ -51,8 +51,7 @@ def read_pretrained(folder: Path) -> tuple[LanguageModel, Tokenizer]:
     model = empty_model(spec, tokenizer.vocab_size)
     model.load_state_dict(state, assign=True)
     model.requires_grad_(True)
-    learned = config.read_learned(folder)
-    model.speakers = learned.speakers if learned else ()
+    model.speakers = tuple(config.read_learned(folder).get("speakers", ()))
     return model.eval(), tokenizer
 
 

@@ -2,21 +2,18 @@
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from understudy.errors import HubError, suggestion
-from understudy.models.pretrained.folder import files_of
 
 FILES = ("config.json", "vocab.json", "merges.txt", "model.safetensors")  # the large one last: all else is there first
 ELSEWHERE = "name a folder that holds the files, such as one copied from another machine"
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """Where weights lie on the Hub."""
 
     repository: str
@@ -93,13 +90,3 @@ def _answers(endpoint: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def origin(reference: str, folder: Path) -> dict[str, Any]:
-    """Return where weights come from, for a run's record: source, revision, and each file's path, bytes and sha256."""
-    weights = published(reference)
-    return {
-        "source": weights.repository if weights else str(folder),
-        "revision": weights.revision if weights else None,
-        "files": files_of(folder),
-    }

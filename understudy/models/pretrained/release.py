@@ -6,7 +6,6 @@ Order: positions, tokens, then for each layer what LAYER lists. Linear layers ha
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,8 +77,8 @@ def files(folder: Path) -> list[Path]:
 def _shapes(folder: Path) -> list[list[int]]:
     path = folder / SHAPES
     with reading(path, "expected the 2018 release's file"):
-        shapes: Any = json.loads(path.read_text(encoding="utf-8"))
+        shapes = [[int(size) for size in shape] for shape in json.loads(path.read_text(encoding="utf-8"))]
         fits = len(shapes) > 2 and (len(shapes) - 2) % len(LAYER) == 0 and len(shapes[0]) == len(shapes[1]) == 2
-        if not fits or any(int(size) < 1 for shape in shapes for size in shape):
+        if not fits or any(size < 1 for shape in shapes for size in shape):
             raise ValueError("not two matrices, and twelve shapes a layer")
-    return [[int(size) for size in shape] for shape in shapes]
+    return shapes

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tokenizers import AddedToken, decoders
+from tokenizers.models import BPE
 
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, Tokenizer
 from understudy.data.tokenizers.bytes_bpe import byte_characters
@@ -69,13 +70,8 @@ def _in_one(path: Path) -> tuple[dict[str, int], Merges]:
 
 
 def _in_two(vocabulary: Path, merges: Path, added: Path | None = None) -> tuple[dict[str, int], Merges]:
-    ids = json.loads(vocabulary.read_text(encoding="utf-8"))
-    if added is not None:
-        ids |= json.loads(added.read_text(encoding="utf-8"))
-    # Split at "\n" alone: tokens hold characters that str.splitlines takes for the ends of lines.
-    lines = merges.read_bytes().decode("utf-8").split("\n")
-    pairs = [line.rstrip("\r").split(" ") for line in lines if line and not line.startswith("#version")]
-    return ids, [(first, second) for first, second in pairs]
+    ids, pairs = BPE.read_file(str(vocabulary), str(merges))
+    return ids | (json.loads(added.read_text(encoding="utf-8")) if added else {}), pairs
 
 
 def opening(tokenizer: Tokenizer) -> list[int]:
