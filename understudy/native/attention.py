@@ -1,15 +1,7 @@
 """Attention of each row's new token to its cache, one head of one row at a time."""
 # mypy: allow-untyped-defs
 
-from understudy.native.kv_cache import (
-    append,
-    mix_bytes,
-    mix_floats,
-    mix_halves,
-    score_bytes,
-    score_floats,
-    score_halves,
-)
+from understudy.native.kv_cache import append, mix_bytes, mix_floats, mix_halves, score_floats, score_packed
 from understudy.native.layout import ROWS
 from understudy.native.matmul import LEAST
 from understudy.native.pointwise import F, exponential, native, rms_norm, rotate
@@ -72,10 +64,8 @@ def _attend_head(p, layer, thread, row, head):
     keys, values = layer.packed_keys + packed * p.packed_stride, layer.packed_values + packed * p.packed_stride
     if p.format == 0:
         score_floats(p, q, layer.keys + whole, count, weights)
-    elif p.format == 1:
-        score_halves(p, q, keys, count, weights, query)
     else:
-        score_bytes(p, q, keys, layer.key_scales + F * packed, layer.key_offsets + F * packed, count, weights, query)
+        score_packed(p, q, keys, layer.key_scales + F * packed, layer.key_offsets + F * packed, count, weights, query)
 
     # The mean of the values, weighted by their softmax
     scale = 1.0 / _softmax(weights, count, size**-0.5)

@@ -11,14 +11,13 @@ In bfloat16 and int8 four rows lie together, 64 bytes of each in turn, so that m
 processor predicts better than four side by side (docs/journal.md). `weights.py` packs them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.extending import intrinsic
 
 from understudy.native.layout import BLOCK, ROWS
 from understudy.native.vectors import (
@@ -32,11 +31,14 @@ from understudy.native.vectors import (
     call,
     fetch,
     first_lanes,
+    instruction,
+    lower,
     read,
     read_part,
     spread,
     summed,
     summed_by_four,
+    upper,
     write,
 )
 
@@ -49,9 +51,9 @@ FEATURES = llvmlite.binding.get_host_cpu_features()
 class _Tile:
     """The part that tiles of all formats share: arguments, running sums and results."""
 
-    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, given: list[ir.Value]):
+    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, given: Sequence[ir.Value]):
         self.builder, self.rows, self.vectors = builder, rows, vectors
-        self.matrix, self.stride, x, x_stride, self.columns, self.y, self.y_stride, self.bias = given[:8]
+        self.matrix, self.stride, x, x_stride, self.columns, self.y, self.y_stride, self.bias, *self.rounding = given
         self.xs = [self.at(x, (x_stride, one)) for one in range(vectors)]
         self.sums: dict[tuple[int, int, int], ir.Value] = {}
 
@@ -130,10 +132,8 @@ def _half_tile(tile: _Tile) -> None:
             at = tile.at(tile.matrix, (column, 2 * tile.rows), (I64(BLOCK), row))
             fetch(builder, builder.add(at, I64(AHEAD)))
             words = read(builder, at, I32X16)
-            lower = builder.shl(words, ir.Constant(I32X16, [16] * LANES))
-            upper = builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES))
             for part, half in enumerate((lower, upper)):
-                weights = builder.bitcast(half, F32X16)
+                weights = half(builder, words)
                 for one in range(tile.vectors):
                     tile.add_product((row, one, 0), weights, xs[one][part])
     tile.finish([tile.totals(one) for one in range(tile.vectors)])
@@ -151,8 +151,8 @@ def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed:
     return sums
 
 
-def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Value) -> None:
-    builder = tile.builder
+def _byte_tile(tile: _Tile) -> None:
+    builder, (scales, offsets, x_scales) = tile.builder, tile.rounding
     tile.make_sums(I32X16, 2)
     with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK), I64) as (column, _):
         xs = [
@@ -182,23 +182,10 @@ def _byte_tile(tile: _Tile, scales: ir.Value, offsets: ir.Value, x_scales: ir.Va
 def make_tile(kind: str, vectors: int, rows: int = ROWS) -> Any:
     """Make a tile for matrices in this format. It writes y[one][row] = matrix[row] · x[one] + bias[row].
 
-    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias. For int8
-    there follow the rows' scales, 128 · the sum of each row's weights, and the vectors' scales.
+    Its arguments are addresses and strides in bytes: matrix, stride, x, x_stride, columns, y, y_stride, bias, and for
+    int8 the rows' scales, 128 · the sum of each row's weights, and the vectors' scales. Other formats ignore these.
     """
-    number = 11 if kind == "int8" else 8
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        given = list(values)
-        tile = _Tile(builder, rows, vectors, given)
-        if kind == "int8":
-            _byte_tile(tile, *given[8:])
-        else:
-            {"float32": _float_tile, "bfloat16": _half_tile}[kind](tile)
-        return context.get_dummy_value()
-
-    typed = types.void(*[types.int64] * number), generate
-    if kind == "int8":
-        return intrinsic(
-            lambda context, w, stride, x, x_stride, columns, y, y_stride, bias, scales, offsets, x_scales: typed
-        )
-    return intrinsic(lambda context, w, stride, x, x_stride, columns, y, y_stride, bias: typed)
+    fill_in = {"float32": _float_tile, "bfloat16": _half_tile, "int8": _byte_tile}[kind]
+    return instruction(types.void, *[types.int64] * 11)(
+        lambda builder, *given: fill_in(_Tile(builder, rows, vectors, given))
+    )

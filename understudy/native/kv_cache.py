@@ -100,27 +100,25 @@ def score_floats(p, q, keys, count, weights):
     for slot in range(0, count - 3, 4):
         for line in range(0, 4 * stride, CACHE_LINE):
             prefetch(keys + slot * stride + AHEAD + line)
-        float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+        float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros, 0, 0, 0)
     for slot in range(count // 4 * 4, count):
-        one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros)
+        one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros, 0, 0, 0)
 
 
 @native
-def score_halves(p, q, keys, count, weights, query):
-    """Write the query's products with keys in bfloat16. `query` is room for q and the zeros after it."""
-    copy(q, query, p.head_size)
+def score_packed(p, q, keys, scales, offsets, count, weights, query):
+    """Write the query's products with packed keys. `query` is room for q in their format and, after it, its scale."""
+    stride, unit = p.packed_stride, query + 2 * p.packed_stride
+    if p.format == 1:
+        copy(q, query, p.head_size)
+    else:
+        to_bytes(q, query, unit, p.head_size, stride)
     for slot in range(0, count, ROWS):
-        half_1(keys + slot * p.packed_stride, 0, query, 0, p.packed_stride // 2, weights + F * slot, 0, p.zeros)
-
-
-@native
-def score_bytes(p, q, keys, scales, offsets, count, weights, query):
-    """Write the query's products with keys in int8. `query` is room for q in bytes and, after them, its scale."""
-    columns, unit = p.packed_stride, query + 2 * p.packed_stride
-    to_bytes(q, query, unit, p.head_size, columns)
-    for slot in range(0, count, ROWS):
-        at, here = keys + slot * columns, F * slot
-        byte_1(at, 0, query, 0, columns, weights + here, 0, p.zeros, scales + here, offsets + here, unit)
+        at, here = keys + slot * stride, F * slot
+        if p.format == 1:
+            half_1(at, 0, query, 0, stride // 2, weights + here, 0, p.zeros, 0, 0, 0)
+        else:
+            byte_1(at, 0, query, 0, stride, weights + here, 0, p.zeros, scales + here, offsets + here, unit)
 
 
 @native

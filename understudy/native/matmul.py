@@ -15,42 +15,32 @@ byte_1, byte_2 = (make_tile("int8", vectors) for vectors in (1, 2))
 one_row = make_tile("float32", vectors=1, rows=1)
 
 
-def _over_batch(four, two, one):
-    """Make the function that multiplies four rows with each vector of the batch, by the largest tiles that fit."""
+def _over_batch(most, many, two, one):
+    """Make the function that multiplies four rows with each vector of the batch: `most` at once, two, one."""
 
     @native
-    def multiply(m, row, batch, x, y, y_stride):
+    def multiply(m, row, batch, x, x_stride, x_scales, y, y_stride):
         w, stride, columns, bias = m.address + row * m.stride, m.stride, m.columns, m.bias + F * row
+        scales, offsets = m.scales + F * row, m.offsets + F * row
         b = 0
-        while b + 4 <= batch:
-            four(w, stride, x.address + b * x.stride, x.stride, columns, y + b * y_stride, y_stride, bias)
-            b += 4
+        while b + most <= batch:
+            at, to, units = x + b * x_stride, y + b * y_stride, x_scales + F * b
+            many(w, stride, at, x_stride, columns, to, y_stride, bias, scales, offsets, units)
+            b += most
         if b + 2 <= batch:
-            two(w, stride, x.address + b * x.stride, x.stride, columns, y + b * y_stride, y_stride, bias)
+            at, to, units = x + b * x_stride, y + b * y_stride, x_scales + F * b
+            two(w, stride, at, x_stride, columns, to, y_stride, bias, scales, offsets, units)
             b += 2
         if b < batch:
-            one(w, stride, x.address + b * x.stride, x.stride, columns, y + b * y_stride, y_stride, bias)
+            at, to, units = x + b * x_stride, y + b * y_stride, x_scales + F * b
+            one(w, stride, at, x_stride, columns, to, y_stride, bias, scales, offsets, units)
 
     return multiply
 
 
-_float_rows, _half_rows = _over_batch(float_4, float_2, float_1), _over_batch(half_4, half_2, half_1)
-
-
-@native
-def _byte_rows(p, m, row, x, y, y_stride):
-    """Multiply four rows in int8 with each vector of the batch."""
-    w, n, columns, bias = m.address + row * m.stride, m.stride, m.columns, m.bias + F * row
-    scales, offsets, stride = m.scales + F * row, m.offsets + F * row, p.bytes_stride
-    b = 0
-    # Four vectors would take more sums than there are registers.
-    while b + 2 <= p.batch:
-        at, to, units = x.bytes + b * stride, y + b * y_stride, x.scales + F * b
-        byte_2(w, n, at, stride, columns, to, y_stride, bias, scales, offsets, units)
-        b += 2
-    if b < p.batch:
-        at, to, units = x.bytes + b * stride, y + b * y_stride, x.scales + F * b
-        byte_1(w, n, at, stride, columns, to, y_stride, bias, scales, offsets, units)
+_float_rows, _half_rows = _over_batch(4, float_4, float_2, float_1), _over_batch(4, half_4, half_2, half_1)
+# Four vectors in int8 would take more sums than there are registers.
+_byte_rows = _over_batch(2, byte_2, byte_2, byte_1)
 
 
 @native
@@ -59,21 +49,19 @@ def _rows(p, m, row, x, y):
     rest, to, to_stride = m.rows - row, y.address + F * row, y.stride
     if rest < ROWS and p.format == 0:
         for b in range(p.batch):
-            for i in range(rest):
-                w, at = m.address + (row + i) * m.stride, x.address + b * x.stride
-                one_row(
-                    w, m.stride, at, x.stride, m.columns, to + b * to_stride + F * i, to_stride, m.bias + F * (row + i)
-                )
+            for i in range(row, m.rows):
+                w, at, here = m.address + i * m.stride, x.address + b * x.stride, y.address + b * y.stride + F * i
+                one_row(w, 0, at, 0, m.columns, here, 0, m.bias + F * i, 0, 0, 0)
         return
     # Packed matrices end with rows of zeros, whose results have no place in y.
     if rest < ROWS:
         to, to_stride = p.spare, F * ROWS
     if p.format == 0:
-        _float_rows(m, row, p.batch, x, to, to_stride)
+        _float_rows(m, row, p.batch, x.address, x.stride, 0, to, to_stride)
     elif p.format == 1:
-        _half_rows(m, row, p.batch, x, to, to_stride)
+        _half_rows(m, row, p.batch, x.address, x.stride, 0, to, to_stride)
     else:
-        _byte_rows(p, m, row, x, to, to_stride)
+        _byte_rows(m, row, p.batch, x.bytes, p.bytes_stride, x.scales, to, to_stride)
     if rest < ROWS:
         for b in range(p.batch):
             copy(to + b * to_stride, y.address + b * y.stride + F * row, rest)

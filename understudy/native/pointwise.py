@@ -6,12 +6,12 @@ Addresses are int64. `count` is the number of float32 from there on.
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from understudy.native.vectors import (
     LANES,
     add,
-    choose_equal,
     div,
     get,
     larger,
@@ -24,7 +24,6 @@ from understudy.native.vectors import (
     put,
     rounded,
     smaller,
-    smaller_than,
     splat,
     store,
     store_bytes,
@@ -187,11 +186,8 @@ def short_convolution(address, taps, recent, width, first, count):
         rest = first + count - at
         here, tap, before = address + F * at, taps + F * at, recent + F * at
         x = take_lanes(here, rest)
-        third, second, last = (
-            take_lanes(before, rest),
-            take_lanes(before + row, rest),
-            take_lanes(before + 2 * row, rest),
-        )
+        third, second = take_lanes(before, rest), take_lanes(before + row, rest)
+        last = take_lanes(before + 2 * row, rest)
         y = muladd(last, take_lanes(tap, rest), x)
         y = muladd(second, take_lanes(tap + row, rest), y)
         y = muladd(third, take_lanes(tap + 2 * row, rest), y)
@@ -202,8 +198,8 @@ def short_convolution(address, taps, recent, width, first, count):
 
 
 @native
-def margin(address, count):
-    """Return the difference between the largest and the second largest number."""
+def margin(address, count, room):
+    """Return the difference between the largest and the second largest number. `room` takes two vectors."""
     # The two largest of each lane
     first = second = splat(-3e38)
     whole = count // LANES * LANES
@@ -211,18 +207,15 @@ def margin(address, count):
         x = load(address + F * at)
         second = larger(second, smaller(first, x))
         first = larger(first, x)
-    best, next_best = largest(first), largest(second)
-    # Where several lanes hold the largest, the second largest equals it.
-    if total(choose_equal(first, splat(best))) > 1.5:
-        next_best = best
-    else:
-        next_best = max(next_best, largest(smaller_than(first, splat(best))))
-    for at in range(whole, count):
-        x = get(address + F * at)
-        if x > best:
-            best, next_best = x, best
-        elif x > next_best:
-            next_best = x
+    store(room, first)
+    store(room + F * LANES, second)
+    # The two largest of these and of what is left
+    best = next_best = np.float32(-3e38)
+    for start, end in ((room, room + 2 * F * LANES), (address + F * whole, address + F * count)):
+        for at in range(start, end, F):
+            x = get(at)
+            next_best = max(next_best, min(best, x))
+            best = max(best, x)
     return best - next_best
 
 
@@ -251,12 +244,11 @@ def lstm_cell(gates, more_gates, hidden, cell, count):
     row = F * count
     for at in range(0, count, LANES):
         rest = count - at
-        i, f, g, o = (
-            add(take_lanes(gates + F * at, rest), take_lanes(more_gates + F * at, rest)),
-            add(take_lanes(gates + row + F * at, rest), take_lanes(more_gates + row + F * at, rest)),
-            add(take_lanes(gates + 2 * row + F * at, rest), take_lanes(more_gates + 2 * row + F * at, rest)),
-            add(take_lanes(gates + 3 * row + F * at, rest), take_lanes(more_gates + 3 * row + F * at, rest)),
-        )
+        one, other = gates + F * at, more_gates + F * at
+        i = add(take_lanes(one, rest), take_lanes(other, rest))
+        f = add(take_lanes(one + row, rest), take_lanes(other + row, rest))
+        g = add(take_lanes(one + 2 * row, rest), take_lanes(other + 2 * row, rest))
+        o = add(take_lanes(one + 3 * row, rest), take_lanes(other + 3 * row, rest))
         c = muladd(sigmoid(f), take_lanes(cell + F * at, rest), mul(sigmoid(i), hyperbolic_tangent(g)))
         put_lanes(cell + F * at, c, rest)
         put_lanes(hidden + F * at, mul(sigmoid(o), hyperbolic_tangent(c)), rest)

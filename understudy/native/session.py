@@ -171,7 +171,8 @@ class Session:
         if not (lstm or self._plan["pre_norm"][0]):
             self._plan["normed"] = self._plan["stream"]
         fill(self._plan["logits"], stride=4 * self._vocabulary)
-        fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(batch, ROWS))
+        # `spare` takes the results of a group of rows, or the two vectors of `margin`.
+        fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(batch, BLOCK // 2))
         if not lstm:
             slots = _padded(self._slots)
             fill(self._plan, weights=self._floats(self._team.threads, slots), weights_stride=4 * slots)

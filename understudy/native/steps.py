@@ -200,7 +200,7 @@ def take_part(thread, done, job, plan, layers, matrices, control):
         if product(p, head, control, phase, p.normed, p.logits, 0):
             if p.margins != 0:
                 for b in range(p.batch):
-                    put(p.margins + F * b, margin(p.logits.address + b * p.logits.stride, p.vocabulary))
+                    put(p.margins + F * b, margin(p.logits.address + b * p.logits.stride, p.vocabulary, p.spare))
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
 

@@ -6,6 +6,8 @@ int64, which is not checked.
 
 import platform
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from inspect import Parameter, Signature
 from typing import Any
 
 import numba
@@ -46,14 +48,14 @@ def instruction(result: Any, *arguments: Any) -> Callable[[Build], Any]:
             value = build(builder, *values)
             return context.get_dummy_value() if value is None else value
 
-        typed = result(*arguments), generate
-        by_arity: list[Callable[..., Any]] = [
-            lambda context: typed,
-            lambda context, a: typed,
-            lambda context, a, b: typed,
-            lambda context, a, b, c: typed,
-        ]
-        return intrinsic(by_arity[len(arguments)])
+        def typed(context: Any, *given: Any) -> Any:
+            return result(*arguments), generate
+
+        # From this numba learns how many arguments there are.
+        names = ["context", *(f"value_{number}" for number in range(len(arguments)))]
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        typed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(typed)
 
     return wrap
 
@@ -98,10 +100,14 @@ def spread(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Val
     return builder.shuffle_vector(builder.insert_element(empty, value, I32(0)), empty, first)
 
 
-def widened(builder: ir.IRBuilder, halves: ir.Value) -> ir.Value:
-    """Return bfloat16s as float32, whose upper halves they are."""
-    bits = builder.shl(builder.zext(halves, I32X16), ir.Constant(I32X16, [16] * LANES))
-    return builder.bitcast(bits, F32X16)
+def lower(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
+    """Return the bfloat16s in the lower halves of words as float32."""
+    return builder.bitcast(builder.shl(words, ir.Constant(I32X16, [16] * LANES)), F32X16)
+
+
+def upper(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
+    """Return the bfloat16s in the upper halves of words as float32."""
+    return builder.bitcast(builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES)), F32X16)
 
 
 def summed(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
@@ -136,16 +142,15 @@ def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     call(builder, "llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
 
 
-# Memory
+# Memory: 16 float32, one float32, one int64
 
 
+load = instruction(vector, types.int64)(partial(read, kind=F32X16))
+get = instruction(types.float32, types.int64)(partial(read, kind=F32))
+get_integer = instruction(types.int64, types.int64)(partial(read, kind=I64, align=8))
+store = instruction(types.void, types.int64, vector)(write)
+put = instruction(types.void, types.int64, types.float32)(write)
 prefetch = instruction(types.void, types.int64)(fetch)
-
-
-@instruction(vector, types.int64)
-def load(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load 16 float32."""
-    return read(builder, address, F32X16)
 
 
 @instruction(vector, types.int64, types.int64)
@@ -157,21 +162,19 @@ def load_part(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.V
 @instruction(vector, types.int64, types.int64)
 def load_halves(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
     """Load the first `count` of 16 bfloat16 as float32, zeros after them."""
-    return widened(builder, read_part(builder, address, I16X16, first_lanes(builder, count)))
+    return lower(builder, builder.zext(read_part(builder, address, I16X16, first_lanes(builder, count)), I32X16))
 
 
 @instruction(vector, types.int64)
 def load_lower(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Load the lower halves of 16 words, which are bfloat16, as float32."""
-    words = read(builder, address, I32X16)
-    return builder.bitcast(builder.shl(words, ir.Constant(I32X16, [16] * LANES)), F32X16)
+    return lower(builder, read(builder, address, I32X16))
 
 
 @instruction(vector, types.int64)
 def load_upper(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Load the upper halves of 16 words, which are bfloat16, as float32."""
-    words = read(builder, address, I32X16)
-    return builder.bitcast(builder.and_(words, ir.Constant(I32X16, [-(1 << 16)] * LANES)), F32X16)
+    return upper(builder, read(builder, address, I32X16))
 
 
 @instruction(vector, types.int64)
@@ -194,12 +197,6 @@ def store_halves(builder: ir.IRBuilder, address: ir.Value, lower: ir.Value, uppe
     write(builder, address, builder.or_(builder.lshr(rounded_up(lower), sixteen), above))
 
 
-@instruction(types.void, types.int64, vector)
-def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Store 16 float32."""
-    write(builder, address, value)
-
-
 @instruction(types.void, types.int64, vector, types.int64)
 def store_part(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, count: ir.Value) -> None:
     """Store the first `count` of 16 float32."""
@@ -214,28 +211,10 @@ def store_bytes(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> No
     write(builder, address, narrow, align=1)
 
 
-@instruction(types.float32, types.int64)
-def get(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load one float32."""
-    return read(builder, address, F32)
-
-
-@instruction(types.void, types.int64, types.float32)
-def put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Store one float32."""
-    write(builder, address, value)
-
-
 @instruction(types.void, types.int64, types.float32)
 def put_whole(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """Store an integer as an int32."""
     write(builder, address, builder.fptosi(value, I32))
-
-
-@instruction(types.int64, types.int64)
-def get_integer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load one int64."""
-    return read(builder, address, I64, align=8)
 
 
 # Arithmetic
@@ -248,46 +227,26 @@ mul = instruction(vector, vector, vector)(ir.IRBuilder.fmul)
 div = instruction(vector, vector, vector)(ir.IRBuilder.fdiv)
 
 
-@instruction(vector, vector, vector, vector)
-def muladd(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """Return a · b + c, rounded once where the processor can."""
-    return call(builder, "llvm.fmuladd.v16f32", F32X16, a, b, c)
+def _of_llvm(name: str, arguments: int) -> Any:
+    """Make LLVM's intrinsic of this name an instruction on vectors."""
+    return instruction(vector, *[vector] * arguments)(
+        lambda builder, *values: call(builder, f"llvm.{name}.v16f32", F32X16, *values)
+    )
 
 
-@instruction(vector, vector, vector)
-def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Return the larger of each two lanes."""
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+def _chosen(relation: str) -> Any:
+    """Make the instruction that returns the one of each two lanes that is in this relation to the other."""
+    return instruction(vector, vector, vector)(
+        lambda builder, a, b: builder.select(builder.fcmp_ordered(relation, a, b), a, b)
+    )
 
 
-@instruction(vector, vector, vector)
-def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Return the smaller of each two lanes."""
-    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
-
-
-@instruction(vector, vector, vector)
-def choose_equal(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Return 1 where a equals b, else 0."""
-    return builder.uitofp(builder.fcmp_ordered("==", a, b), F32X16)
-
-
-@instruction(vector, vector, vector)
-def smaller_than(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """Return a where it is smaller than b, else −3e38."""
-    return builder.select(builder.fcmp_ordered("<", a, b), a, ir.Constant(F32X16, [-3e38] * LANES))
-
-
-@instruction(vector, vector)
-def rounded(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
-    """Round to the nearest integer, ties to even."""
-    return call(builder, "llvm.roundeven.v16f32", F32X16, a)
-
-
-@instruction(vector, vector)
-def magnitude(builder: ir.IRBuilder, a: ir.Value) -> ir.Value:
-    """Return the absolute values."""
-    return call(builder, "llvm.fabs.v16f32", F32X16, a)
+larger, smaller = _chosen(">"), _chosen("<")
+magnitude = _of_llvm("fabs", 1)
+# To the nearest integer, ties to even
+rounded = _of_llvm("roundeven", 1)
+# a · b + c, rounded once where the processor can
+muladd = _of_llvm("fmuladd", 3)
 
 
 @instruction(vector, vector)
