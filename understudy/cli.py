@@ -104,8 +104,8 @@ def _run(name: str, arguments: list[str]) -> int:
         config = read_config(kind, arguments[1:], prog)
     elif verb.preset:
         preset = _load(verb.preset)
-        (basis,) = (hint for parameter, hint in get_type_hints(preset).items() if parameter != "return")
-        config = parse(kind, arguments, prog, default=preset(parse(basis, arguments, prog, partial=True)))
+        basis = parse(get_type_hints(preset)["basis"], arguments, prog, partial=True)
+        config = parse(kind, arguments, prog, default=preset(basis))
     else:
         config = parse(kind, arguments, prog)
 

@@ -1,24 +1,26 @@
 """What recipes have in common: the options of a recorded run, its data, and its outcome."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import tyro
 
 from understudy.acting.samples import sample_talk
 from understudy.console import progress
 from understudy.data.dataset import DataConfig, Dataset, load_dataset
+from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import Tokenizer
 from understudy.doctor.baselines import read_baselines
 from understudy.doctor.monitors import TrainingMonitors
 from understudy.doctor.start import check_start
 from understudy.evaluation.recall import recall
-from understudy.models.language_model import LanguageModel
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.experiment import Experiment
+from understudy.training.learner import Learner
 from understudy.training.loop import begin, train
 
 SAMPLES = 2
@@ -64,10 +66,18 @@ def load_recorded(
         return load_dataset(data, tokenizer, context, seed, cache, Smalltalk(), hold_out)
 
 
-def talk_sampler(model: LanguageModel, tokenizer: Tokenizer, dataset: Dataset) -> Callable[[], list[dict[str, str]]]:
-    """Return a function that has the model go on from the first validation documents, to show while it trains."""
+def assemble(
+    run: Run, learner: Learner, batches: PackedBatches, dataset: Dataset, tokenizer: Tokenizer, **more: Any
+) -> Experiment:
+    """Return the experiment of these parts: it validates on rows of the batches' size, and shows what the model says.
+
+    `more` are other fields of an experiment.
+    """
+    rows = batches.batch_size, batches.context
+    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
     documents = [dataset.valid.document(int(index)) for index in dataset.valid_docs[:SAMPLES]]
-    return lambda: sample_talk(model, tokenizer, documents, dataset.kind)
+    more["sample"] = partial(sample_talk, learner.model, tokenizer, documents, dataset.kind)
+    return Experiment(learner, batches, validation, dataset, tokenizer, dropout_seed=run.seed("dropout"), **more)
 
 
 def learn(experiment: Experiment, run: Run, asks: bool) -> None:

@@ -16,7 +16,7 @@ from understudy.models.lora import adapt, check_lora
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.hub import published
 from understudy.models.spec import CoreSpec, check_dropout
-from understudy.recipes.common import RunOptions, learn, load_recorded, record_data, talk_sampler
+from understudy.recipes.common import RunOptions, assemble, learn, load_recorded, record_data
 from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Run
 from understudy.training.distributed import DistInfo, rank_zero_first
@@ -150,8 +150,6 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     record_data(run, config.data)
     with rank_zero_first(dist):
         dataset = load_recorded(run, config.data, tokenizer, model.context, config.options.seed)
-    rows = config.learner.batch_size, model.context
-    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
 
     # What the model is to learn with: dropout, token types, a next-reply head, LoRA.
     model.set_dropout(config.dropout)
@@ -163,7 +161,7 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     frozen = adapt(model, config.lora) if config.lora else frozenset[str]()
 
     # The batches, and the learner's steps where they are given as passes over the data.
-    seed = run.seed("batches")
+    seed, rows = run.seed("batches"), (config.learner.batch_size, model.context)
     questions = None
     if config.candidates:
         questions = NextReply(dataset.train, dataset.train_docs, model.context, seed, config.candidates).questions
@@ -172,15 +170,4 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     if config.epochs:
         learner_config = replace(learner_config, steps=max(1, round(config.epochs * batches.batches_per_epoch)))
     learner = Learner(imitation(model), learner_config, pick_device(config.options.device), dist)
-    return Experiment(
-        learner,
-        batches,
-        validation,
-        dataset,
-        tokenizer,
-        dropout_seed=run.seed("dropout"),
-        loop=config.loop,
-        fresh=False,
-        frozen=frozen,
-        sample=talk_sampler(model, tokenizer, dataset),
-    )
+    return assemble(run, learner, batches, dataset, tokenizer, loop=config.loop, fresh=False, frozen=frozen)

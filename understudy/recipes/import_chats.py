@@ -94,8 +94,7 @@ class Config:
     @property
     def kept_kinds(self) -> tuple[Kind, ...]:
         """What is not redacted."""
-        keep = {"email": self.keep_emails, "phone": self.keep_phones, "link": self.keep_links}
-        return tuple(kind for kind in KINDS if keep[kind])
+        return tuple(kind for kind in KINDS if getattr(self, f"keep_{kind}s"))
 
 
 def main(config: Config, console: Console) -> None:

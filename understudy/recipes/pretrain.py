@@ -14,7 +14,7 @@ from understudy.errors import ConfigError
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
-from understudy.recipes.common import RunOptions, learn, load_recorded, record_data, talk_sampler, waiting
+from understudy.recipes.common import RunOptions, assemble, learn, load_recorded, record_data, waiting
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.distributed import DistInfo, rank_zero_first
@@ -73,24 +73,14 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     with rank_zero_first(dist), config.data.files.kept_open():
         tokenizer = _tokenizer(config, run)
         dataset = load_recorded(run, config.data, tokenizer, spec.context, config.options.seed)
-    rows = config.learner.batch_size, spec.context
-    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
 
     # A fresh model.
     torch.manual_seed(run.seed("init"))
     model = LanguageModel(spec, tokenizer.vocab_size)
+    rows = config.learner.batch_size, spec.context
     batches = PackedBatches(dataset.train, dataset.train_docs, *rows, run.seed("batches"), config.other_weight)
     learner = Learner(TokenLoss(model), config.learner, pick_device(config.options.device), dist)
-    return Experiment(
-        learner,
-        batches,
-        validation,
-        dataset,
-        tokenizer,
-        dropout_seed=run.seed("dropout"),
-        loop=config.loop,
-        sample=talk_sampler(model, tokenizer, dataset),
-    )
+    return assemble(run, learner, batches, dataset, tokenizer, loop=config.loop)
 
 
 def _tokenizer(config: Config, run: Run) -> Tokenizer:
