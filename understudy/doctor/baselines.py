@@ -1,8 +1,8 @@
 """The first metrics of earlier healthy runs of the same kind, to compare those of a run with."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from understudy.doctor.checks import Finding, check
 from understudy.files import plain
 from understudy.runs.compare.differences import differing, setting
-from understudy.runs.record import read_record
+from understudy.runs.find import list_ids
+from understudy.runs.record import Record, read_record
 
 # Steps after which a run's own baseline is complete.
 FIRST_STEPS = 20
@@ -35,23 +36,17 @@ def comparison_key(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_baselines(runs: Path, record: Mapping[str, Any]) -> list[Baseline]:
     """Return the baselines of the latest comparable runs that finished, passed all checks and are not marked bad."""
-    try:
-        with os.scandir(runs) as entries:
-            names = sorted((entry.name for entry in entries if entry.name != record["id"]), reverse=True)
-    except OSError:
-        return []
-    found: list[Baseline] = []
     key = comparison_key(record)
-    for name in names[:SEARCHED]:
-        other = read_record(runs / name)
+
+    def is_healthy(other: Record) -> bool:
         if other.status != "finished" or other.marks.bad or not other.data.get("check_figures"):
-            continue
+            return False
         passed = all(check["verdict"] != "failed" for check in other.data["checks"])
-        if passed and not differing([key, comparison_key(other.data)]):
-            found.append(other.data["check_figures"])
-        if len(found) == MOST:
-            break
-    return found
+        return passed and not differing([key, comparison_key(other.data)])
+
+    latest = [name for name in list_ids(runs)[::-1] if name != record["id"]][:SEARCHED]
+    healthy = filter(is_healthy, (read_record(runs / name) for name in latest))
+    return [other.data["check_figures"] for other in islice(healthy, MOST)]
 
 
 @check(

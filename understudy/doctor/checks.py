@@ -22,7 +22,7 @@ import torch
 
 from understudy.runs.run import Recorder
 
-Outcome = Literal["ok", "failed", "skipped", "noted"]
+Outcome = Literal["ok", "failed", "noted", "skipped"]
 
 
 class Finding(NamedTuple):
@@ -146,13 +146,3 @@ def record_verdicts(verdicts: Sequence[Verdict], run: Recorder) -> None:
         if recorded.get(verdict.name, {}).get("verdict") != "failed":
             recorded[verdict.name] = vars(verdict)
     run.update(checks=list(recorded.values()))
-
-
-def print_verdicts(verdicts: Sequence[Verdict], run: Recorder) -> None:
-    """Print how many checks had which verdict, and one line for each that failed."""
-    counts = {kind: sum(one.verdict == kind for one in verdicts) for kind in ("ok", "failed", "noted", "skipped")}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    run.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
-    for one in verdicts:
-        if one.verdict == "failed":
-            run.say(f"check {one}", style="red")

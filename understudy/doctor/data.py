@@ -11,7 +11,7 @@ from torch import Tensor
 
 from understudy.data.packing import Batch, PackedBatches
 from understudy.doctor.checks import Finding, check
-from understudy.doctor.probes import float32_clone, probe_batch, token_nll, token_parts, weighted_mean
+from understudy.doctor.probes import float32_clone, probe_batch, token_nll, token_parts
 from understudy.training.experiment import Experiment
 
 # How many batches are looked at unless there is time for all.
@@ -33,11 +33,12 @@ def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
 
 def _as_the_model_gets(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return inputs_BT, targets_BT and reset_BT as the learner hands them to the model; no reset where it has none."""
-    parts = token_parts(experiment.learner, batch)
-    resets = [torch.zeros_like(part[0], dtype=torch.bool) if part[3] is None else part[3] for part in parts]
-    columns = [part[0] for part in parts], [part[1] for part in parts], resets
-    inputs, targets, reset = (torch.cat(column).cpu().numpy() for column in columns)
-    return inputs, targets, reset
+    parts = [
+        (ids, targets, torch.zeros_like(ids, dtype=torch.bool) if reset is None else reset)
+        for ids, targets, _, reset in token_parts(experiment.learner, batch)
+    ]
+    inputs_BT, targets_BT, reset_BT = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+    return inputs_BT, targets_BT, reset_BT
 
 
 @check("the targets are cut from the tokens at another offset", "the loss shifts targets that were shifted before")
@@ -75,7 +76,7 @@ def _shift_of_the_loss(experiment: Experiment) -> tuple[int, int | None]:
     losses = {}
     for shift in SHIFTS:
         nll_BT = token_nll(learner, batch, np.roll(tokens_BT, -1 - shift, axis=1)[:, :length])
-        losses[shift] = weighted_mean(nll_BT, batch.weights_BT)
+        losses[shift] = float(np.average(nll_BT, weights=batch.weights_BT))
     loss = learner.step(batch)["loss"]
     nearest = min(SHIFTS, key=lambda shift: abs(losses[shift] - loss))
     if abs(losses[nearest] - loss) > 1e-4 * loss:  # another bug, which `loss_value` names

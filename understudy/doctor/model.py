@@ -5,8 +5,10 @@ Shape suffixes: B batch rows, T time steps, D width, N chosen positions, V vocab
 
 import math
 from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,12 +78,11 @@ def dead_units(experiment: Experiment) -> Finding:
     with ExitStack() as hooks, torch.no_grad(), autocast(learner.device, learner.dtype):
         for name, module in learner.model.named_modules():
             if isinstance(module, nn.Linear):
-                handle = module.register_forward_pre_hook(lambda _, x, name=name: note(f"the input of {name}", x[0]))
+                seen = partial(lambda name, _, x: note(f"the input of {name}", x[0]), name)
+                hooks.enter_context(module.register_forward_pre_hook(seen))
             elif isinstance(module, nn.LSTM):
-                handle = module.register_forward_hook(lambda _, x, y, name=name: note(f"the output of {name}", y[0]))
-            else:
-                continue
-            hooks.callback(handle.remove)
+                made = partial(lambda name, _, x, y: note(f"the output of {name}", y[0]), name)
+                hooks.enter_context(module.register_forward_hook(made))
         learner.model.eval()
         hidden_BTD, _ = learner.model.hidden(probes.token_parts(learner, batch)[0][0])
         note("the output of the core", hidden_BTD)
@@ -166,6 +167,6 @@ def inputs_matter(experiment: Experiment) -> Finding:
     if changed < CHANGED or experiment.fresh:
         measured = f"{changed:.0%} of the losses change with their input"
         return Finding(changed >= CHANGED, measured, f"at least {CHANGED:.0%}")
-    real, wrong = (probes.weighted_mean(x_BT, batch.weights_BT) for x_BT in (real_BT, wrong_BT))
+    real, wrong = (float(np.average(x_BT, weights=batch.weights_BT)) for x_BT in (real_BT, wrong_BT))
     measured = f"{real:.2f} nats per token on real inputs, {wrong:.2f} on shuffled ones"
     return Finding(wrong > COSTLIER * real or "noted", measured, "at least 10% more on shuffled ones")

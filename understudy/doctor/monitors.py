@@ -146,7 +146,6 @@ class TrainingMonitors:
         self._failed: dict[str, Verdict] = {}
         self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
         self._norms: list[float] = []
-        self._first_loss = math.nan
 
     def before_step(self) -> None:
         """Look at the weights before a step of the learner."""
@@ -162,13 +161,11 @@ class TrainingMonitors:
         self.updates.after(step, self.learner.model)
         self.losses.add(step, metrics["loss"])
         self._program |= {"step": step, "metrics": metrics}
-        if step == 1:
-            self._first_loss = metrics["loss"]
         if step == len(self._norms) + 1 <= FIRST_STEPS:  # else the run was resumed after some of them
             self._norms.append(metrics["grad_norm"])
             if len(self._norms) == FIRST_STEPS:
-                ratio = self.updates.ratios[FIRST_STEPS]
-                self.baseline.update(first_loss=self._first_loss, grad_norm=median(self._norms), update_ratio=ratio)
+                first_loss, ratio = self.losses.first[0], self.updates.ratios[FIRST_STEPS]
+                self.baseline.update(first_loss=first_loss, grad_norm=median(self._norms), update_ratio=ratio)
         verdicts = self.verdicts()
 
         failed = [one for one in verdicts if one.verdict == "failed" and one.name not in self._reported]

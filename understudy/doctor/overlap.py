@@ -22,6 +22,7 @@ SAMPLE_TOKENS, SAMPLE_DOCS = 6_000_000, 400
 # Tokens in memory together.
 CHUNK = 1_000_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_POWERS = _ODD ** np.arange(GRAM, dtype=np.uint64)
 BITS = 22
 
 
@@ -125,21 +126,10 @@ def _chunks(store: TokenStore, docs: Indices) -> Iterator[_Chunk]:
         # A document's hash: the sum of its tokens, each mixed with its position.
         hashes = np.zeros(len(length), dtype=np.uint64)
         np.add.at(hashes, document, _mixed(tokens + (within.astype(np.uint64) + np.uint64(1)) * _ODD))
-        # A 13-gram's hash: 8 tokens, 4 more, and the last, each hash joined from two of half the length.
-        one = tokens + np.uint64(1)
-        two = _joined(one, one, 1)
-        four = _joined(two, two, 2)
-        eight = _joined(four, four, 4)
-        grams = _mixed(_joined(_joined(eight, four, 8), one, 12))
-        inside = (length[document] - within)[: len(grams)] >= GRAM
-        yield _Chunk(hashes, grams[inside], document[: len(grams)][inside])
-
-
-def _joined(first: Hashes, second: Hashes, apart: int) -> Hashes:
-    """Return the polynomial hash of each run of tokens, from the hashes of its two parts."""
-    power = np.uint64(pow(int(_ODD), apart, 2**64))
-    end = max(0, min(len(first), len(second) - apart))
-    return first[:end] + second[apart : apart + end] * power
+        # A 13-gram's hash: the polynomial of its tokens.
+        grams = np.lib.stride_tricks.sliding_window_view(np.pad(tokens + np.uint64(1), (0, GRAM - 1)), GRAM) @ _POWERS
+        inside = length[document] - within >= GRAM
+        yield _Chunk(hashes, _mixed(grams[inside]), document[inside])
 
 
 def _mixed(x: Hashes) -> Hashes:

@@ -132,13 +132,10 @@ def input_gradients(learner: Learner, batch: Batch, row: int, step: int) -> Tens
         taken.append(embedded_BTD.detach().requires_grad_())
         return taken[-1]
 
-    handle = learner.model.embedding.register_forward_hook(take)
-    try:
+    with learner.model.embedding.register_forward_hook(take):
         with autocast(learner.device, learner.dtype):
             loss = token_loss(learner)(*part)
         loss.backward()
-    finally:
-        handle.remove()
     norms = [x.grad.norm(dim=-1) for x in taken if x.grad is not None]
     return torch.stack(norms).sum(dim=0).cpu() if norms else torch.zeros(batch.inputs_BT.shape)
 
@@ -152,10 +149,8 @@ def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], d
             if parameter.grad is not None:
                 given[name] = parameter.grad.detach().clone()
 
-    handle = learner.optimizer.register_step_pre_hook(note)
-    metrics = learner.step(batch)
-    handle.remove()
-    return given, metrics
+    with learner.optimizer.register_step_pre_hook(note):
+        return given, learner.step(batch)
 
 
 @torch.no_grad()
@@ -183,8 +178,3 @@ def token_nll(learner: Learner, batch: Batch, targets_BT: np.ndarray | None = No
     targets = torch.from_numpy(batch.targets_BT if targets_BT is None else targets_BT).to(learner.device)
     nll = F.cross_entropy(logits_BTV.double().flatten(0, 1), targets.flatten(), reduction="none")
     return nll.view(targets.shape).cpu().numpy()
-
-
-def weighted_mean(values_BT: np.ndarray, weights_BT: np.ndarray) -> float:
-    """Return Σ w · x / Σ w."""
-    return float((values_BT * weights_BT).sum(dtype=np.float64) / weights_BT.sum(dtype=np.float64))

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from understudy.doctor import probes
@@ -43,9 +44,8 @@ def evaluation(experiment: Experiment) -> Finding:
     batch = next(experiment.validation.eval_batches())
     rows = probes.map_arrays(lambda x: x[: probes.ROWS, : probes.LENGTH].copy(), batch)
     state, weights = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
-    handle = model.embedding.register_forward_pre_hook(note)
-    first, second = (evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2))
-    handle.remove()
+    with model.embedding.register_forward_pre_hook(note):
+        first, second = (evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2))
     traces = {
         "in training mode": any(modes),
         "losses that differ": first != second,
@@ -111,7 +111,7 @@ def overfit_one_batch(experiment: Experiment) -> Finding:
     batch = probes.one_document_per_row(probes.probe_batch(experiment, rows=2, length=32))
     losses = [learner.step(batch)["loss"] for _ in range(STEPS)]
     inputs = batch, probes.shuffled(batch)
-    real, wrong = (probes.weighted_mean(probes.token_nll(learner, x), batch.weights_BT) for x in inputs)
+    real, wrong = (float(np.average(probes.token_nll(learner, x), weights=batch.weights_BT)) for x in inputs)
     measured = f"from {losses[0]:.2f} to {real:.2f} nats per token in {STEPS} steps, {wrong:.2f} with shuffled inputs"
     kept = FALLEN_FROZEN if experiment.frozen else FALLEN
     good = real < max(LEARNED, kept * losses[0]) and wrong > COSTLIER * real

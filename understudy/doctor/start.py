@@ -1,12 +1,13 @@
 """Which checks run by themselves when a training starts."""
 
 import time
-from typing import Any
+from collections import Counter
+from typing import Any, get_args
 
 import torch
 
 from understudy.doctor import data, leaks, model, overlap, resume, sampling, step
-from understudy.doctor.checks import Check, preserve_rng, print_verdicts, record_verdicts, run_checks
+from understudy.doctor.checks import Check, Outcome, preserve_rng, record_verdicts, run_checks
 from understudy.doctor.probes import clone, probe_batch
 from understudy.runs.run import Recorder
 from understudy.training.distributed import all_gather
@@ -62,4 +63,11 @@ def check_start(experiment: Experiment, recorder: Recorder) -> None:
     verdicts = run_checks(START_CHECKS, program, seconds=max(SECONDS, SHARE * per_position * positions))
     recorder.update(check_seconds=round(time.perf_counter() - began, 3))
     record_verdicts(verdicts, recorder)
-    print_verdicts(verdicts, recorder)
+
+    # How many had which verdict, and a line for each that failed
+    counts = Counter(one.verdict for one in verdicts)
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in get_args(Outcome) if counts[kind])
+    recorder.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
+    for one in verdicts:
+        if one.verdict == "failed":
+            recorder.say(f"check {one}", style="red")
