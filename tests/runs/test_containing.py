@@ -97,6 +97,15 @@ def test_a_commit_counts_by_what_it_left_behind(project: Path, git: Git) -> None
     assert resolve("HEAD~1", project).name.endswith("two changes")
 
 
+def test_changes_with_a_line_between_them(project: Path, git: Git) -> None:
+    changed = LOSS.replace("def mean(self, x)", "def mean(self, ys)").replace("total / len(x)", "total / len(ys)")
+    (project / "sub" / "loss.py").write_text(changed)
+    git("commit", "--quiet", "--all", "--message=near each other")
+    assert place("HEAD", run_here()) == "all 2 changes"
+    (project / "sub" / "loss.py").write_text(changed.replace("total / len(ys)", "total / sum(ys)"))
+    assert place("HEAD", run_here()) == "1 of 2 changes"
+
+
 def test_a_commit_that_deletes(project: Path, git: Git) -> None:
     before = run_here()
     (project / "sub" / "loss.py").write_text(LOSS.replace("        total = sum(x)\n", ""))

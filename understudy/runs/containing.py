@@ -139,34 +139,36 @@ def _lines_at(path: str, first: int, last: int, files: dict[str, list[str]]) -> 
         raise UserError(f"{path} has {len(lines)} lines; there is no {first}{f'-{last}' if last != first else ''}")
     if not "".join(lines[first - 1 : last]).strip():
         raise UserError(f"line {first} of {path} is blank; point at a line of code")
+    return _block(found[0].removeprefix(PACKAGE_PREFIX), lines, first, last)
+
+
+def _block(path: str, lines: list[str], first: int, last: int) -> Lines:
     padded = [None, *lines, None]
-    wanted = tuple(lines[first - 1 : last])
-    return Lines(found[0].removeprefix(PACKAGE_PREFIX), wanted, padded[first - 1], padded[last + 1])
+    return Lines(path, tuple(lines[first - 1 : last]), padded[first - 1], padded[last + 1])
 
 
 def _commit(top: Path, commit: str) -> CommitChanges:
     """Return the changes of a commit against its (first) parent."""
-    options = ("--format=%h %s", "--unified=1", "--no-renames", "--no-color", "--no-ext-diff", "--first-parent", "-m")
+    options = ("--format=%h %s", "--unified=0", "--no-renames", "--no-color", "--no-ext-diff", "--first-parent", "-m")
     title, _, diff = git(top, "show", *options, commit).decode(errors="replace").partition("\n")
+    held = files_of(partial(git, top), commit)
     changes: list[Lines] = []
-    binary: list[str] = []
+    binary: dict[str, str] = {}
     for part in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
-        if path := re.search(r"^\+\+\+ b/(.*)$", part, re.MULTILINE):
-            for hunk in re.split(r"^@@ .*?@@.*$", part, flags=re.MULTILINE)[1:]:
-                lines = [line for line in hunk.split("\n")[1:] if line and not line.startswith("\\")]
-                added = [index for index, line in enumerate(lines) if line[0] == "+"]
-                wanted = tuple(line[1:] for line in lines if line[0] == ("+" if added else " "))
-                # What is only deleted left its neighbours; what is added is told from its like by its neighbours.
-                before = next((line[1:] for line in lines[: added[0]] if line[0] == " "), None) if added else None
-                after = next((line[1:] for line in lines[added[-1] + 1 :] if line[0] == " "), None) if added else None
-                changes.append(Lines(path[1].rstrip("\t"), wanted, before, after))
-        elif path := re.search(r"^Binary files .* and b/(.*) differ$", part, re.MULTILINE):
-            binary.append(path[1])
+        path = re.search(r"^(?:\+\+\+ b/(.*?)\t?|Binary files .* and b/(.*) differ)$", part, re.MULTILINE)
+        if path and path[2]:
+            binary[path[2]] = held[path[2]]
+        elif path and path[1] in held:  # a submodule is not
+            lines = _lines(git(top, "cat-file", "blob", held[path[1]]))
+            for start, count in re.findall(r"^@@ -\S+ \+(\d+),?(\d*) @@", part, re.MULTILINE):
+                first, added = int(start), int(count or 1)
+                # What was only deleted, behind the line `first`, left its neighbours.
+                last = first + added - 1 if added else min(first + 1, len(lines))
+                changes.append(_block(path[1], lines, max(first, 1), last))
     if not changes and not binary:
         why = "it only deletes files, or is a merge"
         raise UserError(f"commit {title!r} changes no lines that a run could hold ({why})")
-    held = files_of(partial(git, top), commit) if binary else {}
-    return CommitChanges(f"commit {title}", tuple(changes), {path: held[path] for path in binary})
+    return CommitChanges(f"commit {title}", tuple(changes), binary)
 
 
 def _definition(wanted: str, files: dict[str, list[str]]) -> Definition:
@@ -219,7 +221,8 @@ def _same_file(path: str, code: KeptCode) -> list[str]:
 
 
 def _lines(content: bytes) -> list[str]:
-    return content.decode("utf-8", "replace").splitlines()
+    # Neither a form feed nor what else `splitlines` takes for the end of a line counts as one for git and editors.
+    return content.decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
 @dataclass
