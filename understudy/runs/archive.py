@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -26,9 +27,10 @@ from rich.console import Console
 from understudy.config import from_dict
 from understudy.console import and_more, counted, say, size_of, unicode
 from understudy.errors import ArchiveError, ConfigError, GitError
-from understudy.files import is_temporary, plain, whole, write_atomically
+from understudy.files import fingerprint, is_temporary, plain, whole, write_atomically
 from understudy.runs.arguments import RunsReferences, find_runs
 from understudy.runs.code.kept import committed_secrets
+from understudy.runs.disk import walk
 from understudy.runs.find import ancestors, list_runs, make_runs_folder
 from understudy.runs.record import Record, read_record
 
@@ -100,21 +102,19 @@ def pack(
             for record, run in zip(records, runs, strict=True):
                 for file in run.files:
                     with _open(record.folder, file.path) as source:
-                        sha256 = _add(tar, f"{run.id}/{file.path}", file.bytes, source)
-                    if sha256 != file.sha256:
+                        _add(tar, f"{run.id}/{file.path}", file.bytes, source)
+                    if _described(record.folder, file.path) != file:
                         raise ArchiveError(f"{file.path} of {run.id} changed while it was exported; export it again")
     except OSError as error:
         raise ArchiveError(f"cannot write {target}: {error.strerror or error}") from error
     return runs, tuple(special)
 
 
-def _add(archive: tarfile.TarFile, name: str, size: int, source: IO[bytes]) -> str:
-    """Add a file to an archive, and return its sha256."""
+def _add(archive: tarfile.TarFile, name: str, size: int, source: IO[bytes]) -> None:
     # A header of our own: a file of the code is a hard link, which tarfile would write as a link to the first.
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, 0o644
-    archive.addfile(header, hashed := _Hashed(source))
-    return hashed.sha256.hexdigest()
+    archive.addfile(header, source)
 
 
 def _refuse_secrets(records: Sequence[Record]) -> None:
@@ -135,33 +135,15 @@ def _refuse_secrets(records: Sequence[Record]) -> None:
 def _listed(record: Record, leave_out: Collection[str], special: list[str]) -> ArchivedRun:
     """Return the run with the list of its files; what is not a plain file is added to `special`."""
     files: list[ArchivedFile] = []
-
-    def walk(below: str) -> None:
-        for entry in sorted(os.scandir(record.folder / below), key=lambda entry: entry.name):
-            path = f"{below}{entry.name}"
-            if is_temporary(entry.name) or path == "heartbeat" or path in leave_out:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                walk(f"{path}/")
-            elif entry.is_file(follow_symlinks=False):
-                files.append(_described(record.folder, path))
-            else:
-                special.append(f"{record.id}/{path}")
-
-    walk("")
+    for path, status in sorted(walk(record.folder)):
+        name = str(path.relative_to(record.folder))
+        if name.partition("/")[0] in {"heartbeat", *leave_out} or any(map(is_temporary, name.split("/"))):
+            continue
+        if stat.S_ISREG(status.st_mode):
+            files.append(_described(record.folder, name))
+        elif not stat.S_ISDIR(status.st_mode):
+            special.append(f"{record.id}/{name}")
     return ArchivedRun(record.id, record.verb, record.parents, tuple(files))
-
-
-class _Hashed:
-    """A file that is hashed while it is read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.sha256 = file, hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.sha256.update(data)
-        return data
 
 
 def _described(folder: Path, path: str) -> ArchivedFile:
@@ -309,13 +291,13 @@ def _extract(
             continue
 
         # Never tarfile's own extract: only these bytes, under this name, which was found safe.
-        target, source = building / run_id / file.path, _Hashed(content)
+        target = building / run_id / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "xb") as copy:
-            shutil.copyfileobj(source, copy)
+            shutil.copyfileobj(content, copy)
             copy.flush()
             os.fsync(copy.fileno())
-        if source.sha256.hexdigest() != file.sha256:
+        if fingerprint(target)["sha256"] != file.sha256:
             raise ArchiveError(f"{name!r} is not what was exported: its sha256 differs; nothing was imported")
     if expected:
         raise ArchiveError(f"the archive lacks {next(iter(expected))!r}, which is on its list")

@@ -1,10 +1,12 @@
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from understudy.errors import DataError, UserError
+from understudy.runs.process import packages
 from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.child import command_of, variables_of
 from understudy.runs.rerun.packages import build_environment, environment_differences
@@ -158,12 +160,14 @@ def test_the_command_and_its_surroundings(repository: Path, monkeypatch: pytest.
 
 def test_environments_are_compared_and_built(here: Path) -> None:
     record = run_here()
-    assert environment_differences(record) == []
+    here_now = {"python": platform.python_version(), "packages": packages()}
+    then = {name: record.data[name] for name in here_now}
+    assert environment_differences(then, here_now) == {}
     record.data["packages"]["rich"] = "1.0"
-    record.data["python"] = "3.9.1"
-    lines = environment_differences(record)
-    assert lines[0].startswith("python 3.9.1 then, ")
-    assert lines[1].startswith("rich 1.0 then, ")
+    lines = environment_differences(then | {"python": "3.9.1"}, here_now)
+    assert list(lines) == ["python", "package rich"]
+    assert lines["python"].startswith("python 3.9.1 then, ")
+    assert lines["package rich"].startswith("rich 1.0 then, ")
     record.data["packages"] = {}
     record.data["python"] = "3.0.0"
     with pytest.raises(UserError, match=r"the run had Python 3.0.0, and there is no python3.0 here"):

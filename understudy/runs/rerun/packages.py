@@ -14,42 +14,37 @@ from rich.console import Console
 
 from understudy.console import and_more, say
 from understudy.errors import UserError
-from understudy.runs import process
 from understudy.runs.compare.differences import ABSENT, differing, environment
+from understudy.runs.process import packages
 from understudy.runs.record import Record
 
 OURSELVES = "understudy"
 MOST_NAMED = 8
 
 
-def then_and_now(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line per name whose value differs between two records of an environment.
+def environment_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs in the environment between two run.json, in words by dotted name, without this package.
 
-    >>> then_and_now({"package torch": "2.12.0", "package numpy": "2.1"}, {"package torch": "2.13.0"})
+    >>> then = {"packages": {"torch": "2.12.0", "numpy": "2.1"}}
+    >>> list(environment_differences(then, {"packages": {"torch": "2.13.0"}}).values())
     ['torch 2.12.0 then, 2.13.0 now', 'numpy 2.1 then, absent now']
     """
-    lines = []
-    for name, values in differing([then, now]).items():
+    found = {}
+    for name, values in differing([environment(then), environment(now)]).items():
         before, after = ("absent" if value is ABSENT else value for value in values)
         short = re.sub(r"^(hardware|compute|environment)\.|^package ", "", name)
-        lines.append(f"{short} {before} then, {after} now")
-    return lines
-
-
-def environment_differences(record: Record) -> list[str]:
-    """Return how this Python and its packages differ from those of the run, a line each."""
-    then = {"python": record.data.get("python"), "packages": record.data.get("packages")}
-    here = {"python": platform.python_version(), "packages": process.packages()}
-    # This package's own version is a matter of code.
-    both = [{k: v for k, v in environment(data).items() if k != f"package {OURSELVES}"} for data in (then, here)]
-    return then_and_now(*both)
+        # This package's own version is a matter of code.
+        if name != f"package {OURSELVES}":
+            found[name] = f"{short} {before} then, {after} now"
+    return found
 
 
 def prepare_environment(record: Record, build: bool, console: Console) -> Path | None:
     """Build the environment of the run and return its Python; or else say how this one differs, and return None."""
     if build:
         return build_environment(record, record.folder.parent / "cache" / "environments")
-    lines = environment_differences(record)
+    then = {name: record.data.get(name) for name in ("python", "packages")}
+    lines = environment_differences(then, {"python": platform.python_version(), "packages": packages()}).values()
     if not lines:
         say(console, "environment: the same versions as then")
     else:
@@ -63,8 +58,8 @@ def build_environment(record: Record, folder: Path) -> Path:
 
     Raises UserError where that Python is not installed, or pip cannot install the versions.
     """
-    packages = {name: v for name, v in record.data.get("packages", {}).items() if name not in (OURSELVES, "pip")}
-    wanted = [f"{name}=={version}" for name, version in packages.items()]
+    versions = record.data.get("packages", {})
+    wanted = [f"{name}=={version}" for name, version in versions.items() if name not in (OURSELVES, "pip")]
     version = str(record.data.get("python"))
     digest = sha256("\n".join([version, *wanted]).encode()).hexdigest()[:12]
     home = folder / digest

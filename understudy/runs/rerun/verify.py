@@ -4,7 +4,6 @@ import shutil
 import signal
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from rich.console import Console
 
@@ -14,21 +13,21 @@ from understudy.errors import UserError
 from understudy.files import write_json
 from understudy.runs.arguments import RunReference
 from understudy.runs.compare.code import code_ids
-from understudy.runs.compare.differences import ABSENT, differing, environment
+from understudy.runs.compare.differences import ABSENT, differing
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics
 from understudy.runs.record import Record, read_record
 from understudy.runs.rerun.child import Child
 from understudy.runs.rerun.floats import BitComparison, compare_bits, compare_outcomes
-from understudy.runs.rerun.packages import OURSELVES, prepare_environment, then_and_now
+from understudy.runs.rerun.packages import environment_differences, prepare_environment
 from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0  # for a run that was asked to stop to save its checkpoint
 MOST_NAMED = 5
 LOG = "console.log"
-# What differs without changing figures; the number of threads is looked at by itself, and this package is code.
-NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS", f"package {OURSELVES}")
+# What differs without changing figures; the number of threads is looked at by itself.
+NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS")
 
 
 @dataclass
@@ -160,13 +159,10 @@ def likely_causes(then: Record, now: Record, tree: Tree) -> list[str]:
     causes["data"] = [path for path, values in differing(hashes).items() if ABSENT not in values]
 
     # Python, packages, variables, hardware and threads
-    stood_on: list[dict[str, Any]] = [environment(run.data) for run in (then, now)]
-    for name in differing(stood_on):
-        kind = "hardware" if name.startswith("hardware.") else "environment"
-        if name == "processes" or name.startswith("compute."):
-            kind = "thread count"
+    kinds = {"hardware": "hardware", "processes": "thread count", "compute": "thread count"}
+    for name, words in environment_differences(then.data, now.data).items():
         if name not in NO_CAUSES:
-            causes[kind] += then_and_now(*({name: each[name]} if name in each else {} for each in stood_on))
+            causes[kinds.get(name.partition(".")[0], "environment")].append(words)
 
     told = [f"{kind}: {and_more(lines, MOST_NAMED, '; ')}" for kind, lines in causes.items() if lines]
     if then.data.get("resumed"):
