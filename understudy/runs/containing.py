@@ -6,7 +6,7 @@ holds it; a run made after it was fixed does not.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,15 @@ DISTINCTIVE = 16  # characters, not counting blanks, that make a block of lines 
 Definable = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
-def resolve(reference: str, folder: Path) -> "CodeReference":
+@dataclass(frozen=True)
+class CodeReference:
+    """Some code that the user points at: its name, and the function that says where kept code has it, or ""."""
+
+    name: str
+    place_in: Callable[[KeptCode], str]
+
+
+def resolve(reference: str, folder: Path) -> CodeReference:
     """Return what FILE:LINE, FILE:FIRST-LAST, COMMIT or SYMBOL names, seen from `folder`.
 
     Lines and definitions are those of the files as they are now; with `@RUN` behind them, as they were in that run.
@@ -50,7 +58,8 @@ def resolve(reference: str, folder: Path) -> "CodeReference":
     else:
         files = {path: _lines(content) for path, content in read_sources(top or folder).files.items()}
     if lines:
-        return _lines_at(lines[1], int(lines[2]), int(lines[3] or lines[2]), files)
+        block = _lines_at(lines[1], int(lines[2]), int(lines[3] or lines[2]), files)
+        return CodeReference(f"{block.path}: {block.lines[0].strip()}", block.place_in)
     return _definition(wanted, files)
 
 
@@ -62,11 +71,6 @@ class Lines:
     lines: tuple[str, ...]
     before: str | None
     after: str | None
-
-    @property
-    def name(self) -> str:
-        """The path and the first of the lines."""
-        return f"{self.path}: {self.lines[0].strip()}" if self.lines else self.path
 
     def place_in(self, code: KeptCode) -> str:
         """Return path and number of the first line."""
@@ -85,47 +89,6 @@ class Lines:
             padded = [None, *lines, None]
             starts = [at for at in starts if (padded[at], padded[at + count + 1]) == (self.before, self.after)]
         return starts[0] + 1 if starts else 0
-
-
-@dataclass(frozen=True)
-class CommitChanges:
-    """A commit's changes, each as the lines that it left behind; a change that only deletes left its neighbours."""
-
-    name: str
-    lines: tuple[Lines, ...]
-    binary: dict[str, str]
-    """Binary files: path to content id."""
-
-    def place_in(self, code: KeptCode) -> str:
-        """Return how many of the changes are there."""
-        held = sum(bool(lines.place_in(code)) for lines in self.lines)
-        held += sum(code.files.get(path) == content for path, content in self.binary.items())
-        total = len(self.lines) + len(self.binary)
-        if not held or total == 1:
-            return "yes" if held else ""
-        return f"all {total} changes" if held == total else f"{held} of {total} changes"
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A function, class or assignment, the same where it computes the same: comments and layout do not count."""
-
-    name: str
-    path: str
-    qualified: str
-    tree: str
-
-    def place_in(self, code: KeptCode) -> str:
-        """Return path and line of the definition."""
-        for path in _same_file(self.path, code):
-            for qualified, node in _definitions(_lines(code.read(path))):
-                if qualified == self.qualified and ast.dump(node) == self.tree:
-                    return f"{path}:{node.lineno}"
-        return ""
-
-
-CodeReference = Lines | CommitChanges | Definition
-"""Some code that the user points at."""
 
 
 def _lines_at(path: str, first: int, last: int, files: dict[str, list[str]]) -> Lines:
@@ -147,8 +110,8 @@ def _block(path: str, lines: list[str], first: int, last: int) -> Lines:
     return Lines(path, tuple(lines[first - 1 : last]), padded[first - 1], padded[last + 1])
 
 
-def _commit(top: Path, commit: str) -> CommitChanges:
-    """Return the changes of a commit against its (first) parent."""
+def _commit(top: Path, commit: str) -> CodeReference:
+    """Return the changes of a commit against its (first) parent: the lines and the binary files that it left."""
     options = ("--format=%h %s", "--unified=0", "--no-renames", "--no-color", "--no-ext-diff", "--first-parent", "-m")
     title, _, diff = git(top, "show", *options, commit).decode(errors="replace").partition("\n")
     held = files_of(partial(git, top), commit)
@@ -168,11 +131,21 @@ def _commit(top: Path, commit: str) -> CommitChanges:
     if not changes and not binary:
         why = "it only deletes files, or is a merge"
         raise UserError(f"commit {title!r} changes no lines that a run could hold ({why})")
-    return CommitChanges(f"commit {title}", tuple(changes), binary)
+
+    def place_in(code: KeptCode) -> str:
+        held = sum(bool(lines.place_in(code)) for lines in changes)
+        held += sum(code.files.get(path) == content_id for path, content_id in binary.items())
+        total = len(changes) + len(binary)
+        if not held or total == 1:
+            return "yes" if held else ""
+        return f"all {total} changes" if held == total else f"{held} of {total} changes"
+
+    return CodeReference(f"commit {title}", place_in)
 
 
-def _definition(wanted: str, files: dict[str, list[str]]) -> Definition:
-    found: list[Definition] = []
+def _definition(wanted: str, files: dict[str, list[str]]) -> CodeReference:
+    """Return a function, class or assignment, the same where it computes the same: comments and layout do not count."""
+    found: list[tuple[str, str, Definable]] = []
     names: set[str] = set()
     for path, lines in files.items():
         if not path.endswith(".py"):
@@ -182,14 +155,24 @@ def _definition(wanted: str, files: dict[str, list[str]]) -> Definition:
         for qualified, node in _definitions(lines):
             names.add(qualified)
             if f".{module}.{qualified}".endswith(f".{wanted}"):
-                found.append(Definition(f"{plain_path}: {qualified}", plain_path, qualified, ast.dump(node)))
+                found.append((plain_path, qualified, node))
     if not found:
         close = suggestion(wanted, names) or "; try FILE:LINE, COMMIT or SYMBOL"
         raise UserError(f"{wanted!r} is neither a commit nor a definition here{close}")
     if len(found) > 1:
-        names_found = and_more([one.name for one in found], most=6)
+        names_found = and_more([f"{path}: {qualified}" for path, qualified, _ in found], most=6)
         raise UserError(f"{wanted!r} may be any of {names_found}: write more of the name")
-    return found[0]
+    defined_in, name, definition = found[0]
+    tree = ast.dump(definition)
+
+    def place_in(code: KeptCode) -> str:
+        for path in _same_file(defined_in, code):
+            for qualified, node in _definitions(_lines(code.read(path))):
+                if qualified == name and ast.dump(node) == tree:
+                    return f"{path}:{node.lineno}"
+        return ""
+
+    return CodeReference(f"{defined_in}: {name}", place_in)
 
 
 def _definitions(lines: list[str]) -> Iterator[tuple[str, Definable]]:

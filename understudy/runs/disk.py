@@ -99,12 +99,8 @@ def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def freed(paths: Iterable[Path]) -> int:
     """Return the bytes that come free when all these are deleted: those of files without another name elsewhere."""
-    names: Counter[tuple[int, int]] = Counter()
-    files: dict[tuple[int, int], os.stat_result] = {}
-    for top in paths:
-        for _, status in walk(top):
-            names[status.st_dev, status.st_ino] += 1
-            files[status.st_dev, status.st_ino] = status
+    found = [((status.st_dev, status.st_ino), status) for top in paths for _, status in walk(top)]
+    names, files = Counter(key for key, _ in found), dict(found)
     return sum(
         status.st_blocks * BLOCK
         for key, status in files.items()
