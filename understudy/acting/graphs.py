@@ -44,10 +44,10 @@ class GraphSession:
     def __init__(self, model: LanguageModel, state: Cache | LSTMState, record: Callable[[Work], Work] = record) -> None:
         self._model, self._record = model, record
         self._replay: Work | None = None
-        self._shown: Cache | None = None  # the state as the plain path has it
-        self._held: Cache | LSTMState  # the same in tensors that stay where they are
+        self._held: Cache | LSTMState  # the state in tensors that stay where they are
+        self._longest, self._ragged = 0, False  # of a cache, as the plain path has them
         if isinstance(state, Cache):
-            self._shown, batch = state, len(state.length_B)
+            self._longest, self._ragged, batch = state.longest, state.ragged, len(state.length_B)
             type_B = state.type_B
             if type_B is None and model.speakers:
                 type_B = torch.full_like(state.length_B, -1)
@@ -72,9 +72,9 @@ class GraphSession:
         """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it."""
         self._ids_B.copy_(ids_B)
         if emptied_B1 is not None:
-            self._show(self._held.empty_rows(emptied_B1[:, 0]))
-        if self._shown:
-            check_room(self._shown, self._shown.longest + 1)
+            self._note(self._held.empty_rows(emptied_B1[:, 0]))
+        if isinstance(self._held, Cache):
+            check_room(self._held, self._longest + 1)
         if self._replay:
             self._replay()
         else:
@@ -85,13 +85,12 @@ class GraphSession:
             except RuntimeError as error:
                 warnings.warn(f"no CUDA graph could be recorded, so steps are slower: {error}", stacklevel=2)
                 self._replay = self._advance
-        if self._shown:
-            self._shown = replace(self._shown, longest=self._shown.longest + 1)
+        self._longest += 1
         return self._logits_BV.clone(), self._state()
 
     def load_row(self, row: int, one: Any, state: Any) -> Any:
         """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
-        self._show(self._held.load_row(row, one))
+        self._note(self._held.load_row(row, one))
         return self._state()
 
     def _advance(self) -> None:
@@ -101,25 +100,19 @@ class GraphSession:
         for held, new in zip(_changing(self._held), _changing(after), strict=True):
             held.copy_(new)
 
-    def _show(self, changed: Cache | LSTMState) -> None:
+    def _note(self, changed: Cache | LSTMState) -> None:
         """Note how long the longest row is after rows were changed; what is held goes on as if it were nearly full."""
-        if self._shown:
-            assert isinstance(changed, Cache)
-            self._shown = replace(self._shown, longest=changed.longest, ragged=True)
+        if isinstance(changed, Cache):
+            self._longest, self._ragged = changed.longest, True
 
     def _state(self) -> Cache | LSTMState:
         """Return the state as the plain path has it."""
-        if isinstance(self._held, LSTMState):
-            return self._held
-        assert self._shown
-        held, type_B = self._held, self._held.type_B
-        self._shown = replace(
-            self._shown,
-            length_B=held.length_B.clone(),
-            recent=held.recent,
-            type_B=None if type_B is None else type_B.clone(),
-        )
-        return self._shown
+        held = self._held
+        if isinstance(held, LSTMState):
+            return held
+        type_B = None if held.type_B is None else held.type_B.clone()
+        length_B = held.length_B.clone()
+        return replace(held, length_B=length_B, type_B=type_B, longest=self._longest, ragged=self._ragged)
 
 
 def _changing(state: Any) -> list[Tensor]:

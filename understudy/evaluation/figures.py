@@ -33,6 +33,7 @@ def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokeniz
         "loss": loss,
         "bpb": _ratio(nats / math.log(2), sizes[:, 0], of),
         "perplexity": loss.map(_exp),
+        # The end of a reply is no word, so what predicting it costs does not count here.
         "word_perplexity": _ratio(nats - end_nats, sizes[:, 1], of).map(_exp),
     }
 
@@ -88,4 +89,5 @@ def _ratio(parts: Floats, sizes: Floats | Indices, of: Indices) -> Estimate:
 
 
 def _exp(nats: float) -> float:
+    # Beyond that a float has no room for it.
     return math.exp(min(nats, 700))

@@ -37,7 +37,8 @@ def _log_p(model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Seq
     logits_1V, ids_KT, hidden_KTD, length_K = _after(model, prompt, candidates)
     log_p_KT = torch.zeros(ids_KT.shape, dtype=logits_1V.dtype, device=ids_KT.device)
     log_p_KT[:, 0] = logits_1V.log_softmax(dim=-1)[0, ids_KT[:, 0]]
-    later_KT = torch.arange(1, ids_KT.shape[1], device=ids_KT.device) < length_K[:, None]  # the others are padding
+    # The others are padding. They are left out before the head: over a large vocabulary that is most of the work.
+    later_KT = torch.arange(1, ids_KT.shape[1], device=ids_KT.device) < length_K[:, None]
     later_NV = model.logits(hidden_KTD[:, :-1][later_KT], float32=True).log_softmax(dim=-1)
     log_p_KT[:, 1:][later_KT] = later_NV.gather(-1, ids_KT[:, 1:][later_KT][:, None])[:, 0]
     return log_p_KT.sum(dim=1)
@@ -47,6 +48,7 @@ def _after(
     model: LanguageModel, prompt: Sequence[int], candidates: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return logits_1V after the prompt, the candidates' padded ids_KT, hidden_KTD over them, and length_K."""
+    # The prompt is computed once, and each candidate goes on from a copy of its state.
     longest = max(map(len, candidates))
     logits_1V, state = prefill(model, [prompt], len(prompt) + longest)
     device = logits_1V.device

@@ -27,6 +27,7 @@ def answers(
     config = SamplingConfig(temperature=0.0, max_tokens=LONGEST_ANSWER)
     reserve = reserved_for_reply(model, config)
     asked = [(talk, question) for talk in talks for question in talk.questions][:most]
+    # What the model itself said earlier would make one wrong answer the cause of others.
     prompts = []
     for talk, question in asked:
         messages = talk.conversation.messages[: question.index]

@@ -113,8 +113,8 @@ def own_replies(
     step: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Return what the model says after each prompt. `step` is called once per reply."""
-    texts = [""] * len(prompts)
     # Prompts of like lengths share a batch, so that there is little padding.
+    texts = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     with evaluating(model):
         for start in range(0, len(order), GENERATED_AT_ONCE):
