@@ -141,7 +141,12 @@ def child_seed(seed: int, name: str) -> int:
 
 
 def parse(
-    kind: type[Config], arguments: Sequence[str], prog: str, default: Config | None = None, partial: bool = False
+    kind: type[Config],
+    arguments: Sequence[str],
+    prog: str,
+    default: Config | None = None,
+    partial: bool = False,
+    description: str | None = None,
 ) -> Config:
     """Return the dataclass `kind` filled from a command line.
 
@@ -151,6 +156,7 @@ def parse(
         prog: the command, for help and error messages.
         default: the values of options that are not given; None means the defaults of the dataclass.
         partial: ignore the options that `kind` does not have, and --help.
+        description: what the help says above the options; None means the docstring of the dataclass.
 
     Raises:
         ConfigError: the command line cannot be understood, in one line.
@@ -165,6 +171,7 @@ def parse(
                 kind,
                 args=list(arguments),
                 prog=prog,
+                description=description,
                 config=STYLE,
                 return_unknown_args=True,
                 default=tyro.MISSING_NONPROP if default is None else default,

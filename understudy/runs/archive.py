@@ -305,10 +305,7 @@ def _extract(
 
 @dataclass
 class ExportOptions:
-    """Write runs, whole folders with their checkpoints, into one archive that `understudy runs import` takes in.
-
-    Committed files that look like secrets are refused: what you commit, a run keeps.
-    """
+    """What goes into an archive."""
 
     runs: RunsReferences
     to: str = ""
@@ -324,7 +321,10 @@ class ExportOptions:
 
 
 def export_runs(options: ExportOptions, console: Console) -> None:
-    """Pack the runs, and print what the archive holds and lacks."""
+    """Write runs, whole folders with their checkpoints, into one archive that `understudy runs import` takes in.
+
+    Committed files that look like secrets are refused: what you commit, a run keeps.
+    """
     records = find_runs(options.runs)
     if options.parents:
         known = {record.id: record for record in list_runs(records[0].folder.parent)}
@@ -350,17 +350,17 @@ def export_runs(options: ExportOptions, console: Console) -> None:
 
 @dataclass
 class ImportOptions:
-    """Take in the runs of an archive that `understudy runs export` wrote: all of them, or none where one is in doubt.
-
-    Every file is checked against the archive's list. A run that is there already stays as it is.
-    """
+    """An archive to take in."""
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """The archive, a .tar.gz."""
 
 
 def import_runs(options: ImportOptions, console: Console) -> None:
-    """Unpack an archive, and print which runs are new."""
+    """Take in the runs of an archive that `understudy runs export` wrote: all of them, or none where one is in doubt.
+
+    Every file is checked against the archive's list. A run that is there already stays as it is.
+    """
     found = unpack(Path(options.file).expanduser(), make_runs_folder(None))
     lines = [f"imported {run}" for run in found.new]
     lines += [f"{run} is there already, with the same content" for run in found.there]

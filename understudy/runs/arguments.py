@@ -1,6 +1,7 @@
 """The arguments that several commands of `understudy runs` take."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,20 @@ Query = Annotated[
 ]
 Tags = Annotated[_Several, tyro.conf.arg(metavar="TAG")]
 Words = Annotated[_Several, tyro.conf.arg(metavar="TEXT")]
+
+
+@dataclass
+class OneRun:
+    """The options of a command that takes a run."""
+
+    run: RunReference
+
+
+@dataclass
+class SeveralRuns:
+    """The options of a command that takes runs."""
+
+    runs: RunsReferences
 
 
 def find_runs(references: Sequence[str]) -> list[Record]:

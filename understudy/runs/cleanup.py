@@ -37,12 +37,7 @@ MOST_SHOWN = 30
 
 @dataclass
 class GcOptions:
-    """Say which runs and leftovers would be deleted, what that frees, and why others stay; --delete does it.
-
-    Runs are deleted only where a query, --keep or --older-than names them; of several of these all must hold. Runs that
-    are running, pinned, or built upon by a run that stays are never deleted. Leftovers are what killed processes half
-    wrote, code that no run has any more, and tokenized data that has not been read for 30 days.
-    """
+    """What may be deleted."""
 
     query: Query = ()
     keep: int | None = None
@@ -73,7 +68,12 @@ class Plan:
 
 
 def gc(options: GcOptions, console: Console) -> None:
-    """Print what would be deleted, and with --delete do it."""
+    """Say which runs and leftovers would be deleted, what that frees, and why others stay; --delete does it.
+
+    Runs are deleted only where a query, --keep or --older-than names them; of several of these all must hold. Runs that
+    are running, pinned, or built upon by a run that stays are never deleted. Leftovers are what killed processes half
+    wrote, code that no run has any more, and tokenized data that has not been read for 30 days.
+    """
     folder, records = runs_folder(), list_runs(console=console)
     if not folder.is_dir():
         raise UserError(f"no folder {folder} to clean up; UNDERSTUDY_RUNS names another")

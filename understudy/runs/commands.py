@@ -1,12 +1,13 @@
 """The command `understudy runs`: what was run, and what came of it.
 
 A command is a function `f(options: SomeOptions, console: Console) -> int | None` that lies beside the logic it calls.
-Its options are a dataclass whose docstring is the help. It returns the exit code, or None for 0.
+Its docstring is the help, and its options are a dataclass. It returns the exit code, or None for 0.
 """
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
+from inspect import getdoc
 
 from rich.console import Console
 
@@ -91,4 +92,5 @@ def main(argv: Sequence[str], console: Console) -> int:
         raise UserError(f"`understudy runs {name}` needs the id of a run, such as brave-otter or last")
     if any(field.type is Words for field in others) and rest[0] not in ("-h", "--help"):
         rest.insert(1, "--")  # a note may begin with a dash
-    return function(parse(kind, rest, f"understudy runs {name}"), console) or 0
+    options = parse(kind, rest, f"understudy runs {name}", description=getdoc(function))
+    return function(options, console) or 0

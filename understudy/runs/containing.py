@@ -210,11 +210,7 @@ def _lines(content: bytes) -> list[str]:
 
 @dataclass
 class ContainingOptions:
-    """List the runs whose code holds a commit, a line or a definition: which results did this bug touch?
-
-    The code itself counts, not its history. A run from the same edits before they were committed is listed; one that
-    was made after the bug was fixed is not.
-    """
+    """What to look for."""
 
     code: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="COMMIT|FILE:LINE|SYMBOL")]
     """A commit, FILE:LINE or FILE:FIRST-LAST, or a function, class or constant. Lines and definitions are today's;
@@ -224,7 +220,11 @@ class ContainingOptions:
 
 
 def list_containing(options: ContainingOptions, console: Console) -> None:
-    """Look through the code of all runs, and print those that hold what the reference names."""
+    """List the runs whose code holds a commit, a line or a definition: which results did this bug touch?
+
+    The code itself counts, not its history. A run from the same edits before they were committed is listed; one that
+    was made after the bug was fixed is not.
+    """
     reference = resolve(options.code, Path.cwd())
     records = [record for record in list_runs() if record.status != "broken"]
     found: list[tuple[Record, str]] = []

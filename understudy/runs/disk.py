@@ -28,14 +28,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass
 class DiskOptions:
-    """Show what runs take on the disk, the largest first, and what lies beside them. Shared files count once."""
+    """How much is listed."""
 
     all: bool = False
     """List every run, not only the largest 30."""
 
 
 def disk(options: DiskOptions, console: "Console") -> None:
-    """Print a table of what runs take, by kind, and of what lies beside them."""
+    """Show what runs take on the disk, the largest first, and what lies beside them. Shared files count once."""
     from rich.table import Column
 
     folder = runs_folder()

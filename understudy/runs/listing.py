@@ -21,14 +21,7 @@ NARROW = 110  # on a terminal of fewer columns, remarks go on lines of their own
 
 @dataclass
 class ListOptions:
-    """List the latest runs, newest last: id, verb, status, age, headline metric, marks and note.
-
-    A query chooses, such as: "verb=finetune and val_bpb<1.2 and not bad". Quotes keep the shell away from < and >.
-    Conditions are joined by "and"; "not" before one negates it. Operators are = != < <= > >= and ~ (contains). Names
-    are id, verb, status, created, ended, age, seed, note, error, tag, parent, commit, host, headline, those of the
-    outcome, of the last metrics, and of the options, dotted or their last part alone. The words bad, pinned and dirty
-    are conditions by themselves.
-    """
+    """Which runs are listed, and in which order."""
 
     query: Query = ()
     all: bool = False
@@ -42,7 +35,14 @@ class ListOptions:
 
 
 def print_list(options: ListOptions, console: Console) -> None:
-    """List the latest runs, or those that a query finds."""
+    """List the latest runs, newest last: id, verb, status, age, headline metric, marks and note.
+
+    A query chooses, such as: "verb=finetune and val_bpb<1.2 and not bad". Quotes keep the shell away from < and >.
+    Conditions are joined by "and"; "not" before one negates it. Operators are = != < <= > >= and ~ (contains). Names
+    are id, verb, status, created, ended, age, seed, note, error, tag, parent, commit, host, headline, those of the
+    outcome, of the last metrics, and of the options, dotted or their last part alone. The words bad, pinned and dirty
+    are conditions by themselves.
+    """
     in_range("limit", options.limit, 1)
     query = " ".join(options.query)
     # A query or an order concerns all runs, so all are read.

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from understudy.console import text
 from understudy.errors import UserError, suggestion
-from understudy.runs.arguments import RunReference, RunsReference, RunsReferences, Tags, Words, find_runs
+from understudy.runs.arguments import RunReference, RunsReference, SeveralRuns, Tags, Words, find_runs
 from understudy.runs.find import find_run
 from understudy.runs.listing import remarks_on
 from understudy.runs.query import WORD
@@ -18,7 +18,7 @@ from understudy.runs.record import Record, change_marks, read_record, set_note
 
 @dataclass
 class NoteOptions:
-    """Write a note on a run, which the list of runs shows."""
+    """A run and its note."""
 
     run: RunReference
     text: Words = ()
@@ -27,7 +27,7 @@ class NoteOptions:
 
 @dataclass
 class TagOptions:
-    """Give runs tags, which the list shows and a query finds: `understudy runs list tag=baseline`."""
+    """Runs and tags."""
 
     run: RunsReference
     tags: Tags
@@ -35,54 +35,21 @@ class TagOptions:
 
 
 @dataclass
-class UntagOptions:
-    """Remove tags from runs."""
-
-    run: RunsReference
-    tags: Tags
-    """The tags."""
-
-
-@dataclass
-class PinOptions:
-    """Pin runs: `understudy runs gc` never deletes them."""
-
-    runs: RunsReferences
-
-
-@dataclass
-class UnpinOptions:
-    """Remove the pins of runs."""
-
-    runs: RunsReferences
-
-
-@dataclass
 class MarkBadOptions:
-    """Mark a run, or all that a query finds, as bad: comparisons leave it out, and lists show the reason.
-
-    `understudy runs mark-good` removes the mark.
-    """
+    """Runs and what is wrong with them."""
 
     run: RunsReference
     reason: Words = ()
     """Why its results are not to be trusted, in as many words as it takes."""
 
 
-@dataclass
-class MarkGoodOptions:
-    """Remove what `understudy runs mark-bad` said of runs."""
-
-    runs: RunsReferences
-
-
 def note(options: NoteOptions, console: Console) -> None:
-    """Write a note on a run."""
+    """Write a note on a run, which the list of runs shows."""
     set_note(find_run(options.run), " ".join(options.text))
 
 
 def tag(options: TagOptions, console: Console) -> None:
-    """Add tags to runs."""
+    """Give runs tags, which the list shows and a query finds: `understudy runs list tag=baseline`."""
     if not options.tags:
         raise UserError(f"tag needs a tag: understudy runs tag {options.run} baseline")
     for word in options.tags:
@@ -92,8 +59,8 @@ def tag(options: TagOptions, console: Console) -> None:
         _mark([record], console, tags=tuple(dict.fromkeys((*record.marks.tags, *options.tags))))
 
 
-def untag(options: UntagOptions, console: Console) -> None:
-    """Remove tags from runs. Raises UserError for a tag that none of them has."""
+def untag(options: TagOptions, console: Console) -> None:
+    """Remove tags from runs."""
     if not options.tags:
         raise UserError(f"untag needs a tag: understudy runs untag {options.run} baseline")
     records = find_runs([options.run])
@@ -106,26 +73,29 @@ def untag(options: UntagOptions, console: Console) -> None:
         _mark([record], console, tags=tuple(word for word in record.marks.tags if word not in options.tags))
 
 
-def pin(options: PinOptions, console: Console) -> None:
-    """Keep runs from `understudy runs gc`."""
+def pin(options: SeveralRuns, console: Console) -> None:
+    """Pin runs: `understudy runs gc` never deletes them."""
     _mark(find_runs(options.runs), console, pinned=True)
 
 
-def unpin(options: UnpinOptions, console: Console) -> None:
-    """Let `understudy runs gc` delete runs again."""
+def unpin(options: SeveralRuns, console: Console) -> None:
+    """Remove the pins of runs."""
     _mark(find_runs(options.runs), console, pinned=False)
 
 
 def mark_bad(options: MarkBadOptions, console: Console) -> None:
-    """Mark runs as bad, with the reason."""
+    """Mark a run, or all that a query finds, as bad: comparisons leave it out, and lists show the reason.
+
+    `understudy runs mark-good` removes the mark.
+    """
     reason = " ".join(" ".join(options.reason).split())
     if not reason:
         raise UserError(f"mark-bad needs a reason: understudy runs mark-bad {options.run} labels were shifted")
     _mark(find_runs([options.run]), console, bad=reason)
 
 
-def mark_good(options: MarkGoodOptions, console: Console) -> None:
-    """Mark runs as no longer bad."""
+def mark_good(options: SeveralRuns, console: Console) -> None:
+    """Remove what `understudy runs mark-bad` said of runs."""
     _mark(find_runs(options.runs), console, bad="")
 
 

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from understudy.console import age
+from understudy.runs.arguments import OneRun
 from understudy.runs.find import list_runs
 from understudy.runs.journal import Journal
 from understudy.runs.listing import print_runs
-from understudy.runs.pages.show import ShowOptions, main
+from understudy.runs.pages.show import main
 from understudy.runs.record import set_note
 from understudy.runs.run import Run
 
@@ -75,7 +76,7 @@ def test_a_broken_run_is_listed(here: Path) -> None:
     Path("runs", "20261123-1412-brave-otter", "run.json").write_text("{")
     assert sorted(row[2] for row in rows()) == ["broken", "finished"]
     for record in list_runs():
-        assert record.id in printed(lambda console, folder=record.folder: main(ShowOptions(str(folder)), console))
+        assert record.id in printed(lambda console, folder=record.folder: main(OneRun(str(folder)), console))
 
 
 def test_ages() -> None:
@@ -101,7 +102,7 @@ def test_a_whole_run_on_the_screen(repository: Path) -> None:
         for step in range(0, 101, 20):
             run.log(step, val_loss=math.exp(-step / 30) + 1.5, val_bpb=math.nan if step == 40 else 1 + 1 / (step + 1))
         run.finish(recall=0.97)
-    text = printed(lambda console: main(ShowOptions(str(run.folder)), console), width=300)
+    text = printed(lambda console: main(OneRun(str(run.folder)), console), width=300)
     expected = [run.id, "finished", "understudy pretrain", "core.width", "64", "[lstm]", "rate", "0.001"]
     expected += [run.record["code"]["commit"], "on main", f"refs/runs/{run.id}", "git clone", "base.bundle"]
     expected += ["edited.py", "new\\udcff.py", "data.ignored", "4 bytes", "an-older-run", "init", "recall", "0.97"]
@@ -117,7 +118,7 @@ def test_a_long_curve_is_drawn_in_little_time(here: Path) -> None:
     lines = (json.dumps({"step": step, "time": 0.0, "loss": 1 / (step + 1)}) for step in range(50_000))
     (folder / "metrics.jsonl").write_text("\n".join(lines))
     began = time.process_time()
-    text = printed(lambda console: main(ShowOptions(str(folder)), console), width=80)
+    text = printed(lambda console: main(OneRun(str(folder)), console), width=80)
     assert time.process_time() - began < 5
     assert max(map(len, text.splitlines())) <= 80
     assert "loss 2e-05" in text

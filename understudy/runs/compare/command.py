@@ -26,10 +26,7 @@ QUERY_SIGNS = set("=<>~ ")
 
 @dataclass
 class CompareOptions:
-    """Show what differs between runs (code, configuration, data, environment), their curves and final metrics.
-
-    An ID may also be a query, such as "verb=pretrain and tag=rates"; with --group-by a beginning may name several runs.
-    """
+    """Which runs are compared, and how."""
 
     runs: RunReferences
     group_by: str | None = None
@@ -43,7 +40,10 @@ class CompareOptions:
 
 
 def main(options: CompareOptions, console: Console) -> None:
-    """Run `understudy runs compare`."""
+    """Show what differs between runs (code, configuration, data, environment), their curves and final metrics.
+
+    An ID may also be a query, such as "verb=pretrain and tag=rates"; with --group-by a beginning may name several runs.
+    """
     if options.group_by is None and (options.metric or options.include_bad):
         raise ConfigError("--metric and --include-bad go with --group-by KEY; a plain comparison shows everything")
     runs = compared([folder for reference in options.runs for folder in _folders(reference, options, console)])

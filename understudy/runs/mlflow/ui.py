@@ -35,10 +35,7 @@ SECONDS_BETWEEN = 5.0
 
 @dataclass
 class SyncOptions:
-    """Sends what an MLflow store does not have yet of the runs: after an outage, or for the first time.
-
-    Without runs: all that were started with --tracking, or with --to all there are. Doing it twice changes nothing.
-    """
+    """What is sent, and where to."""
 
     runs: RunReferences = ()
     to: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
@@ -47,14 +44,17 @@ class SyncOptions:
 
 @dataclass
 class UiOptions:
-    """Opens MLflow's page on all runs: brings runs/mlflow.db up to date and serves it to this machine until Ctrl-C."""
+    """Where the page is served."""
 
     port: int = 5000
     """The port of the page; when that is taken, the next free one."""
 
 
 def sync_runs(options: SyncOptions, console: Console) -> int:
-    """Send runs to their stores. Returns 1 if a store refused a run, and raises TrackingError if a store is down."""
+    """Send what an MLflow store does not have yet of the runs: after an outage, or for the first time.
+
+    Without runs: all that were started with --tracking, or with --to all there are. Doing it twice changes nothing.
+    """
     folder = runs_folder()
     records = [read_record(find_run(run)) for run in options.runs] or list_runs()
     stores: dict[str, list[Record]] = {}
@@ -83,7 +83,7 @@ def sync_runs(options: SyncOptions, console: Console) -> int:
 
 
 def open_page(options: UiOptions, console: Console) -> None:
-    """Serve MLflow's page on runs/mlflow.db, and keep that up to date, until Ctrl-C or SIGTERM."""
+    """Open MLflow's page on all runs: bring runs/mlflow.db up to date and serve it to this machine until Ctrl-C."""
     runs = runs_folder()
     if not runs.is_dir() or not list_runs():
         raise UserError(f"no runs in {runs} yet; train first, or name another folder in UNDERSTUDY_RUNS")

@@ -1,7 +1,6 @@
 """report.html: one run on a page that needs nothing but a browser."""
 
 import shlex
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from understudy.console import say
-from understudy.runs.arguments import RunReference
+from understudy.runs.arguments import OneRun
 from understudy.runs.compare.code import code_differences, since_commit
 from understudy.runs.compare.differences import command_line, differences, digits, environment, final_metrics
 from understudy.runs.compare.runs import compared, curve_names, metric_names
@@ -25,15 +24,8 @@ MOST_SAMPLES = 200
 LAST_LINES = 40
 
 
-@dataclass
-class ReportOptions:
+def main(options: OneRun, console: Console) -> None:
     """Write report.html into the run's folder: code, curves, samples, checks, and what changed since the last one."""
-
-    run: RunReference
-
-
-def main(options: ReportOptions, console: Console) -> None:
-    """Run `understudy runs report`."""
     folder = find_run(options.run)
     write_page(folder / FILE, report_page(folder))
     say(console, f"written: {folder / FILE}")

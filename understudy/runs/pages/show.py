@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from understudy.console import age, flat, number, text
-from understudy.runs.arguments import RunReference
+from understudy.runs.arguments import OneRun
 from understudy.runs.code.kept import files_beside
 from understudy.runs.compare.differences import data_files
 from understudy.runs.find import find_run
@@ -24,15 +23,8 @@ CURVES = (("bits per byte", ("bpb", "val_bpb")), ("loss, nats per token", ("loss
 PENS = (("cyan", THIN), ("magenta", THICK))  # for the training and the validation series
 
 
-@dataclass
-class ShowOptions:
+def main(options: OneRun, console: Console) -> None:
     """Show one run: configuration, code, data, parents, seeds, outcome, last metrics and curve."""
-
-    run: RunReference
-
-
-def main(options: ShowOptions, console: Console) -> None:
-    """Run `understudy runs show`."""
     record = read_record(find_run(options.run))
     console.print(text(f"{record.id}  {record.verb}  {record.status}  {age(record.created)} ago"), style="bold")
     if record.marks.bad:

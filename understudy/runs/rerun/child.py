@@ -26,11 +26,7 @@ CONFIG = "{config}"
 
 @dataclass
 class RerunOptions:
-    """Run a run again: its exact code, its configuration and its seed, as a new run.
-
-    The code is restored in a folder of its own, and your working tree stays as it is. It first says which
-    packages differ from those of the first time, and which files have changed.
-    """
+    """A run, and the environment to run it in."""
 
     run: RunReference
     build_environment: bool = False
@@ -38,7 +34,11 @@ class RerunOptions:
 
 
 def main(options: RerunOptions, console: Console) -> int:
-    """Run `understudy runs rerun`. Returns the exit code of the new run."""
+    """Run a run again: its exact code, its configuration and its seed, as a new run.
+
+    The code is restored in a folder of its own, and your working tree stays as it is. It first says which
+    packages differ from those of the first time, and which files have changed.
+    """
     record = read_record(find_run(options.run))
     runs = record.folder.parent
     tree = restore_tree(record, runs / FOLDER / record.id)

@@ -32,11 +32,7 @@ NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS")
 
 @dataclass
 class VerifyOptions:
-    """Run a run again in a fresh process, on its exact code, and compare every figure bit for bit.
-
-    Metrics are compared as floats, weights by their hash at each checkpoint. Prints "identical" (exit code 0), or
-    the first step that differs and the likely causes (exit code 1).
-    """
+    """A run, how far to repeat it, and the environment to do it in."""
 
     run: RunReference
     steps: int | None = None
@@ -46,9 +42,10 @@ class VerifyOptions:
 
 
 def main(options: VerifyOptions, console: Console) -> int:
-    """Run `understudy runs verify`. Returns 0 where the second run is identical, else 1.
+    """Run a run again in a fresh process, on its exact code, and compare every figure bit for bit.
 
-    Raises UserError for a run that cannot be run again, or whose second run fails.
+    Metrics are compared as floats, weights by their hash at each checkpoint. Prints "identical" (exit code 0), or
+    the first step that differs and the likely causes (exit code 1).
     """
     if options.steps is not None:
         in_range("--steps", options.steps, 1)
