@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
+from pathlib import Path
 from typing import Any, NoReturn
 
 from understudy.console import flat
@@ -120,12 +121,12 @@ FLAGS: dict[str, Callable[[Record], bool]] = {
 
 
 def is_query(text: str) -> bool:
-    """Whether a word of the command line is a query rather than the name of a run.
+    """Whether a word of the command line is a query rather than the name or the folder of a run.
 
     >>> is_query("status=failed"), is_query("not bad"), is_query("bad"), is_query("brave-otter")
     (True, True, True, False)
     """
-    return text.lower() in FLAGS or not WORD.fullmatch(text)
+    return (text.lower() in FLAGS or not WORD.fullmatch(text)) and not Path(text, "run.json").is_file()
 
 
 def matching(query: str, records: Sequence[Record]) -> list[Record]:

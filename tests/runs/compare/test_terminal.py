@@ -138,7 +138,7 @@ MISTAKES = [
     (["brave", "calm", "--group-by", "zzz"], "no run here has the configuration key 'zzz'"),
     (["brave", "zebra"], "no run 'zebra'"),
     (["brave", "calm", "--html", "nowhere/x.html"], "cannot write the page to nowhere/x.html: No such file"),
-    (["verb=zzz", "--group-by", "verb"], "no run fits 'verb=zzz'"),
+    (["verb=zzz", "--group-by", "verb"], "no run fits `verb=zzz`"),
 ]
 
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from understudy.config import in_range
 from understudy.console import interrupt, on_signals, say
 from understudy.errors import TrackingError, UserError
-from understudy.runs.arguments import RunReferences
-from understudy.runs.find import find_run, list_runs, runs_folder
+from understudy.runs.arguments import RunsReferences, find_runs
+from understudy.runs.find import list_runs, runs_folder
 from understudy.runs.mlflow.address import Address, lacks_password, usable_address
 from understudy.runs.mlflow.replay import OUTCOMES, is_current, replay_all
 from understudy.runs.mlflow.store import Store, quiet_environment
-from understudy.runs.record import Record, read_record
+from understudy.runs.record import Record
 
 EXAMPLE = "name a store, such as --to sqlite:///runs/mlflow.db"
 HOST = "127.0.0.1"
@@ -37,7 +37,7 @@ SECONDS_BETWEEN = 5.0
 class SyncOptions:
     """What is sent, and where to."""
 
-    runs: RunReferences = ()
+    runs: RunsReferences = ()
     to: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
     """The store: sqlite:///FILE, postgresql://... or http://... (default: where each run's --tracking said)."""
 
@@ -56,7 +56,7 @@ def sync_runs(options: SyncOptions, console: Console) -> int:
     Without runs: all that were started with --tracking, or with --to all there are. Doing it twice changes nothing.
     """
     folder = runs_folder()
-    records = [read_record(find_run(run)) for run in options.runs] or list_runs()
+    records = find_runs(options.runs) if options.runs else list_runs()
     stores: dict[str, list[Record]] = {}
     for record in records:
         recorded = record.config.get("options")
