@@ -14,7 +14,7 @@ from understudy.errors import ConfigError, UserError
 from understudy.models.device import prepare_process
 from understudy.recipes.common import RunOptions
 from understudy.runs.find import find_run
-from understudy.runs.mlflow.address import Address, lacks_password, usable_address
+from understudy.runs.mlflow.address import Address, usable_address
 from understudy.runs.mlflow.stream import streaming
 from understudy.runs.record import read_record
 from understudy.runs.rerun.child import RERUN_OF
@@ -102,9 +102,6 @@ def _store_of(run: Run, address: Address | None) -> Address | None:
             address = usable_address(recorded)
         except UserError as error:
             run.say(f"not tracked: {error}", style="yellow")
-    if address is not None and lacks_password(address.uri):
-        run.say(f"not tracked: the password in {address.masked} was not recorded; give --tracking URI", style="yellow")
-        return None
     return address
 
 

@@ -5,6 +5,7 @@ Ids read well and sort by time: 20261123-1412-brave-otter. The adjective is the 
 """
 
 import os
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,19 +23,7 @@ LATEST = 30
 MANY = 500  # runs take a tenth of a second to read; a progress bar appears from here on
 MOST_CANDIDATES = 6
 
-_SECONDS = """
-amber ample bold brave bright brisk calm candid clever cosy crisp curious dapper daring eager early fair fleet
-fond frank gentle glad golden grand happy hardy honest humble jolly keen kind lively loyal lucky mellow merry
-mild modest neat nimble noble patient placid plucky polite proud quick quiet ready shy silver smart snug steady
-sunny swift tidy warm wise witty
-"""
-_PARTS = """
-adder badger bat bear beaver bison boar bream bunting camel carp cat crane crow deer dove eagle eel egret elk
-falcon ferret finch fox frog gecko goat goose hare hawk hen heron horse ibex jay kite koala lark lemur lion
-llama lynx magpie marten mole moose mouse newt otter owl panda perch pony puffin rabbit raven robin seal stork
-swan tern toad wolf wren
-"""
-ADJECTIVES, ANIMALS = _SECONDS.split(), _PARTS.split()
+ADJECTIVES, ANIMALS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8")).values()
 SLOT = timedelta(seconds=1) / len(ANIMALS)
 
 

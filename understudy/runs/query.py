@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import ge, gt, le, lt
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ _CONDITION = re.compile(
     rf"\s*(?P<nots>(?:not\s+)*)(?P<name>{_TERM})\s*(?:(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>{_TERM})?)?\s*",
     re.IGNORECASE | re.DOTALL,
 )
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 STATUSES = ("running", "finished", "failed", "interrupted", "dead", "broken")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -57,34 +57,27 @@ class Field:
         if self.kind == "time":
             if operator == "~":
                 raise QueryError(f"{self.name} is a time: expected = != < <= > >=")
-            # A date means its whole day, a time its whole hour, minute or second.
+            # A date means its whole day, a time its whole hour, minute or second; 0, 1 and 2: before, in and after it.
             start, end = _moment(text)
-            tests: dict[str, Callable[[Any], bool]] = {
-                "=": lambda value: start <= value < end,
-                "<": lambda value: value < start,
-                "<=": lambda value: value < end,
-                ">": lambda value: value >= end,
-                ">=": lambda value: value >= start,
-            }
-            return tests[operator]
+            return lambda value: _COMPARISONS[operator]((value >= start) + (value >= end), 1)
         if self.kind == "age":
             seconds = duration(text)
-            if seconds is None or operator not in _ORDER:
+            if seconds is None or operator in ("=", "~"):
                 raise QueryError("age takes < <= > >= and a duration such as 90m, 12h, 2d or 1w")
-            return lambda value: _ORDER[operator](value, seconds)
+            return lambda value: _COMPARISONS[operator](value, seconds)
 
+        if operator == "~":
+            return lambda value: text.casefold() in str(value).casefold()
         try:
             number = float(text)
         except ValueError:
             number = None
-        if operator in _ORDER:
+        if operator != "=":
             if self.kind != "any":
                 raise QueryError(f"{self.name} is a text: expected =, != or ~")
             if number is None:
                 raise QueryError(f"expected a number after `{operator}`")
-            return lambda value: _is_number(value) and _ORDER[operator](value, number)
-        if operator == "~":
-            return lambda value: text.casefold() in str(value).casefold()
+            return lambda value: _is_number(value) and _COMPARISONS[operator](value, number)
         if self.kind == "id":
             return lambda value: matches(text.lower(), value.lower())
         if self.kind == "status" and text.lower() not in STATUSES:

@@ -64,7 +64,7 @@ REMARKS = [
     (b"a\0b", b"a\0bc", "not text: 3 → 4 bytes"),
     (b"text\n", b"a\0b", "not text: 5 → 3 bytes"),
     (b"x" * 1_000_001, b"y", "too large to show: 1,000,001 → 1 bytes"),
-    (b"x\n" * 30_000, b"y\n", "too large to show: 30,001 → 2 lines"),
+    (b"x\n" * 30_000, b"y\n", "too large to show: 30,000 → 1 lines"),
 ]
 
 

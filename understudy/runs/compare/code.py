@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from understudy.console import visible
@@ -137,13 +138,12 @@ def _diff(path: str, before: KeptCode, after: KeptCode) -> FileDiff:
         return FileDiff(path, how, remark="its name says that it holds secrets")
     if redacted[0] == redacted[1] and old != new:
         return FileDiff(path, how, remark="the difference is in its secrets")
-    split = [(content or b"").decode("utf-8", "surrogateescape").split("\n") for content in redacted]
-    if max(map(len, split)) > MOST_LINES:
-        return FileDiff(path, how, remark=f"too large to show: {sizes(len(split[0]), len(split[1]), 'lines')}")
-
     # Lines keep their ends, so that a missing one at the end of the file counts as a difference.
-    ended = [[f"{line}\n" for line in lines[:-1]] + list(filter(None, lines[-1:])) for lines in split]
+    texts = [(content or b"").decode("utf-8", "surrogateescape") for content in redacted]
+    old_lines, new_lines = (list(StringIO(text, newline="\n")) for text in texts)
+    if max(len(old_lines), len(new_lines)) > MOST_LINES:
+        return FileDiff(path, how, remark=f"too large to show: {sizes(len(old_lines), len(new_lines), 'lines')}")
     lines: list[str] = []
-    for line in list(difflib.unified_diff(ended[0], ended[1]))[2:]:
+    for line in list(difflib.unified_diff(old_lines, new_lines))[2:]:
         lines += [visible(line.removesuffix("\n"))] + [NO_LINE_END] * (not line.endswith("\n"))
     return FileDiff(path, how, lines=tuple(lines))

@@ -21,10 +21,14 @@ _PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)([^&\s]*)")
 
 @dataclass(frozen=True)
 class Address:
-    """A store's address. `uri` is what MLflow takes, with the password; `masked` is what may be written down."""
+    """A store's address. `uri` is what MLflow takes, with the password."""
 
     uri: str
-    masked: str
+
+    @property
+    def masked(self) -> str:
+        """The address as it may be written down, without the password."""
+        return without_password(self.uri.replace("postgresql+psycopg2://", "postgresql://", 1))
 
     @property
     def kind(self) -> str:
@@ -64,11 +68,6 @@ def without_password(uri: str) -> str:
     return _PASSWORD_OPTION.sub(rf"\1{MASK}", _USER_AND_PASSWORD.sub(rf"\1:{MASK}@", uri))
 
 
-def lacks_password(uri: str) -> bool:
-    """Return whether this URI was recorded with `***` for its password, so that it cannot be connected to."""
-    return MASK in _passwords(uri)
-
-
 def parse(uri: str) -> Address:
     """Return the address of a URI, an SQLite file by its absolute path. Raises TrackingError for a malformed one.
 
@@ -76,36 +75,38 @@ def parse(uri: str) -> Address:
     Address('http://ada:***@tracker.example.org')
     """
     shown = without_password(uri)
-    scheme = uri.partition("://")[0].lower() if "://" in uri else ""
+    scheme, separator, rest = uri.partition("://")
+    scheme = scheme.lower() if separator else ""
     if scheme not in SCHEMES:
         raise TrackingError(f"cannot track in {shown!r}: {EXPECTED}{suggestion(scheme, SCHEMES)}")
     if scheme == "sqlite":
-        path = uri[len("sqlite://") :].partition("?")[0]
+        path = rest.partition("?")[0]
         if not path.startswith("/") or path in ("/", "/:memory:"):
             raise TrackingError(f"cannot track in {uri!r}: it names no file; try sqlite:///runs/mlflow.db")
-        uri = shown = f"sqlite:///{Path(path[1:]).expanduser().absolute()}"
-    elif scheme.startswith("postgresql"):
-        rest = uri.partition("://")[2]
+        return Address(f"sqlite:///{Path(path[1:]).expanduser().absolute()}")
+    if scheme.startswith("postgresql"):
         # The driver is named because SQLAlchemy's default depends on its version.
-        uri, shown = f"postgresql+psycopg2://{rest}", without_password(f"postgresql://{rest}")
-    else:
-        try:
-            parts = urlsplit(uri)
-            host = parts.hostname
-            parts.port  # noqa: B018  # raises ValueError unless it is a number
-        except ValueError:
-            host = None
-        if not host:
-            raise TrackingError(f"cannot track in {shown!r}: it names no host; {EXPECTED}")
-    return Address(uri, shown)
+        return Address(f"postgresql+psycopg2://{rest}")
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+        parts.port  # noqa: B018  # raises ValueError unless it is a number
+    except ValueError:
+        host = None
+    if not host:
+        raise TrackingError(f"cannot track in {shown!r}: it names no host; {EXPECTED}")
+    return Address(uri)
 
 
 def usable_address(uri: str) -> Address:
     """Return the address of a store. A server that is down is accepted, as no run waits for one.
 
-    Raises TrackingError where the URI is malformed, a package is missing, or the SQLite file cannot be written.
+    Raises TrackingError where the URI is malformed or was recorded without its password, where a package is missing, or
+    where the SQLite file cannot be written.
     """
     address = parse(uri)
+    if MASK in _passwords(uri):
+        raise TrackingError(f"the password in {uri} was not recorded; give the whole URI with --to or --tracking")
     for name in ("mlflow", "psycopg2") if address.kind == "postgresql" else ("mlflow",):
         if find_spec(name) is None:
             raise missing_package(name)

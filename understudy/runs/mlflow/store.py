@@ -15,11 +15,10 @@ from urllib.parse import unquote, urlsplit
 from understudy.errors import TrackingError
 from understudy.files import locked
 from understudy.runs.mlflow.address import Address, missing_package
-from understudy.runs.mlflow.contents import FLEETING_TAGS, MOST_METRICS, RUN_TAG, Point
+from understudy.runs.mlflow.contents import FLEETING_TAGS, RUN_TAG, Point
 
 EXPERIMENT = "understudy"
 TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else its page opens on traces of agents
-MOST_PARAMETERS = 100  # MLflow's limit per request
 MIGRATION_LOCK = 7_163_702  # any number: it names the advisory lock among those of the database
 # MLflow reads these while it is imported.
 QUIET = {
@@ -115,10 +114,7 @@ class Store:
         known, old = run.data.params, run.data.tags
         new = [self._mlflow.entities.Param(*item) for item in parameters.items() if item[0] not in known]
         changed = [self._mlflow.entities.RunTag(*item) for item in tags.items() if old.get(item[0]) != item[1]]
-        for start in range(0, len(new), MOST_PARAMETERS):
-            self._client.log_batch(run.info.run_id, params=new[start : start + MOST_PARAMETERS])
-        if changed:
-            self._client.log_batch(run.info.run_id, tags=changed)
+        self._client.log_batch(run.info.run_id, params=new, tags=changed)
         for name in FLEETING_TAGS:
             if name in old and name not in tags:
                 self._client.delete_tag(run.info.run_id, name)
@@ -126,9 +122,7 @@ class Store:
     @_in_one_line
     def add(self, run: RemoteRun, points: Sequence[Point]) -> None:
         """Add points. Those that are already there stay single: the primary key of the store's table is all columns."""
-        metrics = [self._mlflow.entities.Metric(*point) for point in points]
-        for start in range(0, len(metrics), MOST_METRICS):
-            self._client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
+        self._client.log_batch(run.info.run_id, metrics=[self._mlflow.entities.Metric(*point) for point in points])
 
     @_in_one_line
     def set_status(self, run: RemoteRun, status: str, end: int | None) -> None:
@@ -168,9 +162,7 @@ class Store:
                 except OSError:
                     shutil.copyfile(path, folder / path.name)
             else:
-                self._mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(
-                    model.artifact_location, tracking_uri=self.address.uri
-                ).log_artifact(str(path))
+                self._client.log_model_artifact(model.model_id, str(path))
 
         outputs = run.outputs.model_outputs if run.outputs else []
         if model.model_id not in [output.model_id for output in outputs]:
@@ -193,7 +185,6 @@ def import_mlflow() -> Any:
             import mlflow
             import mlflow.entities
             import mlflow.exceptions
-            import mlflow.store.artifact.artifact_repository_registry
     except ImportError as error:
         raise missing_package("mlflow") from error
     for name in ("mlflow", "alembic", "urllib3", "sqlalchemy"):

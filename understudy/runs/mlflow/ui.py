@@ -21,7 +21,7 @@ from understudy.console import interrupt, on_signals, say
 from understudy.errors import TrackingError, UserError
 from understudy.runs.arguments import RunsReferences, find_runs
 from understudy.runs.find import list_runs, runs_folder
-from understudy.runs.mlflow.address import Address, lacks_password, usable_address
+from understudy.runs.mlflow.address import Address, usable_address
 from understudy.runs.mlflow.replay import OUTCOMES, is_current, replay_all
 from understudy.runs.mlflow.store import Store, quiet_environment
 from understudy.runs.record import Record
@@ -68,13 +68,10 @@ def sync_runs(options: SyncOptions, console: Console) -> int:
     if not stores:
         why = f"no run in {folder} was started with --tracking" if records else f"no runs in {folder} yet"
         raise UserError(f"{why}; {EXAMPLE}")
-    for uri in stores:
-        if lacks_password(uri):
-            raise TrackingError(f"the password in {uri} was not recorded; give the whole URI with --to")
 
     failed = 0
-    for uri, group in stores.items():
-        address = usable_address(uri)
+    # Nothing is sent before all addresses are known to be usable.
+    for address, group in [(usable_address(uri), group) for uri, group in stores.items()]:
         counts = replay_all([record.folder for record in group], Store(address, folder), console)
         parts = [f"{counts[outcome]:,} {words}" for outcome, words in OUTCOMES.items() if counts[outcome]]
         say(console, f"{address.masked}: {', '.join(parts) or 'nothing sent'}")
