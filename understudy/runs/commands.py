@@ -5,7 +5,7 @@ Its docstring is the help, and its options are a dataclass. It returns the exit 
 """
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from importlib import import_module
 from inspect import getdoc
 
@@ -15,45 +15,35 @@ from understudy.config import parse
 from understudy.errors import UserError, suggestion
 from understudy.runs.arguments import Words
 
-
-@dataclass(frozen=True)
-class Command:
-    """A command of `understudy runs`: its function, named from `understudy.runs` on, and a line of help."""
-
-    function: str
-    meaning: str
-
-
+# The commands: the function, named from `understudy.runs` on, and a line of help.
 GROUPS = {
     "to look at": {
-        "list": Command("listing.print_list", "list the latest runs, or those that a query finds"),
-        "show": Command("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
-        "compare": Command("compare.command.main", "show what differs between runs, and which setting is better"),
-        "report": Command("pages.report.main", "write report.html into a run's folder: all about it on one page"),
-        "containing": Command(
-            "containing.list_containing", "list runs whose code holds a commit, a line or a definition"
-        ),
+        "list": ("listing.print_list", "list the latest runs, or those that a query finds"),
+        "show": ("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
+        "compare": ("compare.command.main", "show what differs between runs, and which setting is better"),
+        "report": ("pages.report.main", "write report.html into a run's folder: all about it on one page"),
+        "containing": ("containing.list_containing", "list runs whose code holds a commit, a line or a definition"),
     },
     "to run again": {
-        "rerun": Command("rerun.child.main", "run a run again, on its exact code"),
-        "verify": Command("rerun.verify.main", "run it again and compare bit for bit"),
+        "rerun": ("rerun.child.main", "run a run again, on its exact code"),
+        "verify": ("rerun.verify.main", "run it again and compare bit for bit"),
     },
     "to mark": {
-        "note": Command("marks.note", "write a note on a run"),
-        "tag": Command("marks.tag", "add tags to runs"),
-        "untag": Command("marks.untag", "remove tags from runs"),
-        "pin": Command("marks.pin", "keep runs from gc"),
-        "unpin": Command("marks.unpin", "let gc delete runs again"),
-        "mark-bad": Command("marks.mark_bad", "say that results are not to be trusted, and why"),
-        "mark-good": Command("marks.mark_good", "take that back"),
+        "note": ("marks.note", "write a note on a run"),
+        "tag": ("marks.tag", "add tags to runs"),
+        "untag": ("marks.untag", "remove tags from runs"),
+        "pin": ("marks.pin", "keep runs from gc"),
+        "unpin": ("marks.unpin", "let gc delete runs again"),
+        "mark-bad": ("marks.mark_bad", "say that results are not to be trusted, and why"),
+        "mark-good": ("marks.mark_good", "take that back"),
     },
     "to keep": {
-        "export": Command("archive.export_runs", "write runs into one archive"),
-        "import": Command("archive.import_runs", "add the runs of an archive"),
-        "gc": Command("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
-        "disk": Command("disk.disk", "show what runs take on the disk"),
-        "sync": Command("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
-        "ui": Command("mlflow.ui.open_page", "open MLflow's page on all runs"),
+        "export": ("archive.export_runs", "write runs into one archive"),
+        "import": ("archive.import_runs", "add the runs of an archive"),
+        "gc": ("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
+        "disk": ("disk.disk", "show what runs take on the disk"),
+        "sync": ("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
+        "ui": ("mlflow.ui.open_page", "open MLflow's page on all runs"),
     },
 }
 HELP = """
@@ -71,8 +61,8 @@ def main(argv: Sequence[str], console: Console) -> int:
         print("usage: understudy runs [COMMAND] [OPTIONS]")
         for title, commands in GROUPS.items():
             print(f"\n{title}")
-            for name, command in commands.items():
-                print(f"  {name:<12}{command.meaning}")
+            for name, (_, meaning) in commands.items():
+                print(f"  {name:<12}{meaning}")
         print(HELP)
         return 0
     # Without the name of a command, the options are those of the list.
@@ -82,7 +72,7 @@ def main(argv: Sequence[str], console: Console) -> int:
         raise UserError(f"unknown command `understudy runs {name}`{close}")
 
     # Imported only now, because some commands need libraries that take long to load.
-    module, _, attribute = COMMANDS[name].function.rpartition(".")
+    module, _, attribute = COMMANDS[name][0].rpartition(".")
     function = getattr(import_module(f"understudy.runs.{module}"), attribute)
     kind = function.__annotations__["options"]
 

@@ -109,7 +109,7 @@ def usable_address(uri: str) -> Address:
         raise TrackingError(f"the password in {uri} was not recorded; give the whole URI with --to or --tracking")
     for name in ("mlflow", "psycopg2") if address.kind == "postgresql" else ("mlflow",):
         if find_spec(name) is None:
-            raise missing_package(name)
+            raise TrackingError(f"tracking needs the package {name}: pip install 'understudy[mlflow]'")
     if address.kind != "sqlite":
         return address
 
@@ -127,11 +127,6 @@ def usable_address(uri: str) -> Address:
     if head not in (b"", SQLITE_HEAD):
         raise TrackingError(f"cannot track in {path}: it is not an SQLite database; name another file")
     return address
-
-
-def missing_package(name: str) -> TrackingError:
-    """Return the error for a package of the extra that is not installed."""
-    return TrackingError(f"tracking needs the package {name}: pip install 'understudy[mlflow]'")
 
 
 def _passwords(uri: str) -> list[str]:

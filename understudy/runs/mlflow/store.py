@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from understudy.errors import TrackingError
 from understudy.files import locked
-from understudy.runs.mlflow.address import Address, missing_package
+from understudy.runs.mlflow.address import Address
 from understudy.runs.mlflow.contents import FLEETING_TAGS, RUN_TAG, Point
 
 EXPERIMENT = "understudy"
@@ -177,16 +177,13 @@ def quiet_environment() -> dict[str, str]:
 
 
 def import_mlflow() -> Any:
-    """Import MLflow so that it stays quiet. Raises TrackingError where it is not installed."""
+    """Import MLflow so that it stays quiet."""
     os.environ.update(quiet_environment())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import mlflow
-            import mlflow.entities
-            import mlflow.exceptions
-    except ImportError as error:
-        raise missing_package("mlflow") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        import mlflow.entities
+        import mlflow.exceptions
     for name in ("mlflow", "alembic", "urllib3", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow

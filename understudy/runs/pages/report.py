@@ -82,11 +82,9 @@ def report_page(folder: Path) -> str:
 def previous_run(record: Record) -> Record | None:
     """Return the last run of the same verb that began before this one, finished, and is not marked bad."""
     runs = record.folder.parent
-    for other in (read_record(runs / name) for name in reversed(list_ids(runs))):
-        is_earlier = (other.created, other.id) < (record.created, record.id)
-        if is_earlier and other.verb == record.verb and other.status == "finished" and not other.marks.bad:
-            return other
-    return None
+    others = (read_record(runs / name) for name in reversed(list_ids(runs)))
+    alike = (other for other in others if (other.verb, other.status, other.marks.bad) == (record.verb, "finished", ""))
+    return next((other for other in alike if (other.created, other.id) < (record.created, record.id)), None)
 
 
 def _since_previous(record: Record) -> dict[str, Any]:

@@ -103,28 +103,27 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
 
 def code_facts(record: Record) -> dict[str, Any]:
     """Return how the working folder's code was kept and, where this package is installed elsewhere, the package's."""
-    code = record.data.get("code") or {}
-    lines = _kept(code, record.folder / "code", "")
+    folder, code = record.folder / "code", record.data.get("code") or {}
+    parts = [("", "", code)]
     package = code.get("understudy") or {}
     if package.get("kind") in ("git", "copy", "none"):
-        of_package = _kept(package, record.folder / "code", "understudy-")
-        lines |= {f"understudy: {name}": line for name, line in of_package.items()}
-    read = [f"{path} ({entry['why']})" for path, entry in files_beside(record.folder / "code").items()]
-    return lines | ({"read beside it": ", ".join(read)} if read else {})
-
-
-def _kept(code: dict[str, Any], folder: Path, prefix: str) -> dict[str, Any]:
-    edits = folder / f"{prefix}edits.bundle"
-    pull = f" && git -C there pull {edits} snapshot" if edits.exists() else ""
-    lines = {
-        "commit": f"{code.get('commit') or 'none yet'} on {code.get('branch') or 'no branch'}" if "ref" in code else "",
-        "snapshot": ", ".join(code[name] for name in ("snapshot", "ref") if code.get(name)),
-        "to see it": f"git clone {folder}/{prefix}base.bundle there{pull}" if "ref" in code else "",
-        "archived": f"{code['files']} source files in {folder}/{prefix}sources.zip" if "files" in code else "",
-        "edited": ", ".join(code.get("dirty_files", [])),
-        "untracked": ", ".join(code.get("untracked_files", [])),
-        "submodules": ", ".join(module["path"] for module in code.get("submodules", [])),
-        "left out": ", ".join(f"{entry['path']} ({entry['reason']})" for entry in code.get("left_out", [])),
-        "error": code.get("error"),
-    }
-    return {name: line for name, line in lines.items() if line}
+        parts.append(("understudy: ", "understudy-", package))
+    facts: dict[str, Any] = {}
+    for title, prefix, part in parts:
+        edits = folder / f"{prefix}edits.bundle"
+        pull = f" && git -C there pull {edits} snapshot" if edits.exists() else ""
+        commit = f"{part.get('commit') or 'none yet'} on {part.get('branch') or 'no branch'}"
+        lines = {
+            "commit": commit if "ref" in part else "",
+            "snapshot": ", ".join(part[name] for name in ("snapshot", "ref") if part.get(name)),
+            "to see it": f"git clone {folder}/{prefix}base.bundle there{pull}" if "ref" in part else "",
+            "archived": f"{part['files']} source files in {folder}/{prefix}sources.zip" if "files" in part else "",
+            "edited": ", ".join(part.get("dirty_files", [])),
+            "untracked": ", ".join(part.get("untracked_files", [])),
+            "submodules": ", ".join(module["path"] for module in part.get("submodules", [])),
+            "left out": ", ".join(f"{entry['path']} ({entry['reason']})" for entry in part.get("left_out", [])),
+            "error": part.get("error"),
+        }
+        facts |= {f"{title}{name}": line for name, line in lines.items() if line}
+    read = [f"{path} ({entry['why']})" for path, entry in files_beside(folder).items()]
+    return facts | ({"read beside it": ", ".join(read)} if read else {})
