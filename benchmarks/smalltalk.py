@@ -97,7 +97,7 @@ def core_row(core: str, quick: bool, held_out: Sequence[SmallTalk]) -> tuple[dic
     loaded = load_model(folder)
     documents = [render(talk.conversation, loaded.tokenizer) for talk in held_out]
     store = build_store(folder / "test", documents, loaded.tokenizer)
-    batches = PackedBatches(store, np.arange(len(store)), 8, loaded.model.context, seed=0, shuffle=False)
+    batches = PackedBatches(store, np.arange(len(store)), 8, loaded.model.context, seed=None)
     bits = evaluate(loaded.model, batches.eval_batches(), loaded.tokenizer)["val_bpb"]
     return shares_right(answers(loaded.model, loaded.tokenizer, held_out, most=10_000)), bits, folder
 

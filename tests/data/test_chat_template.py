@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from itertools import pairwise, takewhile
 
 import numpy as np
@@ -13,7 +14,6 @@ from understudy.data.chat_template import (
     render_prompt,
     render_text,
     render_windows,
-    split_windows,
     truncate_prompt,
 )
 from understudy.data.conversations import ROLES, Conversation, Message
@@ -38,6 +38,10 @@ def user(text: str) -> Message:
 
 def bot(text: str) -> Message:
     return Message("assistant", text)
+
+
+def windows_of(talk: Sequence[Message], context: int) -> list[TokenizedDocument]:
+    return list(render_windows([Conversation(tuple(talk))], BYTES, context, Report(), strict=True))
 
 
 def ids_of(rendered: TokenizedDocument) -> list[int]:
@@ -88,7 +92,7 @@ def test_a_text_is_learnt_whole() -> None:
 
 def test_what_fits_is_one_window() -> None:
     talk = (user("U"), bot("A"))  # 7 tokens
-    (window,) = split_windows(talk, BYTES, context=7)
+    (window,) = windows_of(talk, 7)
     assert ids_of(window) == ids_of(render(Conversation(talk), BYTES))
     assert window.source is None
 
@@ -96,7 +100,7 @@ def test_what_fits_is_one_window() -> None:
 def test_a_long_conversation_is_cut_between_exchanges() -> None:
     system = Message("system", "S")
     talk = (system, bot("h"), user("1"), user("2"), bot("a"), bot("b"), user("3"), bot("c"), user("4"))
-    windows = split_windows(talk, BYTES, context=1 + 3 + 12)
+    windows = windows_of(talk, 1 + 3 + 12)
     expected = [(system, *talk[1:2]), (system, *talk[2:6]), (system, *talk[6:])]
     assert [ids_of(window) for window in windows] == [ids_of(render(Conversation(part), BYTES)) for part in expected]
     assert {window.source for window in windows} == {content_hash(render(Conversation(talk), BYTES).ids)}
@@ -106,7 +110,7 @@ def test_a_long_conversation_is_cut_between_exchanges() -> None:
 def test_windows_hold_the_conversation_in_order(talk: list[Message], context: int) -> None:
     whole = render(Conversation(tuple(talk)), BYTES)
     try:
-        windows = split_windows(talk, BYTES, context)
+        windows = windows_of(talk, context)
     except TooLongError:
         assert len(whole.ids) > context
         return
@@ -138,7 +142,7 @@ def test_windows_hold_the_conversation_in_order(talk: list[Message], context: in
 )
 def test_an_exchange_that_cannot_fit_is_said(talk: list[Message], problem: str) -> None:
     with pytest.raises(TooLongError, match=problem):
-        split_windows(talk, BYTES, context=20)
+        windows_of(talk, 20)
 
 
 def test_conversations_that_cannot_fit_are_left_out_and_named() -> None:
@@ -160,7 +164,7 @@ def test_windows_of_many_conversations_are_those_of_each() -> None:
     assert (
         "1,500 conversations are longer than the context: cut between exchanges into 3,000 windows" in report.summary()
     )
-    assert [ids_of(w) for w in streamed] == [ids_of(w) for c in many for w in split_windows(c.messages, BYTES, 15)]
+    assert [ids_of(w) for w in streamed] == [ids_of(w) for c in many for w in windows_of(c.messages, 15)]
 
 
 CHAT = [Message("system", "S"), user("1"), bot("a"), user("2"), bot("b"), user("3")]  # 3 tokens each; a prompt adds 2

@@ -8,8 +8,9 @@ import pytest
 import torch
 from published.vocabularies import small_gpt1
 
-from understudy.data.chat_template import TokenizedDocument, render, render_text, split_windows
+from understudy.data.chat_template import TokenizedDocument, render, render_text, render_windows
 from understudy.data.conversations import Conversation, Message
+from understudy.data.files import Report
 from understudy.data.packing import PackedBatches
 from understudy.data.token_store import build_store
 from understudy.data.tokenizers import ByteTokenizer, Tokenizer
@@ -43,8 +44,8 @@ def test_eval_counts_the_same_bytes(tokenizer: Tokenizer) -> None:
 
 
 def test_windows_hold_the_bytes_of_their_messages() -> None:
-    long = [Message(message.role, message.content) for _ in range(9) for message in TALK.messages]
-    windows = split_windows(long, LOSSY, context=60)
+    long = Conversation(TALK.messages * 9)
+    windows = list(render_windows([long], LOSSY, 60, Report()))
     assert len(windows) > 2
     assert sum(int(window.sizes[window.loss_mask].sum()) for window in windows) == 9 * REPLIES  # type: ignore[index]
 
@@ -69,7 +70,7 @@ def test_bits_a_byte_are_those_of_the_text(tokenizer: Tokenizer, context: int, t
     """Of replies and their ends, whichever way rows are cut; a model that knows nothing, so that the loss is known."""
     documents: list[TokenizedDocument] = [render(TALK, tokenizer)] * 3
     store = build_store(tmp_path / "store", documents, tokenizer)
-    batches = PackedBatches(store, np.arange(3), 2, context, seed=0, shuffle=False)
+    batches = PackedBatches(store, np.arange(3), 2, context, seed=None)
     model = LanguageModel(CoreConfig(layers=1, width=8, heads=2, context=context).resolved(), tokenizer.vocab_size)
     with torch.no_grad():
         model.embedding.weight.zero_()

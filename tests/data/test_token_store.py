@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.data.chat_template import TokenizedDocument, content_hash, render_text, split_windows
+from understudy.data.chat_template import TokenizedDocument, content_hash, render, render_text, render_windows
 from understudy.data.conversations import Conversation, Message
+from understudy.data.files import Report
 from understudy.data.token_store import TokenStore, build_store, overlap, split
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
-from understudy.errors import ConfigError, DataError
+from understudy.errors import DataError
 
 BYTES = ByteTokenizer()
 
@@ -44,8 +45,8 @@ def test_documents_come_back(tmp_path_factory: pytest.TempPathFactory, texts: li
 
 
 def test_replies_come_back(tmp_path: Path) -> None:
-    windows = split_windows((Message("user", "U"), Message("assistant", "A")), BYTES, 20)
-    assert same(build_store(tmp_path / "s", windows, BYTES).document(0), windows[0])
+    rendered = render(Conversation((Message("user", "U"), Message("assistant", "A"))), BYTES)
+    assert same(build_store(tmp_path / "s", [rendered], BYTES).document(0), rendered)
 
 
 class ManyTokens(ByteTokenizer):
@@ -176,17 +177,11 @@ def test_windows_of_one_conversation_stay_together(tmp_path: Path) -> None:
         Conversation(tuple(Message(role, f"{number} {turn}") for turn in range(4) for role in ("user", "assistant")))
         for number in range(40)
     ]
-    windows = [split_windows(talk.messages, BYTES, context=15) for talk in talks]
+    windows = [list(render_windows([talk], BYTES, 15, Report())) for talk in talks]
     store = build_store(tmp_path / "s", [window for some in windows for window in some], BYTES)
     assert {len(some) for some in windows} == {4}
     train, valid = split(store, 0.5, seed=0)
     assert {index // 4 for index in train.tolist()} & {index // 4 for index in valid.tolist()} == set()
-
-
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, 5.0])
-def test_a_fraction_is_between_nothing_and_all(tmp_path: Path, fraction: float) -> None:
-    with pytest.raises(ConfigError, match=f"a validation fraction of {fraction} holds out all or nothing"):
-        split(build(tmp_path / "s", ["a", "b"]), fraction, seed=0)
 
 
 def test_leaks_are_found_by_content(tmp_path: Path) -> None:

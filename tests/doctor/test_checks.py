@@ -43,7 +43,7 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     learner = Learner(TokenLoss(model), LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32"), CPU)
     docs = [np.arange(len(store)) for store in stores]
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
-    held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=0, shuffle=False)
+    held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=None)
     corpus = Dataset(stores[0], docs[0], stores[1], docs[1], "text", "")
     return Experiment(learner, batches, held_out, corpus, BYTES, dropout_seed=0)
 

@@ -87,9 +87,11 @@ def render_prompt(messages: Sequence[Message], tokenizer: Tokenizer) -> list[int
 def render_windows(
     conversations: Iterable[Conversation], tokenizer: Tokenizer, context: int, report: Report, strict: bool = False
 ) -> Iterator[TokenizedDocument]:
-    """Stream all conversations through `split_windows`; one that cannot fit is left out and reported by its source.
+    """Stream conversations, each as one window of at most `context` tokens or, if it is longer, as several in turn.
 
-    The report counts the conversations that were cut, and their windows.
+    It is cut between exchanges (the user's messages and the answers to them). Each window starts with `<|bos|>` and the
+    system message, if there is one, and holds as many whole exchanges as fit. A conversation that cannot fit is left
+    out and reported by its source. The report counts the conversations that were cut, and their windows.
 
     Raises:
         TooLongError: (strict) a conversation cannot fit.
@@ -110,18 +112,6 @@ def render_windows(
                 if strict:
                     raise TooLongError(problem) from error
                 report.add_problem(problem)
-
-
-def split_windows(messages: Sequence[Message], tokenizer: Tokenizer, context: int) -> list[TokenizedDocument]:
-    """Tokenize a conversation as one window of at most `context` tokens or, if it is longer, as several in turn.
-
-    It is cut between exchanges (the user's messages and the answers to them). Each window starts with `<|bos|>` and the
-    system message, if there is one, and holds as many whole exchanges as fit.
-
-    Raises:
-        TooLongError: a single exchange, with what each window starts with, is longer than the context.
-    """
-    return _windows(_encode([messages], tokenizer)[0], tokenizer, context)
 
 
 def truncate_prompt(

@@ -79,9 +79,9 @@ def _entries(path: Path, stream: io.TextIOBase) -> Iterator[tuple[int, Conversat
     values = _array_values(stream, line) if first == "[" else _line_values(stream, first, line)
     for line, value, text in values:
         try:
+            check_encoding(text)
             if isinstance(value, EntryError):
                 raise value
-            check_encoding(text)
             yield line, Conversation(_messages(value), source=f"{path}:{line}")
         except EntryError as error:
             yield line, error
@@ -112,14 +112,11 @@ def _line_values(stream: io.TextIOBase, first: str, line: int) -> Iterator[tuple
         if not text.isspace():
             value: object
             try:
-                check_encoding(text)
                 value = json.loads(text)
-            except EntryError as error:
-                value = error
             except (ValueError, RecursionError) as error:
                 column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
                 value = EntryError(f"invalid JSON ({what_is_wrong(error)}{column})")
-            yield line, value, ""
+            yield line, value, text
         text = stream.readline(LONGEST_ENTRY)
         line += 1
 

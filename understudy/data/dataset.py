@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -14,7 +14,7 @@ import numpy as np
 from understudy.config import Files, child_seed, in_range
 from understudy.data.chat_template import TokenizedDocument, render_text, render_windows
 from understudy.data.conversations import Conversation, read_conversations
-from understudy.data.files import DataFile, DataFiles, Kind, Report
+from understudy.data.files import DataFiles, Kind, Report
 from understudy.data.text import read_documents
 from understudy.data.token_store import Indices, TokenStore, build_store, overlap, split
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
@@ -150,10 +150,10 @@ def load_dataset(
         assert generator is not None
         return _generated(config, cache_of, seed, generator)
     report = Report()
-    train = cache_of.documents_of(config.files, config.files.train, config.data, config.strict, report)
+    train = cache_of.documents_of(config, "train", report)
     valid, leaks = train, np.array([], dtype=np.int64)
     if config.valid:
-        valid = cache_of.documents_of(config.files, config.files.valid, config.valid, config.strict, report)
+        valid = cache_of.documents_of(config, "valid", report)
         leaks = overlap(train.hashes, valid.hashes)
         train_docs, valid_docs = np.setdiff1d(np.arange(len(train)), leaks), np.arange(len(valid))
         if not len(train_docs):
@@ -174,13 +174,13 @@ def load_dataset(
 def _generated(config: DataConfig, cache: "_TokenCache", seed: int, generator: ConversationGenerator) -> Dataset:
     count = config.smalltalk_conversations
     held_out = max(1, count // 50)
-    stores = {}
-    parts: tuple[tuple[Part, int], ...] = (("train", count), ("valid", held_out))
-    for part, size in parts:
+
+    def made(part: Part, size: int) -> TokenStore:
         conversations = generator.conversations(size, child_seed(seed, SMALLTALK), part)
         documents = render_windows(conversations, cache.tokenizer, cache.context, Report(), strict=True)
-        stores[part] = cache.store(documents, [SMALLTALK, part, size, seed, cache.context, generator.version])
-    train, valid = stores["train"], stores["valid"]
+        return cache.store(documents, [SMALLTALK, part, size, seed, cache.context, generator.version])
+
+    train, valid = made("train", count), made("valid", held_out)
     summary = f"{count:,} built-in conversations to learn from, {train.meta.tokens:,} tokens; {held_out:,} held out"
     return Dataset(train, np.arange(len(train)), valid, np.arange(len(valid)), "chats", summary)
 
@@ -193,11 +193,11 @@ class _TokenCache:
     tokenizer: Tokenizer
     context: int
 
-    def documents_of(
-        self, files: DataFiles, part: Sequence[DataFile], names: Sequence[str], strict: bool, report: Report
-    ) -> TokenStore:
-        """The documents of some files; what was wrong with them goes to the report, whether they are read or found."""
-        mine, paths = Report(), [file.path for file in part]
+    def documents_of(self, config: DataConfig, part: Part, report: Report) -> TokenStore:
+        """The documents of the files of a part; what is wrong with them is reported, whether they are read or found."""
+        files, strict, mine = config.files, config.strict, Report()
+        inspected, names = (files.train, config.data) if part == "train" else (files.valid, config.valid)
+        paths = [file.path for file in inspected]
         documents: Iterator[TokenizedDocument]
         if files.kind == "text":
             texts = read_documents(paths, mine, strict, files.text)
@@ -206,7 +206,7 @@ class _TokenCache:
             conversations = read_conversations(paths, mine, strict, files.text)
             documents = render_windows(conversations, self.tokenizer, self.context, mine, strict)
         try:
-            store = self.store(documents, [[file.sha256 for file in part], files.kind, self.context, strict])
+            store = self.store(documents, [[file.sha256 for file in inspected], files.kind, self.context, strict])
         except DataError as error:
             if mine.good and mine.problems:  # all were read, and then all were left out
                 raise DataError(f"nothing usable in {' '.join(names)}: {mine.problems[0]}") from error

@@ -107,16 +107,13 @@ class JsonReader:
                         raise self._broken("the text ends within a string")
                     self._pass(IN_STRING)
                 self._move_to(self._position + 1)
-            elif character and character in "{[":
-                depth += 1
-                self._move_to(self._position + 1)
             elif not character:
                 raise self._broken("the text ends within a value")
+            elif character in "{[" or (depth and character in "}]"):
+                depth += 1 if character in "{[" else -1
+                self._move_to(self._position + 1)
             elif not depth:
                 self.value()
-            elif character in "}]":
-                depth -= 1
-                self._move_to(self._position + 1)
             else:
                 self._pass(WITHIN)
             if not depth:

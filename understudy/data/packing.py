@@ -75,9 +75,8 @@ class PackedBatches:
         docs: int64 [documents], which of them to take.
         batch_size: rows of a batch, B.
         context: positions of a row, T.
-        seed: of the order, if `shuffle`.
+        seed: of the order, which is new in each epoch; with None it is always the same.
         other_weight: weight of targets that are not part of a reply.
-        shuffle: draw a new order for each epoch; otherwise the order is always the same.
         ask: makes the questions of a step about its documents, as `NextReply.questions` does.
 
     Raises:
@@ -90,13 +89,12 @@ class PackedBatches:
         docs: Indices,
         batch_size: int,
         context: int,
-        seed: int,
+        seed: int | None,
         other_weight: float = 0.0,
-        shuffle: bool = True,
         ask: Callable[[int, Iterable[tuple[int, int]]], Iterable[NextReplyQuestion]] | None = None,
     ) -> None:
         self.store, self.batch_size, self.context = store, batch_size, context
-        self.seed, self.other_weight, self.shuffle, self.ask = seed, other_weight, shuffle, ask
+        self.seed, self.other_weight, self.ask = seed, other_weight, ask
         self._source, self._length = _pieces(store, docs, context)
         if not len(self._source):
             raise DataError(f"nothing to predict in {len(docs)} documents of {store.folder}; expected longer ones")
@@ -117,7 +115,7 @@ class PackedBatches:
         # An epoch's rows are spread evenly over its batches.
         epoch, index = divmod(step, self.batches_per_epoch)
         first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
-        if self._last_plan[0] != epoch and self.shuffle:
+        if self._last_plan[0] != epoch and self.seed is not None:
             self._last_plan = (epoch, self._plan(epoch))
         plan = self._last_plan[1]
         batch = self._assemble(plan, first, end)
@@ -146,7 +144,7 @@ class PackedBatches:
     def _plan(self, epoch: int | None) -> _Plan:
         # Deal the pieces to the places for their length. Shuffle pieces of one length, and the rows.
         pieces, rows = np.arange(len(self._source)), np.arange(self.rows)
-        if self.shuffle and epoch is not None:
+        if self.seed is not None and epoch is not None:
             random = np.random.default_rng(child_seed(self.seed, f"batches of epoch {epoch}"))
             pieces, rows = random.permutation(pieces), random.permutation(rows)
         pieces = pieces[np.argsort(-self._length[pieces], kind="stable")]

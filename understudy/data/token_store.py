@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from understudy.data.chat_template import TokenizedDocument, content_hash
 from understudy.data.tokenizers import Tokenizer
-from understudy.errors import ConfigError, DataError
+from understudy.errors import DataError
 from understudy.files import whole
 
 Indices = npt.NDArray[np.int64]
@@ -128,11 +128,9 @@ def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indic
     and adding documents moves none. Each side gets at least one.
 
     Raises:
-        ConfigError: the fraction is not between 0 and 1.
         DataError: there are fewer than two distinct documents.
     """
-    if not 0 < fraction < 1:
-        raise ConfigError(f"a validation fraction of {fraction} holds out all or nothing; expected one between 0 and 1")
+    assert 0 < fraction < 1
     scores = _mix(store.hashes ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
     lowest, highest = scores.min(), scores.max()
     if lowest == highest:

@@ -74,7 +74,7 @@ def assemble(
     `more` are other fields of an experiment.
     """
     rows = batches.batch_size, batches.context
-    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=0, shuffle=False)
+    validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=None)
     documents = [dataset.valid.document(int(index)) for index in dataset.valid_docs[:SAMPLES]]
     more["sample"] = partial(sample_talk, learner.model, tokenizer, documents, dataset.kind)
     return Experiment(learner, batches, validation, dataset, tokenizer, dropout_seed=run.seed("dropout"), **more)

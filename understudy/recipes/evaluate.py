@@ -91,7 +91,7 @@ def main(config: Config, run: Run, dist: DistInfo) -> None:
     documents, indices = dataset.valid, dataset.valid_docs
 
     # How well it predicts.
-    batches = PackedBatches(documents, indices, config.batch_size, model.context, seed=0, shuffle=False)
+    batches = PackedBatches(documents, indices, config.batch_size, model.context, seed=None)
     losses = document_losses(model, batches, tokenizer, pick_dtype(config.dtype, device, model.spec))
     figures = loss_figures(losses, documents, indices, tokenizer)
 

@@ -164,7 +164,7 @@ NAMES = {"U1": "Ada", "U2": "Bob"}
 
 
 def read_slack(message: Any) -> Found:
-    return list(slack.read(reader_of([message]), "general", NAMES, {"U9"}, Cleaner()))
+    return list(slack.read(reader_of([message]), Cleaner(), "general", NAMES, {"U9"}))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from understudy.console import counted, visible
@@ -22,6 +23,7 @@ LOOKED_FOR = (
     "result.json, DiscordChatExporter's JSON, and Slack's folder or zip of channels"
 )
 Messages = Iterator[ChatMessage | Reason]
+Part = tuple[ExportFile, Callable[[JsonReader, Cleaner], Messages]]  # a file, and what reads it
 
 
 @dataclass
@@ -32,14 +34,14 @@ class Export:
         app: WhatsApp, Telegram, Discord or Slack.
         label: the file's name in messages to the user.
         size: bytes to read in all.
-        read: streams the messages, and adds to `notes` what the user should know of them.
+        read: streams the messages, once, and adds to `notes` what the user should know of them.
     """
 
     app: str
     label: str
     size: int
     read: Callable[[Cleaner, Advance], Messages]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def _recognised(file: ExportFile, hints: Hints) -> Export:
     opening = "".join(lines).lstrip("\ufeff").lstrip()
     if not opening:
         raise DataError(f"{file.label} is empty; expected an exported chat")
+    notes: list[str] = []
     if any(map(whatsapp.begins_message, lines)):
-        return _whatsapp(file, hints)
+        return Export("WhatsApp", file.label, 2 * file.size, partial(_whatsapp, file, hints, notes), notes)
     app, problem = "", ""
     if opening[0] in "{[":
         with file.open_text() as stream:
@@ -94,7 +97,9 @@ def _recognised(file: ExportFile, hints: Hints) -> Export:
             except BrokenJsonError as error:
                 problem = f"it is not valid JSON: {error}"
     if app:
-        return _json(file, app)
+        day = partial(slack.read, channel=file.path.parent.name, names={}, bots={"USLACKBOT"})
+        read = {"Discord": discord.read, "Telegram": telegram.read, "Slack": day}[app]
+        return Export(app, file.label, file.size, partial(_json, [(file, read)], notes), notes)
     if re.match(r"<!doctype html|<html", opening, re.IGNORECASE):
         problem = "it is a web page; export from Telegram as machine-readable JSON, from Discord with --format Json"
     problem = problem or f"it begins {visible(json.dumps(opening[:40], ensure_ascii=False))}"
@@ -130,30 +135,12 @@ def _lines(stream: io.TextIOBase) -> Iterator[str]:
     return iter(lambda: stream.readline(whatsapp.LONGEST_LINE), "")
 
 
-def _whatsapp(file: ExportFile, hints: Hints) -> Export:
-    def read(cleaner: Cleaner, advance: Advance) -> Messages:
-        with file.open_text(advance) as stream:
-            style = whatsapp.survey(_lines(stream), hints.dates, hints.names)
-        sure = "" if style.certain else "perhaps "
-        export.notes.append(f"dates {sure}{style.order}: {style.why}")
-        with file.open_text(advance) as stream:
-            yield from whatsapp.read(_lines(stream), style, cleaner)
-
-    export = Export("WhatsApp", file.label, 2 * file.size, read)
-    return export
-
-
-def _json(file: ExportFile, app: str) -> Export:
-    def read(cleaner: Cleaner, advance: Advance) -> Messages:
-        def messages(reader: JsonReader) -> Messages:
-            if app == "Slack":
-                return slack.read(reader, file.path.parent.name, {}, {"USLACKBOT"}, cleaner)
-            return (discord if app == "Discord" else telegram).read(reader, cleaner)
-
-        yield from _to_the_break(file, export, advance, messages)
-
-    export = Export(app, file.label, file.size, read)
-    return export
+def _whatsapp(file: ExportFile, hints: Hints, notes: list[str], cleaner: Cleaner, advance: Advance) -> Messages:
+    with file.open_text(advance) as stream:
+        style = whatsapp.survey(_lines(stream), hints.dates, hints.names)
+    notes.append(f"dates {'' if style.certain else 'perhaps '}{style.order}: {style.why}")
+    with file.open_text(advance) as stream:
+        yield from whatsapp.read(_lines(stream), style, cleaner)
 
 
 def _slack(path: Path, root: PurePosixPath, files: list[ExportFile]) -> Export:
@@ -161,32 +148,26 @@ def _slack(path: Path, root: PurePosixPath, files: list[ExportFile]) -> Export:
     files = [file for file in files if file.path.is_relative_to(root)]
     days = [file for file in files if slack.is_day(file) and file.path.parent.parent == root]
     label = visible(str(path)) if root == PurePosixPath() else visible(f"{path}:{root}")
+    notes: list[str] = []
 
-    def read(cleaner: Cleaner, advance: Advance) -> Messages:
+    def parts() -> Iterator[Part]:
         try:
             names, bots = slack.read_users(files)
         except BrokenJsonError as error:
             raise DataError(f"{label}: the list of users is damaged ({error}); export again") from error
         if not names:
-            export.notes.append("no users.json: speakers go by their ids")
+            notes.append("no users.json: speakers go by their ids")
         for day in days:
-            channel = str(day.path.parent)
+            yield day, partial(slack.read, channel=str(day.path.parent), names=names, bots=bots)
 
-            def messages(reader: JsonReader, channel: str = channel) -> Messages:
-                return slack.read(reader, channel, names, bots, cleaner)
-
-            yield from _to_the_break(day, export, advance, messages)
-
-    export = Export("Slack", label, sum(day.size for day in days), read)
-    return export
+    return Export("Slack", label, sum(day.size for day in days), partial(_json, parts(), notes), notes)
 
 
-def _to_the_break(
-    file: ExportFile, export: Export, advance: Advance, messages: Callable[[JsonReader], Messages]
-) -> Messages:
-    """Yield the messages of a JSON file; where it is damaged, those before that, with a note."""
-    with file.open_text(advance) as stream:
-        try:
-            yield from messages(JsonReader(stream))
-        except BrokenJsonError as error:
-            export.notes.append(f"damaged JSON in {file.label}, {error}; the rest of it is lost: export again")
+def _json(parts: Iterable[Part], notes: list[str], cleaner: Cleaner, advance: Advance) -> Messages:
+    """Yield the messages of JSON files; of one that is damaged those before the damage, with a note."""
+    for file, read in parts:
+        with file.open_text(advance) as stream:
+            try:
+                yield from read(JsonReader(stream), cleaner)
+            except BrokenJsonError as error:
+                notes.append(f"damaged JSON in {file.label}, {error}; the rest of it is lost: export again")

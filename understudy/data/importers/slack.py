@@ -45,7 +45,7 @@ def read_users(files: Sequence[ExportFile]) -> tuple[dict[str, str], set[str]]:
 
 
 def read(
-    reader: JsonReader, channel: str, names: dict[str, str], bots: set[str], cleaner: Cleaner
+    reader: JsonReader, cleaner: Cleaner, channel: str, names: dict[str, str], bots: set[str]
 ) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of one day of a channel."""
     for _ in reader.elements():

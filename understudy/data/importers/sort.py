@@ -84,8 +84,8 @@ class MessageSorter:
 
     def span(self, source: int) -> tuple[float, float]:
         """Return when the first and the last message of an export were sent. It must have messages."""
-        query = "select {}(time) from messages where source = ?"
-        return self._one(query.format("min"), source), self._one(query.format("max"), source)
+        ((first, last),) = self._rows("select min(time), max(time) from messages where source = ?", source)
+        return first, last
 
     def messages(self) -> Iterator[SortedMessage]:
         """Yield all messages, chat by chat, each chat by time; those of one moment in the order of their file."""

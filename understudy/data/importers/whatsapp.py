@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Literal
@@ -51,24 +51,25 @@ DELETED = re.compile(rf"(?:{_ANY['deleted']})[.。]?", re.IGNORECASE)
 EDITED = re.compile(rf"\s*\u200e?<(?:{_ANY['edited']})[.。]?>\Z", re.IGNORECASE)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DateStyle:
-    """How a file writes dates, and which of its names have colons, as its first reading tells."""
+    """How a file writes dates, and who writes in it, as its first reading tells.
 
-    bracketed: bool = False
-    year_first: int = 0
-    day_first: int = 0
-    month_first: int = 0
-    steps_back: Counter[str] = field(default_factory=Counter)
-    """How often the date goes back if read in either order."""
-    american: bool = False
-    """Written as by phones in the United States: 3/9/24, 6:05 PM."""
-    order: Dates | Literal["year-first"] = "day-first"
-    why: str = ""
-    certain: bool = True
-    names: frozenset[str] = frozenset()
-    """Names with a colon in them."""
-    senders: Counter[str] = field(default_factory=Counter)
+    Attributes:
+        bracketed: whether dates stand in brackets.
+        order: how they are read.
+        why: what told the order.
+        certain: whether that is beyond doubt.
+        names: names with a colon in them.
+        senders: messages per name up to the first colon.
+    """
+
+    bracketed: bool
+    order: str
+    why: str
+    certain: bool
+    names: frozenset[str]
+    senders: Counter[str]
 
 
 def begins_message(line: str) -> "re.Match[str] | None":
@@ -84,74 +85,75 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
         dates: the order of the dates, if the user knows it.
         names: names with colons that the user knows.
     """
-    found, last_date, last_key = DateStyle(), None, {"day-first": 0, "month-first": 0}
+    counts: Counter[str] = Counter()
+    senders: Counter[str] = Counter()
     second_names: dict[str, Counter[str]] = {}
-    styles: Counter[bool] = Counter()
+    last_date, last_key = None, {"day-first": 0, "month-first": 0}
     for line in lines:
         plain = line if line.isascii() else MARKS.sub("", line)
         match = HEADER.match(plain)
         if match is None:
             continue
-        styles[match[1] is not None] += 1
+        counts["bracketed" if match[1] else "bare"] += 1
         date = match.group(2, 3, 4)
         if date != last_date:
             last_date = date
-            _count_date(found, match, last_key)
-        _count_sender(found, plain[match.end() :], second_names)
-    found.bracketed = styles[True] > styles[False]
+            _count_date(counts, match, last_key)
+        _count_sender(senders, plain[match.end() :], second_names)
     # A name goes on to a second colon if all its messages do, in few ways, each met at least three times.
     with_colons = [name for name in names if ": " in name]
     for name, seconds in second_names.items():
         if seconds and "" not in seconds and min(seconds.values()) >= 3:
             with_colons += [clean_name(f"{name}:{second}") for second in seconds]
-    found.names = frozenset(with_colons)
-
-    # The order of day and month: as the user says, as the dates that have one reading show, or as time runs forward.
-    back = found.steps_back
-    if dates != "auto":
-        found.order, found.why = dates, "as --dates says"
-    elif found.year_first > found.day_first + found.month_first:
-        found.order, found.why = "year-first", "dates begin with the year"
-    elif found.day_first != found.month_first:
-        found.order = "day-first" if found.day_first > found.month_first else "month-first"
-        found.why = "some dates have no other reading"
-    elif back["day-first"] != back["month-first"]:
-        found.order = "day-first" if back["day-first"] < back["month-first"] else "month-first"
-        found.why = "read so, its messages follow one another in time"
-    else:
-        found.order = "month-first" if found.american else "day-first"
-        found.why = "either would do; --dates sets it"
-        found.certain = False
-    return found
+    order, why, certain = (dates, "as --dates says", True) if dates != "auto" else _order(counts)
+    return DateStyle(counts["bracketed"] > counts["bare"], order, why, certain, frozenset(with_colons), senders)
 
 
-def _count_date(found: DateStyle, match: "re.Match[str]", last_key: dict[str, int]) -> None:
+def _count_date(counts: Counter[str], match: "re.Match[str]", last_key: dict[str, int]) -> None:
+    """Count what a date says of the order: whether only one is possible, and in which it goes back in time."""
     first, second, third = (int(part) for part in match.group(2, 3, 4))
     if first > 31:
-        found.year_first += 1
+        counts["year-first"] += 1
         return
-    found.day_first += first > 12 >= second
-    found.month_first += second > 12 >= first
-    found.american |= bool(match[9]) and "/" in match[0] and len(match[2]) + len(match[3]) < 4 and len(match[4]) == 2
+    counts["only day-first"] += first > 12 >= second
+    counts["only month-first"] += second > 12 >= first
+    # Written as by phones in the United States: 3/9/24, 6:05 PM.
+    is_short = len(match[2]) + len(match[3]) < 4 and len(match[4]) == 2
+    counts["american"] += bool(match[9]) and "/" in match[0] and is_short
     for order, month, day in (("day-first", second, first), ("month-first", first, second)):
         key = (third * 13 + month) * 32 + day
-        found.steps_back[order] += key < last_key[order]
+        counts[f"forward {order}"] -= key < last_key[order]
         last_key[order] = key
 
 
-def _count_sender(found: DateStyle, rest: str, second_names: dict[str, Counter[str]]) -> None:
+def _order(counts: Counter[str]) -> tuple[str, str, bool]:
+    """Return the order of day and month, what tells it, and whether that is beyond doubt."""
+    if counts["year-first"] > counts["only day-first"] + counts["only month-first"]:
+        return "year-first", "dates begin with the year", True
+    for what, why in (
+        ("only", "some dates have no other reading"),
+        ("forward", "read so, its messages follow one another in time"),
+    ):
+        day, month = counts[f"{what} day-first"], counts[f"{what} month-first"]
+        if day != month:
+            return "day-first" if day > month else "month-first", why, True
+    return "month-first" if counts["american"] else "day-first", "either would do; --dates sets it", False
+
+
+def _count_sender(senders: Counter[str], rest: str, second_names: dict[str, Counter[str]]) -> None:
     # Note who may have sent this, and what the name would be if it went on to the second colon.
     end = NAME_END.search(rest)
     if end is None:
         return
     name = rest[: end.start()]
-    if name not in found.senders and len(found.senders) >= MOST_SENDERS:
+    if name not in senders and len(senders) >= MOST_SENDERS:
         return
-    found.senders[name] += 1
+    senders[name] += 1
     seconds = second_names.setdefault(name, Counter())
     second_end = NAME_END.search(rest, end.end())
     seconds[rest[end.end() : second_end.start()] if second_end and second_end.start() < 80 else ""] += 1
-    if len(seconds) > 20:  # a name does not go on in more ways than that
+    # A name does not go on in more ways than that.
+    if len(seconds) > 20:
         seconds.clear()
         seconds[""] = 1
 

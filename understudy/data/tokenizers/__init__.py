@@ -21,10 +21,11 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """
     path = Path(folder) / FILE_NAME
     try:
-        definition = json.loads(path.read_text(encoding="utf-8"))
-        if tuple(definition["specials"]) != SPECIALS:
-            raise CheckpointError(f"{path} has the special tokens {definition['specials']}; expected {list(SPECIALS)}")
-        return KINDS[definition["kind"]].from_definition(definition)
+        definition = dict(json.loads(path.read_text(encoding="utf-8")))
+        kind, specials = KINDS[definition.pop("kind")], definition.pop("specials")
+        if tuple(specials) != SPECIALS:
+            raise CheckpointError(f"{path} has the special tokens {specials}; expected {list(SPECIALS)}")
+        return kind(**definition)
     except OSError as error:
         raise CheckpointError(
             f"no tokenizer at {path} ({error.strerror}); expected a run's or checkpoint's folder"

@@ -77,12 +77,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def definition(self) -> dict[str, Any]:
-        """Return what distinguishes this tokenizer from others of its kind, as JSON values for `from_definition`."""
-
-    @classmethod
-    @abstractmethod
-    def from_definition(cls, definition: dict[str, Any]) -> "Tokenizer":
-        """Make the tokenizer that `definition` describes."""
+        """Return what distinguishes this tokenizer from others of its kind: its arguments, as JSON values."""
 
     @cached_property
     def _json(self) -> str:

@@ -37,11 +37,6 @@ class ByteTokenizer(Tokenizer):
     def definition(self) -> dict[str, Any]:
         return {}  # all byte tokenizers are equal
 
-    @classmethod
-    @override
-    def from_definition(cls, definition: dict[str, Any]) -> "ByteTokenizer":
-        return cls()
-
 
 class BPETokenizer(Tokenizer):
     """Byte-level byte-pair encoding of the words that GPT-2's rules cut.
@@ -61,13 +56,13 @@ class BPETokenizer(Tokenizer):
 
     kind = "bpe"
 
-    def __init__(self, vocabulary: list[str], merges: list[tuple[str, str]]) -> None:
+    def __init__(self, vocabulary: list[str], merges: Iterable[Iterable[str]]) -> None:
         byte_of = {character: bytes([byte]) for byte, character in enumerate(byte_characters())}
         # Tokens that others have added to a vocabulary hold characters that stand for no byte.
         super().__init__([b"".join(byte_of.get(c) or c.encode() for c in token) for token in vocabulary])
         self._vocabulary = vocabulary
-        self._merges = merges
-        self.engine = Engine(BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=merges))
+        self._merges = [(first, second) for first, second in merges]
+        self.engine = Engine(BPE(vocab={token: i for i, token in enumerate(vocabulary)}, merges=self._merges))
         self.engine.pre_tokenizer = ByteLevel(add_prefix_space=False)
 
     @classmethod
@@ -95,8 +90,7 @@ class BPETokenizer(Tokenizer):
         engine.pre_tokenizer = ByteLevel(add_prefix_space=False)
         engine.train_from_iterator((_valid(text) for text in texts), trainer)
         ids = engine.get_vocab()
-        merges = json.loads(engine.to_str())["model"]["merges"]
-        return cls(sorted(ids, key=ids.__getitem__), [(first, second) for first, second in merges])
+        return cls(sorted(ids, key=ids.__getitem__), json.loads(engine.to_str())["model"]["merges"])
 
     @override
     def encode(self, text: str) -> list[int]:
@@ -110,11 +104,6 @@ class BPETokenizer(Tokenizer):
     @override
     def definition(self) -> dict[str, Any]:
         return {"vocabulary": self._vocabulary, "merges": self._merges}
-
-    @classmethod
-    @override
-    def from_definition(cls, definition: dict[str, Any]) -> "BPETokenizer":
-        return cls(definition["vocabulary"], [(first, second) for first, second in definition["merges"]])
 
 
 def byte_characters() -> list[str]:

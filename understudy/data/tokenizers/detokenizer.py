@@ -4,7 +4,9 @@ The words do not record which spaces stood in the text. Each rule here restores 
 """
 
 import re
+import tomllib
 from collections.abc import Sequence
+from importlib.resources import files
 from itertools import product
 
 from typing_extensions import override
@@ -15,34 +17,20 @@ END_OF_WORD = "</w>"
 UNKNOWN = "<unk>"
 REPLACEMENT = "\ufffd"
 
-CLOSING = frozenset([".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "..."])  # no space before them
-OPENING = frozenset(["(", "[", "{", "#", "¿", "¡"])  # none after them
-JOINING = frozenset(["/", "//", "_"])  # none on either side
-CURRENCIES = frozenset("$£€¥")
-QUOTES = frozenset(['"', "'", "*"])  # the first of two opens, the second closes
-CLITICS = frozenset(["'s", "'t", "'m", "'d", "'re", "'ve", "'ll", "n't"])
-ELIDED = frozenset(["y'", "o'", "d'", "l'"])
-NO_OWNERS = frozenset(["s", "'s", "is", "was", "has", "does", "says", "as", "us", "yes", "his", "its", "this", "plus"])
-IN_ADDRESS = JOINING | {"?", "=", "&", "#", "-", "+", "%", ":", "~"}
-
-# What spaCy cuts although no apostrophe shows where.
-_SUBJECTS = "i you he she it we they that there these this those what when where who why how".split()  # noqa: SIM905
-_AUXILIARIES = (
-    "ai are ca could dare did do does had has have is may might must need ought sha should was were wo would".split()  # noqa: SIM905
-)
+_LISTS: dict[str, list[str]] = tomllib.loads(files(__package__).joinpath("detokenizer.toml").read_text("utf-8"))
+_SETS = {name: frozenset(words) for name, words in _LISTS.items()}
+CLOSING, OPENING, JOINING, QUOTES = (_SETS[name] for name in ("closing", "opening", "joining", "quotes"))
+CURRENCIES, CLITICS, ELIDED, NO_OWNERS = (_SETS[name] for name in ("currencies", "clitics", "elided", "no_owners"))
+IN_ADDRESS = JOINING | _SETS["in_address"]
 CUT_WORDS = frozenset(
     [
-        ("can", "not"),
-        ("gon", "na"),
-        ("got", "ta"),
-        ("i", "m"),
-        ("y", "all"),
-        *product(_SUBJECTS, ("d", "ll", "re", "s", "ve")),
-        *product(_AUXILIARIES, ("nt", "ve")),
+        *map(tuple, map(str.split, _LISTS["cut"])),
+        *product(_LISTS["subjects"], ("d", "ll", "re", "s", "ve")),
+        *product(_LISTS["auxiliaries"], ("nt", "ve")),
         *product(("d", "ll", "nt"), ("ve",)),
     ]
 )
-# Single words that the tokenizer cut: faces, and what BERT's rules make of contractions.
+# Single words that the tokenizer cuts: faces, and what BERT's rules make of contractions.
 COMPOUNDS = frozenset(
     [
         *product((":", ";", "="), (")", "(", "/")),

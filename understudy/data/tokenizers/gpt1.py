@@ -6,7 +6,7 @@ It is lossy: upper case, runs of white space and characters outside its vocabula
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from tokenizers import Tokenizer as Engine
 from tokenizers.models import BPE
@@ -15,13 +15,11 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from typing_extensions import override
 
 from understudy.data.tokenizers.base import TextStream, Tokenizer
-from understudy.data.tokenizers.detokenizer import WordStream
+from understudy.data.tokenizers.detokenizer import END_OF_WORD, UNKNOWN, WordStream
 from understudy.errors import MissingPackageError
 
 Rules = Literal["spacy", "bert"]
 
-END_OF_WORD = "</w>"
-UNKNOWN = "<unk>"
 NEWLINE = "\n" + END_OF_WORD
 WORDS_REMEMBERED = 500_000
 
@@ -58,10 +56,11 @@ class GPT1Tokenizer(Tokenizer):
     lossless: ClassVar[bool] = False
     unknown: ClassVar[int | None] = 0
 
-    def __init__(self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], rules: Rules = "spacy") -> None:
+    def __init__(self, vocabulary: Sequence[str], merges: Iterable[Iterable[str]], rules: Rules = "spacy") -> None:
         super().__init__([_bytes_of(token) for token in vocabulary])
         assert rules in get_args(Rules)
-        self.tokens, self.merges, self.rules = list(vocabulary), list(merges), rules
+        self.tokens, self.rules = list(vocabulary), rules
+        self.merges = [(first, second) for first, second in merges]
         # The library joins the best pair where it first stands and looks again; the 2018 code joined it everywhere at
         # once. In GPT-1's vocabulary no two merges make the same token, so both give the same ids.
         self.engine = Engine(
@@ -100,12 +99,6 @@ class GPT1Tokenizer(Tokenizer):
     @override
     def definition(self) -> dict[str, Any]:
         return {"vocabulary": self.tokens, "merges": self.merges, "rules": self.rules}
-
-    @classmethod
-    @override
-    def from_definition(cls, definition: dict[str, Any]) -> "GPT1Tokenizer":
-        merges = [(first, second) for first, second in definition["merges"]]
-        return cls(definition["vocabulary"], merges, cast(Rules, definition["rules"]))
 
     @cached_property
     def _words(self) -> "_SpacyWords":

@@ -8,7 +8,8 @@ from tokenizers.models import BPE
 
 from understudy.data.tokenizers import SPECIALS, BPETokenizer, Tokenizer
 from understudy.data.tokenizers.bytes_bpe import byte_characters
-from understudy.data.tokenizers.gpt1 import END_OF_WORD, UNKNOWN, GPT1Tokenizer
+from understudy.data.tokenizers.detokenizer import END_OF_WORD, UNKNOWN
+from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.errors import CheckpointError
 from understudy.files import write_json
 
@@ -90,7 +91,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         engine.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     else:
         definition = tokenizer.definition() or {"vocabulary": byte_characters(), "merges": []}
-        engine = BPETokenizer.from_definition(definition).engine
+        engine = BPETokenizer(**definition).engine
         engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIALS])
     engine.save(str(folder / IN_ONE))
