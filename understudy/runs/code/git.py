@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
@@ -15,9 +16,15 @@ TIMEOUT_SECONDS = 120.0
 # Variables that choose the user's configuration, not the repository: everything else named GIT_* could point elsewhere.
 KEPT_VARIABLES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH")
 
-# One edit of a tree: (path, mode as git writes it, content; for a submodule the name of its commit).
-Edit = tuple[str, str, bytes]
-FILE, EXECUTABLE, SYMLINK, SUBMODULE, DELETED = "100644", "100755", "120000", "160000", ""
+
+class Mode(StrEnum):
+    """The kind of an entry of a tree, as git writes it; empty for one that is deleted."""
+
+    FILE, EXECUTABLE, SYMLINK, SUBMODULE, DELETED = "100644", "100755", "120000", "160000", ""
+
+
+Edit = tuple[str, Mode, bytes]
+"""One edit of a tree: path, mode and content; for a submodule the name of its commit."""
 # Equal trees give equal commits, whoever made them and when: so the commit's name is the name of the code.
 COMMITTER = b"understudy <understudy@localhost> 0 +0000"
 # Searching for deltas takes half a second at 2,000 loose files, and what is packed already keeps its own.
@@ -184,9 +191,9 @@ def _write_commit(stream: IO[bytes], branch: bytes, message: bytes, start: bytes
     stream.write(b"data %d\n%s\n%s" % (len(message), message, start))
     for path, mode, content in edits:
         name = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-        if mode == DELETED:
+        if mode == Mode.DELETED:
             stream.write(b'D "%s"\n' % name)
-        elif mode == SUBMODULE:
+        elif mode == Mode.SUBMODULE:
             stream.write(b'M 160000 %s "%s"\n' % (content, name))
         else:
             stream.write(b'M %s inline "%s"\ndata %d\n%s\n' % (mode.encode(), name, len(content), content))

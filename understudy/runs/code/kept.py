@@ -90,18 +90,14 @@ def committed_secrets(run_folder: Path, seen: set[str]) -> Iterator[str]:
                         yield f"{at}{path} ({reason.removeprefix('redacted: ')})"
 
 
-def parts_of(code: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def parts_of(code: Mapping[str, Any], prefix: str = "", at: str = "") -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield the parts of a record of code: prefix of the files that hold it, where it goes, and the part's record."""
-    yield from _with_submodules("", "", code)
+    yield prefix, at, code
+    for index, module in enumerate(code.get("submodules", [])):
+        yield from parts_of(module, f"{prefix}submodule-{index}-", f"{at}{module['path']}/")
     package = code.get("understudy") or {}
     if package.get("kind") in ("git", "copy"):
-        yield from _with_submodules("understudy-", PACKAGE_PREFIX, package)
-
-
-def _with_submodules(prefix: str, at: str, part: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    yield prefix, at, part
-    for index, module in enumerate(part.get("submodules", [])):
-        yield from _with_submodules(f"{prefix}submodule-{index}-", f"{at}{module['path']}/", module)
+        yield from parts_of(package, "understudy-", PACKAGE_PREFIX)
 
 
 def clone(code_folder: Path, prefix: str, part: Mapping[str, Any], target: Path, *, bare: bool = False) -> str:

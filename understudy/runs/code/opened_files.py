@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from functools import partial
+from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +97,10 @@ class OpenedFiles:
             if path in self._looked_at or self._noted >= MOST_FILES:
                 continue
             self._looked_at.add(path)
-            source = path
-            if path.endswith(".pyc"):
-                # Compiled Python, x/__pycache__/name.cpython-311.pyc, comes from the source x/name.py.
-                folder, name = os.path.split(path)
-                if os.path.basename(folder) != "__pycache__":
-                    continue
-                source = os.path.join(os.path.dirname(folder), name.partition(".")[0] + ".py")
-            real = os.path.realpath(source)
+            try:
+                real = os.path.realpath(source_from_cache(path) if path.endswith(".pyc") else path)
+            except ValueError:  # compiled Python that no source belongs to
+                continue
             if (real == path or real not in self._looked_at) and not {path, real} & known:
                 self._looked_at.add(real)
                 with suppress(OSError):  # gone again, or no longer readable: a temporary file

@@ -24,20 +24,7 @@ import understudy
 from understudy.errors import GitError
 from understudy.files import whole, write_json
 from understudy.runs.code import secrets
-from understudy.runs.code.git import (
-    DELETED,
-    EXECUTABLE,
-    FILE,
-    SUBMODULE,
-    SYMLINK,
-    Change,
-    Edit,
-    Scratch,
-    entries_of,
-    git,
-    read_status,
-    repository_of,
-)
+from understudy.runs.code.git import Change, Edit, Mode, Scratch, entries_of, git, read_status, repository_of
 from understudy.runs.code.kept import blob_id
 from understudy.runs.code.sources import read_sources
 
@@ -147,7 +134,7 @@ class Snapshot:
         # gets no objects either: not a place to leave things.
         scratch = Scratch(top, commit, shared=ref is not None)
         try:
-            deleted = [(entry["path"], DELETED, b"") for entry in huge]
+            deleted = [(entry["path"], Mode.DELETED, b"") for entry in huge]
             base, snapshot = scratch.commit(deleted, edits(top, chosen, left_out))
             if ref:
                 git(top, "update-ref", ref, snapshot)
@@ -238,30 +225,30 @@ def edits(top: Path, changes: Iterable[Change], left_out: LeftOut) -> Iterator[E
     A file that cannot be read, or holds a secret, is added to `left_out`.
     """
     for change in changes:
-        path, mode, content = top / change.path, DELETED, b""
+        path, mode, content = top / change.path, Mode.DELETED, b""
         try:
             if change.submodule and not change.deleted:
-                mode, content = SUBMODULE, git(path, "rev-parse", "HEAD").strip()
+                mode, content = Mode.SUBMODULE, git(path, "rev-parse", "HEAD").strip()
             elif not change.deleted:
                 info = path.lstat()
                 if stat.S_ISLNK(info.st_mode):
-                    mode, content = SYMLINK, os.fsencode(os.readlink(path))
+                    mode, content = Mode.SYMLINK, os.fsencode(os.readlink(path))
                 elif stat.S_ISREG(info.st_mode):
-                    mode, content = EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE, path.read_bytes()
+                    mode, content = Mode.EXECUTABLE if info.st_mode & stat.S_IXUSR else Mode.FILE, path.read_bytes()
                 else:  # opening a named pipe would wait for ever
                     raise FileNotFoundError(path)
         except (FileNotFoundError, NotADirectoryError):
             if change.tracked:
-                yield change.path, DELETED, b""
+                yield change.path, Mode.DELETED, b""
             continue
         except (OSError, GitError) as error:
             left_out.append({"path": change.path, "bytes": None, "reason": f"not readable: {_one_line(error)}"})
             continue
-        if mode in (FILE, EXECUTABLE):
+        if mode in (Mode.FILE, Mode.EXECUTABLE):
             redacted, reason = secrets.redact(change.path, content)
             if reason:
                 left_out.append({"path": change.path, "bytes": len(content), "reason": reason})
-            mode, content = (DELETED, b"") if redacted is None else (mode, redacted)
+            mode, content = (Mode.DELETED, b"") if redacted is None else (mode, redacted)
         yield change.path, mode, content
 
 
