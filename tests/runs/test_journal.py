@@ -75,7 +75,7 @@ def test_after_a_resume_the_last_line_of_a_step_counts() -> None:
     rows = read_metrics("metrics.jsonl")
     assert series(rows, "loss") == ([0, 1, 2, 3, 4], [0.0, 1.0, 2.5, 3.5, 4.5])
     assert series(rows, "val_loss") == ([2], [20.0])
-    raw = read_metrics("metrics.jsonl", raw=True)
+    raw = read_lines("metrics.jsonl")
     assert series(raw, "loss") == ([0, 1, 2, 3, 2, 3, 4], [0.0, 1.0, 2.0, 3.0, 2.5, 3.5, 4.5])
 
 

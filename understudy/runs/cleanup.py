@@ -166,9 +166,7 @@ def _print_rest(count: int, console: Console) -> None:
 
 
 def _reason_to_stay(record: Record) -> str:
-    if record.status == "running":
-        return "it is running"
-    return "it is pinned" if record.marks.pinned else ""
+    return "it is running" if record.status == "running" else "it is pinned" if record.marks.pinned else ""
 
 
 def _leftovers(folder: Path, records: Sequence[Record], staying: Sequence[Record]) -> Iterator[tuple[Path, str]]:

@@ -95,15 +95,13 @@ def read_lines(path: Path | str) -> list[dict[str, Any]]:
         return []
 
 
-def read_metrics(path: Path | str, raw: bool = False) -> list[dict[str, Any]]:
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     """Return the metrics of a run, sorted by step.
 
     A run that was killed and resumed from an earlier checkpoint logs some steps twice: of the lines with the same step
-    and the same names the last one counts. `raw`: return all lines in the order of writing.
+    and the same names the last one counts.
     """
     rows = [_with_floats(row) for row in read_lines(path) if isinstance(row.get("step"), int)]
-    if raw:
-        return rows
     last = {(row["step"], frozenset(row)): row for row in rows}
     return sorted(last.values(), key=lambda row: row["step"])
 

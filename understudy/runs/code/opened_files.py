@@ -88,11 +88,8 @@ class OpenedFiles:
         folders = {*SYSTEM, *libraries, site.getusersitepackages(), str(runs)}
         self._passed_over = tuple(f"{os.path.realpath(folder)}/" for folder in folders if folder != "/")
 
-    def sweep(self, known: Set[str] = frozenset()) -> int:
-        """Look at the files that were opened since the last time, and return how many were noted in all.
-
-        `known`: absolute paths that are recorded as data.
-        """
+    def sweep(self, known: Set[str] = frozenset()) -> None:
+        """Look at the files that were opened since the last time, but the `known` absolute paths, recorded as data."""
         for path, when in _opened.copy().items():  # in one step, as another thread may open a file meanwhile
             if path in self._looked_at or self._noted >= MOST_FILES:
                 continue
@@ -105,7 +102,6 @@ class OpenedFiles:
                 self._looked_at.add(real)
                 with suppress(OSError):  # gone again, or no longer readable: a temporary file
                     self._look_at(real, when)
-        return self._noted
 
     def _look_at(self, path: str, when: float) -> None:
         """Note the file at a real path, which was opened at a time, unless the snapshot holds what was read."""

@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +46,9 @@ def main(options: RerunOptions, console: Console) -> int:
     for note in tree.notes:
         say(console, note, "yellow")
     child = Child(record, tree, runs, python)
-    try:
-        code = child.process.wait()
-    except KeyboardInterrupt:  # the child got it too, and saves what it has
-        code = child.process.wait()
+    with suppress(KeyboardInterrupt):  # the child got it too, and saves what it has
+        child.process.wait()
+    code = child.process.wait()
     if folder := child.folder():
         say(console, f"{folder.name} repeats {record.id}; understudy runs compare {record.id} {folder.name}")
     return code
@@ -102,13 +100,12 @@ def variables_of(record: Record, tree: Tree, runs: Path) -> dict[str, str]:
 class Child:
     """The process of a rerun; its output goes to the terminal, or to the file `log`."""
 
-    def __init__(self, record: Record, tree: Tree, runs: Path, python: Path | None = None, log: Path | None = None):
+    def __init__(self, record: Record, tree: Tree, runs: Path, python: Path, log: Path | None = None):
         self._record, self._runs = record, runs
         self._before = {path.name for path in runs.glob("*/")}
-        command = command_of(record, tree, python or Path(sys.executable))
         with open(log, "wb") if log else nullcontext() as output:
             self.process = subprocess.Popen(
-                command,
+                command_of(record, tree, python),
                 cwd=tree.cwd,
                 env=variables_of(record, tree, runs),
                 stdin=subprocess.DEVNULL if log else None,

@@ -39,8 +39,8 @@ def environment_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> 
     return found
 
 
-def prepare_environment(record: Record, build: bool, console: Console) -> Path | None:
-    """Build the environment of the run and return its Python; or else say how this one differs, and return None."""
+def prepare_environment(record: Record, build: bool, console: Console) -> Path:
+    """Build the environment of the run and return its Python; or else say how this one differs, and return this one."""
     if build:
         return build_environment(record, record.folder.parent / "cache" / "environments")
     then = {name: record.data.get(name) for name in ("python", "packages")}
@@ -50,7 +50,7 @@ def prepare_environment(record: Record, build: bool, console: Console) -> Path |
     else:
         say(console, f"environment: {and_more(lines, MOST_NAMED, '; ')}", "yellow")
         say(console, "--build-environment builds one with the versions of the run", "dim")
-    return None
+    return Path(sys.executable)
 
 
 def build_environment(record: Record, folder: Path) -> Path:
