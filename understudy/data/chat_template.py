@@ -130,7 +130,8 @@ def truncate_prompt(
     turns = _encode([messages], tokenizer)[0]
     starts = _exchange_starts(turns)
     head = starts[0] if starts else len(turns)
-    fixed = 2 + _length(turns[:head])  # <|bos|> and <|assistant|>
+    # <|bos|> and <|assistant|>, and what stays before the exchanges.
+    fixed = 2 + _length(turns[:head])
     for first in [*starts, *range(starts[-1] + 1, len(turns))] if starts else [head]:
         if fixed + _length(turns[first:]) + reserve <= context:
             return [*messages[:head], *messages[first:]], first - head

@@ -161,7 +161,8 @@ def _text(message: dict[str, object], key: str, number: int) -> str:
     text = message[key]
     if not isinstance(text, str):
         raise EntryError(f"message {number}: {key} is {_json_name(text)}; expected a string")
-    if SURROGATE.search(text):  # JSON can spell half a character, "\ud83d", which UTF-8 cannot hold
+    # JSON can spell half a character, "\ud83d", which UTF-8 cannot hold.
+    if SURROGATE.search(text):
         raise EntryError(f"message {number}: {key} has half a character (a lone surrogate); expected valid Unicode")
     return text
 

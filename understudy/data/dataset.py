@@ -208,7 +208,8 @@ class _TokenCache:
         try:
             store = self.store(documents, [[file.sha256 for file in inspected], files.kind, self.context, strict])
         except DataError as error:
-            if mine.good and mine.problems:  # all were read, and then all were left out
+            # All were read, and then all were left out.
+            if mine.good and mine.problems:
                 raise DataError(f"nothing usable in {' '.join(names)}: {mine.problems[0]}") from error
             raise
         # The report is kept beside the store. It names the files as they were called when they were read.

@@ -85,7 +85,8 @@ def expand(name: str) -> list[Path]:
         return [hub.fetch(path)]
     if os.path.isdir(path):
         raise DataError(f"{path} is a folder; expected a file or a glob; try '{os.path.join(path, '*')}'")
-    if os.path.exists(path):  # also a name that looks like a glob
+    # Also a name that looks like a glob.
+    if os.path.exists(path):
         return [Path(path)]
     found = [Path(file) for file in sorted(glob(path, recursive=True)) if not os.path.isdir(file)]
     if not found:

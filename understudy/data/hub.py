@@ -97,7 +97,8 @@ def messages_of(row: Row, source: str) -> list[Message]:
     """
     column = next((name for name in LISTS if isinstance(row.get(name), list | dict)), None)
     turns: Any = row[column] if column else []
-    if isinstance(turns, Mapping):  # `datasets` may give an object of lists for a list of objects
+    # `datasets` may give an object of lists for a list of objects.
+    if isinstance(turns, Mapping):
         turns = [dict(zip(turns, values, strict=True)) for values in zip(*turns.values(), strict=True)]
     if turns and all(isinstance(turn, str) for turn in turns):
         messages = _in_turn(turns, first="user")

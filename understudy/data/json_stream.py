@@ -78,7 +78,8 @@ class JsonReader:
     def value_and_text(self) -> tuple[Any, str]:
         """Take the next value whole, and the text that spells it."""
         self.peek()
-        while True:  # until the window holds the value whole
+        # Until the window holds the value whole.
+        while True:
             try:
                 value, end = self._decoder.raw_decode(self._window, self._position)
                 # At the window's end a number may go on, so it is decoded again if there is more.
@@ -159,7 +160,8 @@ class JsonReader:
         rest = self._window[self._position :]
         if len(rest) >= self._longest:
             raise self._broken(f"a value longer than {self._longest:,} characters")
-        more = self._stream.read(max(CHUNK, len(rest)))  # doubling keeps the cost of a long value linear
+        # Doubling keeps the cost of a long value linear.
+        more = self._stream.read(max(CHUNK, len(rest)))
         if more:
             self._window, self._position = rest + more, 0
         return bool(more)

@@ -198,8 +198,8 @@ def pack(lengths: Indices, context: int) -> tuple[Indices, Indices]:
     """
     row, column = np.empty_like(lengths), np.empty_like(lengths)
     rows_with: list[list[int]] = [[] for _ in range(context + 1)]  # rows by the room left in them
-    rooms = 0  # bit r is set if rows_with[r] is not empty, so that a search is a shift
-    count = 0
+    # Bit r is set if rows_with[r] is not empty, so that a search is a shift.
+    rooms = count = 0
     for piece, length in enumerate(lengths.tolist()):
         enough = rooms >> length
         if enough:

@@ -104,16 +104,19 @@ def encoding_of(head: bytes) -> str:
         if head.startswith(mark):
             return name
     pairs = len(head) // 2
-    for first, name in ((0, "utf-16-be"), (1, "utf-16-le")):  # Western text has a zero in every pair
+    # Western text has a zero in every pair.
+    for first, name in ((0, "utf-16-be"), (1, "utf-16-le")):
         if pairs and head[first::2].count(0) > 0.4 * pairs and head[1 - first :: 2].count(0) < 0.1 * pairs:
             return name
+    # Windows' Latin is hardly ever valid UTF-8; a few broken bytes are damage.
     beyond = [character for character in head.decode("utf-8", "surrogateescape") if character > "\x7f"]
     broken = sum("\udc80" <= character <= "\udcff" for character in beyond)
     return "cp1252" if broken > len(beyond) / 2 else "utf-8"
 
 
 def _in_archive(path: Path) -> list[ExportFile]:
-    archive = zipfile.ZipFile(path)  # stays open as long as its files are held
+    # It stays open as long as its files are held.
+    archive = zipfile.ZipFile(path)
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MOST_FILES:
         raise DataError(f"{path} holds {len(entries):,} files, far more than an export of chats; it is not opened")

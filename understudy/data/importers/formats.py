@@ -23,7 +23,8 @@ LOOKED_FOR = (
     "result.json, DiscordChatExporter's JSON, and Slack's folder or zip of channels"
 )
 Messages = Iterator[ChatMessage | Reason]
-Part = tuple[ExportFile, Callable[[JsonReader, Cleaner], Messages]]  # a file, and what reads it
+Reader = Callable[[JsonReader, Cleaner], Messages]
+Part = tuple[ExportFile, Reader]
 
 
 @dataclass
@@ -65,8 +66,9 @@ def exports_of(path: Path, hints: Hints) -> list[Export]:
     found = [_slack(path, root, files) for root in sorted(workspaces)]
     refused = []
     for file in files:
+        # What lies within a workspace is a part of Slack's.
         if file.path.suffix.lower() == ".json" and any(map(file.path.is_relative_to, workspaces)):
-            continue  # a part of Slack's
+            continue
         try:
             found.append(_recognised(file, hints))
         except DataError as error:
@@ -98,8 +100,8 @@ def _recognised(file: ExportFile, hints: Hints) -> Export:
                 problem = f"it is not valid JSON: {error}"
     if app:
         day = partial(slack.read, channel=file.path.parent.name, names={}, bots={"USLACKBOT"})
-        read = {"Discord": discord.read, "Telegram": telegram.read, "Slack": day}[app]
-        return Export(app, file.label, file.size, partial(_json, [(file, read)], notes), notes)
+        readers: dict[str, Reader] = {"Discord": discord.read, "Telegram": telegram.read, "Slack": day}
+        return Export(app, file.label, file.size, partial(_json, [(file, readers[app])], notes), notes)
     if re.match(r"<!doctype html|<html", opening, re.IGNORECASE):
         problem = "it is a web page; export from Telegram as machine-readable JSON, from Discord with --format Json"
     problem = problem or f"it begins {visible(json.dumps(opening[:40], ensure_ascii=False))}"

@@ -133,7 +133,8 @@ def cut(messages: Iterable[SortedMessage], gap: float) -> Iterator[tuple[list[So
                 yield piece, begins
                 piece, begins, size = [], apart, 0
         piece.append(message)
-        size += len(message.text) + 50  # short messages take memory too
+        # Short messages take memory too.
+        size += len(message.text) + 50
     if piece:
         yield piece, begins
 

@@ -75,7 +75,8 @@ def _message(message: dict[str, Any], chat: str, cleaner: Cleaner) -> ChatMessag
         return reason
     if not (words := cleaner.words(text)):
         return why_empty(bool(shown), any(key in message for key in MEDIA_KEYS))
-    name = message.get("from")  # a deleted account has none
+    # A deleted account has no name.
+    name = message.get("from")
     return ChatMessage(chat, moment, speaker, clean_name(name) if isinstance(name, str) else speaker, words)
 
 

@@ -173,7 +173,8 @@ def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[C
             yield _message(pending[0], pending[1], size, about, cleaner)
         moment, rest = header
         if moment is not None and 0 < clock - moment <= DISORDER:
-            moment = clock  # the message keeps its place, since the file has the order of the screen
+            # The message keeps its place, since the file has the order of the screen.
+            moment = clock
         clock = moment if moment is not None else clock
         pending, size = (moment, [rest]), len(rest)
     if pending is not None:
@@ -187,7 +188,8 @@ def _header(line: str, about: DateStyle) -> tuple[float | None, str] | None:
     if match is None or (match[1] is not None) != about.bracketed:
         return None
     rest = plain[match.end() :]
-    if LEFT_TO_RIGHT in line and ": " in rest:  # keep the marks in the text: they tell the app's own words
+    # The marks stay in the text: they tell the app's own words.
+    if LEFT_TO_RIGHT in line and ": " in rest:
         rest = rest.partition(": ")[0] + ": " + line.partition(": ")[2]
     return _moment(match, about.order), rest
 
