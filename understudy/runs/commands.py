@@ -20,7 +20,7 @@ GROUPS = {
     "to look at": {
         "list": ("listing.print_list", "list the latest runs, or those that a query finds"),
         "show": ("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
-        "compare": ("compare.command.main", "show what differs between runs, and which setting is better"),
+        "compare": ("compare.terminal.main", "show what differs between runs, and which setting is better"),
         "report": ("pages.report.main", "write report.html into a run's folder: all about it on one page"),
         "containing": ("containing.list_containing", "list runs whose code holds a commit, a line or a definition"),
     },

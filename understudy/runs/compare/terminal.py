@@ -1,18 +1,25 @@
-"""Comparisons on the terminal."""
+"""`understudy runs compare`: comparisons on the terminal and, with --html, as pages."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Column, Table
 
-from understudy.console import age, table, text
-from understudy.runs.compare.code import CodeDifference
-from understudy.runs.compare.differences import NO_WINNER, DiffRow, final_metrics
-from understudy.runs.compare.groups import Grouping
-from understudy.runs.compare.runs import ComparedRun, curve_names
-from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
+from understudy.console import age, say, table, text
+from understudy.errors import ConfigError, UserError
+from understudy.runs.arguments import RunsReferences, find_runs
+from understudy.runs.compare.code import CodeDifference, code_differences
+from understudy.runs.compare.differences import NO_WINNER, DiffRow, differences, final_metrics
+from understudy.runs.compare.groups import Grouping, group_by
+from understudy.runs.compare.runs import ComparedRun, compared, curve_names
+from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants, verdicts
+from understudy.runs.pages.comparison import comparison_page, grouping_page
 from understudy.runs.pages.curves import THICK, THIN, draw
+from understudy.runs.pages.render import write_page
+from understudy.runs.query import is_query
 
 COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 PENS = [(color, pen) for pen in (THIN, THICK) for color in COLORS]
@@ -24,10 +31,58 @@ WIDEST_CELL = 48
 UNBOUNDED = 100_000
 
 
+@dataclass
+class CompareOptions:
+    """Which runs are compared, and how."""
+
+    runs: RunsReferences
+    group_by: str | None = None
+    """Treat runs as seeds of one setting: a configuration key such as model.core or learner.lr, or verb, or tag."""
+    metric: tuple[str, ...] = ()
+    """With --group-by: the metrics to judge by (default: the headline and those whose better direction is known)."""
+    include_bad: bool = False
+    """With --group-by: include runs that are marked bad."""
+    html: Path | None = None
+    """Also write a page of it to this file, with plots."""
+
+
+def main(options: CompareOptions, console: Console) -> None:
+    """Show what differs between runs (code, configuration, data, environment), their curves and final metrics.
+
+    A query is such as "verb=pretrain and tag=rates"; with --group-by a beginning may name several runs.
+    """
+    if options.group_by is None and (options.metric or options.include_bad):
+        raise ConfigError("--metric and --include-bad go with --group-by KEY; a plain comparison shows everything")
+    folders = []
+    for reference in options.runs:
+        for record in find_runs([reference], console, beginnings=options.group_by is not None):
+            # Groups leave bad runs out themselves; a plain comparison shows those that are named one by one.
+            if record.marks.bad and options.group_by is None and is_query(reference):
+                console.print(text(f"left out: {record.id}: marked bad: {record.marks.bad}", "red"))
+            else:
+                folders.append(record.folder)
+    runs = compared(folders)
+    if len(runs) < 2:
+        count = f"names only {runs[0].record.id}" if runs else "names none"
+        raise UserError(f"comparing takes two runs or more, and {' '.join(options.runs)} {count}")
+    if options.group_by is None:
+        found = runs, code_differences(runs), differences(runs)
+        print_comparison(*found, console)
+        page = comparison_page(*found) if options.html else ""
+    else:
+        grouping = group_by(options.group_by, runs, options.include_bad)
+        judged = verdicts(grouping.groups, options.metric)
+        print_verdicts(grouping, judged, console)
+        page = grouping_page(grouping, judged) if options.html else ""
+    if options.html:
+        write_page(options.html, page, advice="; name another file with --html")
+        say(console, f"\nwritten: {options.html}")
+
+
 def print_comparison(
     runs: Sequence[ComparedRun],
     code: Sequence[CodeDifference],
-    differences: Mapping[str, Sequence[DiffRow]],
+    by_kind: Mapping[str, Sequence[DiffRow]],
     console: Console,
 ) -> None:
     """Print all about the runs one by one: code, what else differs, curves, final metrics."""
@@ -49,10 +104,10 @@ def print_comparison(
         _heading(f"code: {difference.before} → {difference.after}" if len(runs) > 2 else "code", console)
         _print_code(difference, console)
     labels = [run.label for run in runs]
-    for kind, rows in differences.items():
+    for kind, rows in by_kind.items():
         if rows:
             _print_rows(kind, rows, labels, console)
-    if same := [kind for kind, rows in differences.items() if not rows]:
+    if same := [kind for kind, rows in by_kind.items() if not rows]:
         console.print(text(f"\nthe same in all: {', '.join(same)}", "dim"))
 
     # How they went: one curve of each on the same picture
@@ -68,7 +123,7 @@ def print_comparison(
     console.print(text(f"\n{NO_WINNER}", "yellow"))
 
 
-def print_verdicts(grouping: Grouping, verdicts: Sequence[MetricVerdict], console: Console) -> None:
+def print_verdicts(grouping: Grouping, judged: Sequence[MetricVerdict], console: Console) -> None:
     """Print the groups and who is in them, what to heed, and the verdict of each metric."""
     for name, group in grouping.groups.items():
         runs = ", ".join(f"{run.label} (seed {run.record.seed})" for run in group)
@@ -77,7 +132,7 @@ def print_verdicts(grouping: Grouping, verdicts: Sequence[MetricVerdict], consol
         console.print(text(f"left out: {line}", "red"))
     for line in grouping.warnings:
         console.print(text(f"warning: {line}", "yellow"))
-    for verdict in verdicts:
+    for verdict in judged:
         if verdict.constant is None:
             _heading(verdict.metric, console)
             console.print(_numbers((grouping.key, *GROUP_COLUMNS), verdict.group_cells()))
@@ -86,7 +141,7 @@ def print_verdicts(grouping: Grouping, verdicts: Sequence[MetricVerdict], consol
                 console.print(_numbers(PAIR_COLUMNS, pairs))
                 console.print(text(verdict.level, "dim"))
             console.print(text(verdict.sentence, "bold green" if verdict.winner else "yellow"))
-    if same := constants(verdicts):
+    if same := constants(judged):
         console.print(text(f"\n{same}", "dim"))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from understudy.runs.compare.code import CodeDifference
-from understudy.runs.compare.differences import MISSING, NO_WINNER, DiffRow, final_metrics
+from understudy.runs.compare.differences import NO_WINNER, DiffRow, final_metrics
 from understudy.runs.compare.groups import Grouping
 from understudy.runs.compare.runs import ComparedRun, curve_names
 from understudy.runs.compare.verdicts import GROUP_COLUMNS, PAIR_COLUMNS, MetricVerdict, constants
@@ -25,7 +25,6 @@ def comparison_page(
         no_winner=NO_WINNER,
         runs=runs,
         labels=labels,
-        cells=[_run_cells(run) for run in runs],
         metrics=final_metrics(runs),
         plots=[line_plot(name, [run.curve(name) for run in runs], number) for number, name in enumerate(curves)],
         not_finite=[remark for name in curves for run in runs if (remark := run.not_finite(name))],
@@ -44,17 +43,9 @@ def grouping_page(grouping: Grouping, verdicts: Sequence[MetricVerdict]) -> str:
         "groups.html.j2",
         title=f"{grouping.key}: {' against '.join(grouping.groups)}",
         grouping=grouping,
-        groups={f"{grouping.key} = {name}": map(_run_cells, runs) for name, runs in grouping.groups.items()},
+        groups={f"{grouping.key} = {name}": runs for name, runs in grouping.groups.items()},
         verdicts=shown,
         group_columns=(grouping.key, *GROUP_COLUMNS),
         pair_columns=PAIR_COLUMNS,
         constants=constants(verdicts),
     )
-
-
-def _run_cells(run: ComparedRun) -> tuple[object, ...]:
-    """Return a row of the table of runs: what it is, when it began, its commit, and its note."""
-    record = run.record
-    commit = f"{record.commit[:10]}{', edited' if record.dirty else ''}" if record.commit else MISSING
-    began = f"{record.created:%Y-%m-%d %H:%M}"
-    return record.id, record.verb, record.status, began, record.seed, commit, record.note

@@ -52,6 +52,12 @@ def report_page(folder: Path) -> str:
     together = [[name for name in (first, f"val_{first}") if name in names] for first in firsts]
     plots = [(line_plot(each[0], [run.curve(name) for name in each], i), each) for i, each in enumerate(together)]
 
+    # What changed since the last run of its kind
+    previous = previous_run(record)
+    pair = compared([previous.folder, record.folder]) if previous else []
+    changes = {"final metrics": final_metrics(pair), **differences(pair)}
+    del changes["command lines"]
+
     # How to run it again, and what it needs
     typed = f"cd {shlex.quote(str(data['cwd']))}\n{command_line(data)}" if data.get("cwd") else command_line(data)
     found = environment(data)
@@ -61,7 +67,6 @@ def report_page(folder: Path) -> str:
         title=record.id,
         run=run,
         took=timedelta(seconds=round((record.ended - record.created).total_seconds())) if record.ended else "",
-        error=data.get("error"),
         log="\n".join(log.splitlines()[-LAST_LINES:]),
         typed=typed,
         checks=sorted(data.get("checks") or [], key=lambda check: check.get("verdict") != "failed"),
@@ -69,13 +74,15 @@ def report_page(folder: Path) -> str:
         plots=plots,
         not_finite=[remark for name in run.figures if (remark := run.not_finite(name))],
         samples=list(reversed(samples.items())),
-        **_since_previous(record),
+        previous=previous,
+        labels=[one.label for one in pair],
+        differences=changes,
+        since_previous=code_differences(pair) if pair else [],
         code=code_facts(record),
         since_commit=since_commit(record) if (data.get("code") or {}).get("kind") == "git" else None,
         data=[(entry["path"], f"{entry['bytes']:,}", entry["sha256"]) for entry in data.get("data") or []],
         environment=found,
         packages=packages,
-        seeds=data.get("seeds") or {},
     )
 
 
@@ -85,19 +92,3 @@ def previous_run(record: Record) -> Record | None:
     others = (read_record(runs / name) for name in reversed(list_ids(runs)))
     alike = (other for other in others if (other.verb, other.status, other.marks.bad) == (record.verb, "finished", ""))
     return next((other for other in alike if (other.created, other.id) < (record.created, record.id)), None)
-
-
-def _since_previous(record: Record) -> dict[str, Any]:
-    """Return the previous run, and what differs from it in figures, settings and code."""
-    previous = previous_run(record)
-    if previous is None:
-        return {"previous": None}
-    runs = compared([previous.folder, record.folder])
-    differing = {"final metrics": final_metrics(runs), **differences(runs)}
-    del differing["command lines"]
-    return {
-        "previous": previous,
-        "labels": [run.label for run in runs],
-        "differences": differing,
-        "since_previous": code_differences(runs)[0],
-    }
