@@ -114,6 +114,21 @@ def test_a_commit_that_deletes(project: Path, git: Git) -> None:
     assert place("HEAD", run_here()) == "yes"
 
 
+def test_a_file_of_which_only_the_hash_was_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy.runs.code.opened_files.LARGEST_COPY", 1)
+    (project.parent / "outside").mkdir()
+    outside = project.parent / "outside" / "loss.py"
+    outside.write_text(LOSS)
+    with Run.create("pretrain", ["x"], {}) as run:
+        outside.read_text()
+    with open_code(run.folder) as code:
+        assert str(outside) in code.files
+    (project / "sub" / "loss.py").unlink()
+    assert place(f"sub/loss.py:8@{run.folder.name}", run.folder) == "sub/loss.py:8"
+    (project / "loss.py").write_text(LOSS.replace("LIMIT = 3", "LIMIT = compute_the_limit()"))
+    assert place("loss.py:3", run.folder) == ""
+
+
 MISTAKES = [
     ("loss.py:99", "has 17 lines; there is no 99"),
     ("loss.py:2", "line 2 of loss.py is blank"),

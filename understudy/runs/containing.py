@@ -54,7 +54,7 @@ def resolve(reference: str, folder: Path) -> CodeReference:
     # The files as they are now, or as they were in the run: path to lines.
     if run:
         with open_code(find_run(run)) as code:
-            files = {path: _lines(code.read(path)) for path in code.files if path.endswith(".py")}
+            files = {path: _lines(code.read(path)) for path in code.readers if path.endswith(".py")}
     else:
         files = {path: _lines(content) for path, content in read_sources(top or folder).files.items()}
     if lines:
@@ -196,11 +196,11 @@ def _definitions(lines: list[str]) -> Iterator[tuple[str, Definable]]:
 
 
 def _same_file(path: str, code: KeptCode) -> list[str]:
-    """Return where a run has the file: at its path (also in the package kept apart), else wherever one has its name."""
-    at = [known for known in (path, PACKAGE_PREFIX + path) if known in code.files]
-    at += [known for known in code.files if known.endswith(f"/{path}") and known.startswith((PACKAGE_PREFIX, "/"))]
+    """Return where a run kept the file: at its path (in the package kept apart, too), else where one has its name."""
+    at = [known for known in (path, PACKAGE_PREFIX + path) if known in code.readers]
+    at += [known for known in code.readers if known.endswith(f"/{path}") and known.startswith((PACKAGE_PREFIX, "/"))]
     name = path.rpartition("/")[2]
-    return at or [known for known in code.files if known.rpartition("/")[2] == name]
+    return at or [known for known in code.readers if known.rpartition("/")[2] == name]
 
 
 def _lines(content: bytes) -> list[str]:
