@@ -11,13 +11,12 @@ from understudy.config import in_range
 from understudy.console import Bar, and_more, counted, progress, say
 from understudy.errors import UserError
 from understudy.files import write_json
-from understudy.runs.arguments import RunReference
 from understudy.runs.compare.code import code_ids
 from understudy.runs.compare.differences import ABSENT, differing
 from understudy.runs.find import find_run
 from understudy.runs.journal import read_metrics
 from understudy.runs.record import Record, read_record
-from understudy.runs.rerun.child import Child
+from understudy.runs.rerun.child import Child, RerunOptions
 from understudy.runs.rerun.floats import BitComparison, compare_bits, compare_outcomes
 from understudy.runs.rerun.packages import environment_differences, prepare_environment
 from understudy.runs.rerun.tree import FOLDER, Tree, restore_tree
@@ -31,14 +30,11 @@ NO_CAUSES = ("platform", "host", "environment.OMP_NUM_THREADS")
 
 
 @dataclass
-class VerifyOptions:
-    """A run, how far to repeat it, and the environment to do it in."""
+class VerifyOptions(RerunOptions):
+    """A run, the environment to run it in, and how far to repeat it."""
 
-    run: RunReference
     steps: int | None = None
     """Compare only this many steps; by default all."""
-    build_environment: bool = False
-    """First make a virtual environment with the exact versions that the run had (kept for the next time)."""
 
 
 def main(options: VerifyOptions, console: Console) -> int:
