@@ -5,20 +5,7 @@ from understudy.native.kv_cache import append, mix_bytes, mix_floats, mix_halves
 from understudy.native.layout import ROWS
 from understudy.native.matmul import LEAST
 from understudy.native.pointwise import F, exponential, native, rms_norm, rotate
-from understudy.native.vectors import (
-    LANES,
-    add,
-    get_integer,
-    larger,
-    largest,
-    load,
-    mul,
-    put,
-    splat,
-    store,
-    sub,
-    total,
-)
+from understudy.native.vectors import LANES, add, get_integer, larger, largest, load, mul, put, splat, store, sub, total
 from understudy.native.work_sharing import finish, take
 
 

@@ -27,7 +27,6 @@ from understudy.native.vectors import (
     put_whole,
     rounded,
     splat,
-    store,
     store_bytes,
     store_halves,
     total,
@@ -70,10 +69,7 @@ def _append_halves(source, target, step, size):
     """Write a vector in bfloat16, two numbers per word; blocks of 32 numbers lie `step` bytes apart."""
     for block in range((size + 2 * LANES - 1) // (2 * LANES)):
         at, rest = source + 2 * F * LANES * block, size - 2 * LANES * block
-        upper = splat(0.0)
-        if rest > LANES:
-            upper = take_lanes(at + F * LANES, rest - LANES)
-        store_halves(target + step * block, take_lanes(at, rest), upper)
+        store_halves(target + step * block, take_lanes(at, rest), take_lanes(at + F * LANES, rest - LANES))
 
 
 @native
@@ -122,11 +118,12 @@ def score_packed(p, q, keys, scales, offsets, count, weights, query):
 
 
 @native
-def _put_two(target, a, b, count):
-    """Store the first `count` of 32 float32."""
-    put_lanes(target, a, count)
-    if count > LANES:
-        put_lanes(target + F * LANES, b, count - LANES)
+def _put_scaled(target, a, b, c, d, scale, count):
+    """Store the first `count` of 64 float32 times a scale."""
+    put_lanes(target, mul(a, splat(scale)), count)
+    put_lanes(target + F * LANES, mul(b, splat(scale)), count - LANES)
+    put_lanes(target + 2 * F * LANES, mul(c, splat(scale)), count - 2 * LANES)
+    put_lanes(target + 3 * F * LANES, mul(d, splat(scale)), count - 3 * LANES)
 
 
 @native
@@ -142,11 +139,7 @@ def mix_floats(values, stride, weights, count, target, size, scale):
             b = muladd(load(at + F * LANES), weight, b)
             c = muladd(load(at + 2 * F * LANES), weight, c)
             d = muladd(load(at + 3 * F * LANES), weight, d)
-        to, s = target + F * column, splat(scale)
-        store(to, mul(a, s))
-        store(to + F * LANES, mul(b, s))
-        store(to + 2 * F * LANES, mul(c, s))
-        store(to + 3 * F * LANES, mul(d, s))
+        _put_scaled(target + F * column, a, b, c, d, scale, 4 * LANES)
         column += 4 * LANES
     for at in range(column, size, LANES):
         a = splat(0.0)
@@ -170,14 +163,13 @@ def mix_halves(values, stride, weights, count, target, size, scale):
                 b = muladd(load_upper(here), weight, b)
                 c = muladd(load_lower(here + BLOCK), weight, c)
                 d = muladd(load_upper(here + BLOCK), weight, d)
-            _put_two(target + F * (column + 2 * LANES), mul(c, splat(scale)), mul(d, splat(scale)), rest - 2 * LANES)
         else:
             for slot in range(count):
                 here, weight = at + slot * stride, splat_at(weights, slot)
                 prefetch(here + AHEAD)
                 a = muladd(load_lower(here), weight, a)
                 b = muladd(load_upper(here), weight, b)
-        _put_two(target + F * column, mul(a, splat(scale)), mul(b, splat(scale)), rest)
+        _put_scaled(target + F * column, a, b, c, d, scale, rest)
 
 
 @native
@@ -193,7 +185,4 @@ def mix_bytes(values, stride, scales, weights, count, target, size, scale):
             b = muladd(load_bytes(here + LANES), weight, b)
             c = muladd(load_bytes(here + 2 * LANES), weight, c)
             d = muladd(load_bytes(here + 3 * LANES), weight, d)
-        to, rest, s = target + F * column, size - column, splat(scale)
-        _put_two(to, mul(a, s), mul(b, s), rest)
-        if rest > 2 * LANES:
-            _put_two(to + 2 * F * LANES, mul(c, s), mul(d, s), rest - 2 * LANES)
+        _put_scaled(target + F * column, a, b, c, d, scale, size - column)

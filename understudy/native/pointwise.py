@@ -48,7 +48,7 @@ def native(function: Any) -> Any:
 
 @native
 def take_lanes(address, count):
-    """Load up to 16 float32, zeros after them."""
+    """Load up to 16 float32, zeros after them; none where `count` is below 1."""
     return load(address) if count >= LANES else load_part(address, count)
 
 
@@ -60,7 +60,7 @@ def splat_at(address, index):
 
 @native
 def put_lanes(address, value, count):
-    """Store up to 16 float32."""
+    """Store up to 16 float32, none where `count` is below 1."""
     if count >= LANES:
         store(address, value)
     else:

@@ -35,12 +35,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        model: LanguageModel,
-        weights: Weights,
-        state: Cache | LSTMState,
-        team: Team,
-        exact: Weights | None = None,
+        self, model: LanguageModel, weights: Weights, state: Cache | LSTMState, team: Team, exact: Weights | None = None
     ):
         self._team, self._weights, self._vocabulary = team, weights, model.vocab_size
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()

@@ -18,25 +18,17 @@ from numba.core.datamodel import models, register_default
 from numba.core.extending import intrinsic
 
 LANES = 16
-I1, I8, I16, I32, I64, F32 = *map(ir.IntType, (1, 8, 16, 32, 64)), ir.FloatType()
+I8, I16, I32, I64, F32 = *map(ir.IntType, (8, 16, 32, 64)), ir.FloatType()
 F32X16, I32X16, I16X16 = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES), ir.VectorType(I16, LANES)
-MASK = ir.VectorType(I1, LANES)
+I8X16 = ir.VectorType(I8, LANES)
 
 
 class Vector(types.Type):
     """The type of 16 float32."""
 
-    def __init__(self) -> None:
-        super().__init__(name="float32x16")
 
-
-@register_default(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, F32X16)
-
-
-vector = Vector()
+vector = Vector("float32x16")
+register_default(Vector)(lambda manager, kind: models.PrimitiveModel(manager, kind, F32X16))
 Build = Callable[..., ir.Value | None]
 
 
@@ -151,6 +143,14 @@ get_integer = instruction(types.int64, types.int64)(partial(read, kind=I64, alig
 store = instruction(types.void, types.int64, vector)(write)
 put = instruction(types.void, types.int64, types.float32)(write)
 prefetch = instruction(types.void, types.int64)(fetch)
+# 16 int8 as float32, and an integer as an int32
+load_bytes = instruction(vector, types.int64)(lambda builder, at: builder.sitofp(read(builder, at, I8X16, 1), F32X16))
+put_whole = instruction(types.void, types.int64, types.float32)(
+    lambda builder, at, value: write(builder, at, builder.fptosi(value, I32))
+)
+# Halves of 16 words, which are bfloat16, as float32
+load_lower = instruction(vector, types.int64)(lambda builder, at: lower(builder, read(builder, at, I32X16)))
+load_upper = instruction(vector, types.int64)(lambda builder, at: upper(builder, read(builder, at, I32X16)))
 
 
 @instruction(vector, types.int64, types.int64)
@@ -163,24 +163,6 @@ def load_part(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.V
 def load_halves(builder: ir.IRBuilder, address: ir.Value, count: ir.Value) -> ir.Value:
     """Load the first `count` of 16 bfloat16 as float32, zeros after them."""
     return lower(builder, builder.zext(read_part(builder, address, I16X16, first_lanes(builder, count)), I32X16))
-
-
-@instruction(vector, types.int64)
-def load_lower(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load the lower halves of 16 words, which are bfloat16, as float32."""
-    return lower(builder, read(builder, address, I32X16))
-
-
-@instruction(vector, types.int64)
-def load_upper(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load the upper halves of 16 words, which are bfloat16, as float32."""
-    return upper(builder, read(builder, address, I32X16))
-
-
-@instruction(vector, types.int64)
-def load_bytes(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Load 16 int8 as float32."""
-    return builder.sitofp(read(builder, address, ir.VectorType(I8, LANES), align=1), F32X16)
 
 
 @instruction(types.void, types.int64, vector, vector)
@@ -207,14 +189,8 @@ def store_part(builder: ir.IRBuilder, address: ir.Value, value: ir.Value, count:
 @instruction(types.void, types.int64, vector)
 def store_bytes(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """Store 16 integers from −128 to 255 as bytes."""
-    narrow = builder.trunc(builder.fptosi(value, I32X16), ir.VectorType(I8, LANES))
+    narrow = builder.trunc(builder.fptosi(value, I32X16), I8X16)
     write(builder, address, narrow, align=1)
-
-
-@instruction(types.void, types.int64, types.float32)
-def put_whole(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Store an integer as an int32."""
-    write(builder, address, builder.fptosi(value, I32))
 
 
 # Arithmetic
