@@ -87,21 +87,13 @@ def in_range(
     value: float,
     low: float,
     high: float = math.inf,
-    *,
     above: bool = False,
     below: bool = False,
     of: str = "",
 ) -> None:
-    """Raise ConfigError unless `value` lies from `low` to `high`.
+    """Raise ConfigError unless `value` lies from `low` to `high`; nan does not.
 
-    Args:
-        option: the option's name, or that of its field.
-        value: what was given. nan is out of every range.
-        low: the lowest value, or with `above` the one that it must exceed.
-        high: the highest value, or with `below` the one that it must stay below.
-        above: `low` itself is out of range.
-        below: `high` itself is out of range.
-        of: what the number is, such as "hours".
+    With `above`, `low` itself is out of range; with `below`, `high` is. `of` says what the number is, such as "hours".
 
     >>> in_range("valid_share", 0.5, 0, 1)
     >>> in_range("--port", 99999, 1, 65535)

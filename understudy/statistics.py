@@ -86,7 +86,7 @@ class Estimate:
         return Estimate(function(self.value), function(self.low), function(self.high))
 
 
-def ratio_estimate(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+def ratio_estimate(parts: ArrayLike, sizes: ArrayLike) -> Estimate:
     """Estimate Σ parts / Σ sizes, such as nats per token, from a sample of conversations.
 
     The bootstrap draws whole conversations, because what is said within one is correlated (Davison & Hinkley, 1997,
@@ -95,7 +95,6 @@ def ratio_estimate(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFI
     Args:
         parts: the numerator of each conversation, of shape (conversations,).
         sizes: its denominator, of the same shape. Conversations of size 0 are left out.
-        confidence: of the interval.
 
     Returns:
         The ratio and its interval. The interval is nan for fewer than two conversations, and so is the ratio for none.
@@ -114,11 +113,11 @@ def ratio_estimate(parts: ArrayLike, sizes: ArrayLike, confidence: float = CONFI
         return Estimate(value)
     # Resampling pairs of (part, size) keeps each conversation whole.
     resampled = _resampled_means(sample_NK, np.random.default_rng(0))
-    reach = student_quantile((1 + confidence) / 2, count - 1) / math.sqrt(count)
+    reach = student_quantile((1 + CONFIDENCE) / 2, count - 1) / math.sqrt(count)
     return Estimate(value, *_expanded_percentiles([sample_NK], [1.0], resampled[:, 0] / resampled[:, 1], reach))
 
 
-def half_sample_estimate(statistic: Callable[[Indices], float], count: int, confidence: float = CONFIDENCE) -> Estimate:
+def half_sample_estimate(statistic: Callable[[Indices], float], count: int) -> Estimate:
     """Estimate a figure of `count` conversations, with an interval from its spread over random halves of them.
 
     For figures that count distinct things, such as words. The bootstrap would take some conversations twice, as no new
@@ -129,7 +128,6 @@ def half_sample_estimate(statistic: Callable[[Indices], float], count: int, conf
     Args:
         statistic: returns the figure of the conversations at the given indices, which are distinct.
         count: how many conversations there are.
-        confidence: of the interval.
 
     Returns:
         The figure and its interval, which is nan for fewer than two conversations.
@@ -146,7 +144,7 @@ def half_sample_estimate(statistic: Callable[[Indices], float], count: int, conf
     halves = [statistic(random.permutation(count)[:kept]) for _ in range(HALVES)]
     # The delete-d jackknife scales the variance over its samples by kept / deleted.
     error = math.sqrt(kept / (count - kept)) * float(np.std(halves))
-    reach = student_quantile((1 + confidence) / 2, count - 1) * error
+    reach = student_quantile((1 + CONFIDENCE) / 2, count - 1) * error
     return Estimate(value, value - reach, value + reach)
 
 
@@ -196,13 +194,11 @@ def student_cdf(t: float, degrees: float) -> float:
 
 @cache
 def student_quantile(probability: float, degrees: float) -> float:
-    """Return the value below which Student's t lies with this probability.
+    """Return the value below which Student's t lies with this probability, which is above one half.
 
     >>> round(student_quantile(0.975, 4), 3)
     2.776
     """
-    if probability < 0.5:
-        return -student_quantile(1 - probability, degrees)
     return _smallest(lambda t: student_cdf(t, degrees) >= probability)
 
 

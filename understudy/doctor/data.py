@@ -4,6 +4,7 @@ Shape suffixes: B batch rows, T time steps.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,10 +26,9 @@ FEWEST_RANKS = 4
 
 
 def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
-    """Yield the first batches; with `thorough` all of the first epoch."""
+    """Return the first batches; with `thorough` all of the first epoch."""
     count = batches.batches_per_epoch
-    for step in range(count if thorough else min(SAMPLE, count)):
-        yield batches.batch(step)
+    return map(batches.batch, range(count if thorough else min(SAMPLE, count)))
 
 
 def _as_the_model_gets(experiment: Experiment, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +75,8 @@ def _shift_of_the_loss(experiment: Experiment) -> tuple[int, int | None]:
     learner = float32_clone(experiment.learner)
     losses = {}
     for shift in SHIFTS:
-        nll_BT = token_nll(learner, batch, np.roll(tokens_BT, -1 - shift, axis=1)[:, :length])
+        targets_BT = np.roll(tokens_BT, -1 - shift, axis=1)[:, :length]
+        nll_BT = token_nll(learner, replace(batch, targets_BT=targets_BT))
         losses[shift] = float(np.average(nll_BT, weights=batch.weights_BT))
     loss = learner.step(batch)["loss"]
     nearest = min(SHIFTS, key=lambda shift: abs(losses[shift] - loss))

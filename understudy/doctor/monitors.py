@@ -183,10 +183,6 @@ class TrainingMonitors:
 
     def verdicts(self) -> list[Verdict]:
         """Return what has been found so far. A check that failed once stays failed, as it was then."""
-        found = []
-        for one in MONITORS:
-            verdict = self._failed.get(one.name) or one.examine(self._program)
-            if verdict.verdict == "failed":
-                self._failed[one.name] = verdict
-            found.append(verdict)
+        found = [self._failed.get(one.name) or one.examine(self._program) for one in MONITORS]
+        self._failed = {one.name: one for one in found if one.verdict == "failed"}
         return found

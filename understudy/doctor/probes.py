@@ -156,25 +156,18 @@ def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], d
 @torch.no_grad()
 def difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
     """Return ‖a − b‖ / ‖b‖ over all tensors together. A tensor that only one side has counts as 0 on the other."""
-
-    def squared(a: Tensor, b: Tensor) -> float:
-        return float((a.double() - b.double()).square().sum())
-
     none = torch.zeros(())
-    names = first.keys() | second.keys()
-    distance = sum(squared(first.get(name, none), second.get(name, none)) for name in names)
-    size = sum(squared(none, second.get(name, none)) for name in names)
+    pairs = [(first.get(name, none), second.get(name, none)) for name in first.keys() | second.keys()]
+    distance = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
+    size = sum(float(b.double().square().sum()) for _, b in pairs)
     return (distance / size) ** 0.5 if size else float("inf") if distance else 0.0
 
 
 @torch.no_grad()
-def token_nll(learner: Learner, batch: Batch, targets_BT: np.ndarray | None = None) -> np.ndarray:
-    """Return −log p_BT of the targets by torch's own cross entropy in float64, to compare the training's loss with.
-
-    The targets are the batch's own where `targets_BT` gives no others.
-    """
-    inputs_BT, reset_BT = (torch.from_numpy(x).to(learner.device) for x in (batch.inputs_BT, batch.reset_BT))
+def token_nll(learner: Learner, batch: Batch) -> np.ndarray:
+    """Return −log p_BT of the targets by torch's own cross entropy in float64, to compare the training's loss with."""
+    arrays = batch.inputs_BT, batch.targets_BT, batch.reset_BT
+    inputs_BT, targets_BT, reset_BT = (torch.from_numpy(x).to(learner.device) for x in arrays)
     logits_BTV, _ = learner.model(inputs_BT, reset_BT=reset_BT)
-    targets = torch.from_numpy(batch.targets_BT if targets_BT is None else targets_BT).to(learner.device)
-    nll = F.cross_entropy(logits_BTV.double().flatten(0, 1), targets.flatten(), reduction="none")
-    return nll.view(targets.shape).cpu().numpy()
+    nll = F.cross_entropy(logits_BTV.double().flatten(0, 1), targets_BT.flatten(), reduction="none")
+    return nll.view(targets_BT.shape).cpu().numpy()

@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,19 +36,16 @@ def evaluation(experiment: Experiment) -> Finding:
     model = learner.model.train()
     model.set_dropout(0.5)
     modes: list[bool] = []
-
-    def note(*_: Any) -> None:
-        modes.append(any(module.training for module in model.modules()))
-
     batch = next(experiment.validation.eval_batches())
     rows = probes.map_arrays(lambda x: x[: probes.ROWS, : probes.LENGTH].copy(), batch)
     state, weights = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
-    with model.embedding.register_forward_pre_hook(note):
+    parts = list(model.modules())
+    with model.embedding.register_forward_pre_hook(lambda *_: modes.append(any(part.training for part in parts))):
         first, second = (evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2))
     traces = {
         "in training mode": any(modes),
         "losses that differ": first != second,
-        "training mode off afterwards": not all(module.training for module in model.modules()),
+        "training mode off afterwards": not all(part.training for part in parts),
         "random numbers drawn": not torch.equal(torch.get_rng_state(), state),
         "weights changed": any(not torch.equal(x, weights[name]) for name, x in model.state_dict().items()),
         "gradients left": any(parameter.grad is not None for parameter in model.parameters()),

@@ -88,9 +88,7 @@ def gradients_fresh(experiment: Experiment) -> Finding:
     later.weights_BT[:, -1] = 1
     learner.step(batch)
     clean = probes.float32_clone(learner)
-    clean.optimizer.zero_grad(set_to_none=True)
-    for parameter in clean.model.parameters():
-        parameter.grad = None
+    clean.model.zero_grad()
     apart = probes.difference(probes.step_gradients(learner, later)[0], probes.step_gradients(clean, later)[0])
     return Finding(apart <= FRESH, f"{apart:.1e} of its size from the step's own gradient", f"at most {FRESH:.0e}")
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.config import from_dict
-from understudy.console import progress, table
+from understudy.console import progress, say, table
 from understudy.doctor.baselines import FIRST_STEPS, Baseline, read_baselines
 from understudy.doctor.checks import Verdict, preserve_rng, run_checks
 from understudy.doctor.monitors import TrainingMonitors
@@ -53,7 +53,7 @@ def main(config: Config, console: Console) -> int:
     console.print(shown)
     failed = [one for one in verdicts if one.verdict == "failed"]
     for one in failed:
-        console.print(Text(f"{one.name}: likely {', or '.join(one.causes)}", style="red"), soft_wrap=True)
+        say(console, f"{one.name}: likely {', or '.join(one.causes)}", "red")
     return 1 if failed else 0
 
 
@@ -65,8 +65,7 @@ def examine(target: str, console: Console) -> list[Verdict]:
         with console.status("preparing the data and the model"):
             experiment = recipe.build(from_dict(recipe.Config, run.config), run, DistInfo())
         if recorded and run.record["data"] != recorded:
-            changed = "The data files have changed since this run: it is examined with what they are now."
-            console.print(changed, style="yellow", soft_wrap=True)
+            say(console, "The data files have changed since this run: it is examined with what they are now.", "yellow")
         checkpoints = list_checkpoints(run.folder)
         # Fine-tuning that has begun no longer has its base: its first steps are not those of the earlier runs.
         earlier = read_baselines(run.folder.parent, run.record) if experiment.fresh or not checkpoints else []

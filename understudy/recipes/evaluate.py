@@ -178,11 +178,8 @@ def _table(figures: Figures, true_figures: Figures, title: str) -> Table:
     columns = "value", "95% interval", *(["true replies"] if true_figures else [])
     found = table("figure", *(Column(column, justify="right") for column in columns), title=title)
     for name, one in figures.items():
-        row = [
-            shown(name, one.value),
-            "" if math.isnan(one.low) else f"{shown(name, one.low)} to {shown(name, one.high)}",
-        ]
-        if true_figures:
-            row.append(shown(name, true_figures[name].value) if name in true_figures else "")
+        row = [shown(name, one.value)]
+        row += ["" if math.isnan(one.low) else f"{shown(name, one.low)} to {shown(name, one.high)}"]
+        row += [shown(name, true_figures[name].value)] if name in true_figures else []
         found.add_row(NAMES.get(name) or f"{name.removeprefix('right_')} questions right", *row)
     return found

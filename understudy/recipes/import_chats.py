@@ -17,13 +17,7 @@ from understudy.console import counted, progress, text
 from understudy.data.importers.clean import KINDS, Cleaner, Kind, clean_name
 from understudy.data.importers.formats import Hints, exports_of
 from understudy.data.importers.messages import Reason
-from understudy.data.importers.segment import (
-    SegmentConfig,
-    choose_bots,
-    collect,
-    speakers_by_messages,
-    write_split,
-)
+from understudy.data.importers.segment import SegmentConfig, choose_bots, collect, speakers_by_messages, write_split
 from understudy.data.importers.sort import MessageSorter
 from understudy.errors import ConfigError, DataError
 from understudy.recipes.import_report import outcome_table, sources_table, speakers_table
@@ -31,14 +25,10 @@ from understudy.recipes.import_report import outcome_table, sources_table, speak
 HOUR = 3600.0
 MINUTE = 60.0
 Exports = Annotated[
-    tuple[str, ...],
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="(required)"),
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="(required)")
 ]
 Names = Annotated[
-    tuple[str, ...],
-    tyro.conf.UseAppendAction,
-    tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)"),
+    tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)")
 ]
 
 

@@ -42,18 +42,15 @@ def outcome_table(skipped: Counter[Reason], cleaner: Cleaner, train: WrittenFile
     shown = table(Column(justify="right"), "", title=title, header=False)
     for part, purpose in ((train, "to learn from"), (valid, "to validate on")):
         span = f", {_day(part.first)} to {_day(part.last)}" if part.conversations else ""
-        shown.add_row(
-            f"{part.messages:,}", f"{purpose}: {counted(part.conversations, 'conversation')}{span}", style="bold"
-        )
+        told = f"{purpose}: {counted(part.conversations, 'conversation')}{span}"
+        shown.add_row(f"{part.messages:,}", told, style="bold")
     shown.add_section()
     for reason, count in skipped.most_common():
         shown.add_row(f"{count:,}", f"left out: {reason}")
     shown.add_section()
     for kind, what in REDACTED.items():
-        said = (
-            f"{what} kept" if kind in cleaner.keep else f"[{kind}] in place of {counted(cleaner.redacted[kind], what)}"
-        )
-        shown.add_row("", text(said))
+        replaced = f"[{kind}] in place of {counted(cleaner.redacted[kind], what)}"
+        shown.add_row("", text(f"{what} kept" if kind in cleaner.keep else replaced))
     if cleaner.broken:
         shown.add_row("", f"{counted(cleaner.broken, 'message')} with broken characters, now \ufffd", style="yellow")
     return shown
