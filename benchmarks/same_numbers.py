@@ -40,7 +40,7 @@ FINE_TUNINGS = {
     "candidates": "--base {gpt2} --candidates 3 --token-types",
 }
 FORMATS = ("float32", "bfloat16", "int8")
-VARYING = {"time", "created", "finished", "seconds", "check_seconds", "id", "peak_memory"}
+VARYING = {"time", "created", "finished", "seconds", "check_seconds", "id", "checkpoint", "peak_memory"}
 
 Digests = dict[str, str]
 

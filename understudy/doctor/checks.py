@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from understudy.runs.run import Run
+from understudy.runs.run import Recorder
 
 Outcome = Literal["ok", "failed", "noted", "skipped"]
 
@@ -139,7 +139,7 @@ def preserve_rng(device: torch.device | None = None) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def record_verdicts(verdicts: Sequence[Verdict], run: Run) -> None:
+def record_verdicts(verdicts: Sequence[Verdict], run: Recorder) -> None:
     """Put verdicts into run.json in place of earlier ones of the same names. A failure is never replaced."""
     recorded = {entry["name"]: entry for entry in run.record["checks"]}
     for verdict in verdicts:

@@ -13,7 +13,7 @@ from understudy.doctor.baselines import FIRST_STEPS, Baseline, references
 from understudy.doctor.checks import Finding, Verdict, check, record_verdicts
 from understudy.doctor.step import is_configured_rate
 from understudy.errors import DivergedError
-from understudy.runs.run import Run
+from understudy.runs.run import Recorder
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.schedules import rate_at
 
@@ -132,19 +132,19 @@ class TrainingMonitors:
 
     Args:
         learner: what is trained.
-        run: gets the verdicts, and a line for each check that fails for the first time.
+        recorder: gets the verdicts, and a line for each check that fails for the first time.
         earlier: the baselines of earlier runs.
     """
 
-    def __init__(self, learner: Learner, run: Run, earlier: Sequence[Baseline] = ()):
-        self.learner, self.run = learner, run
+    def __init__(self, learner: Learner, recorder: Recorder, earlier: Sequence[Baseline] = ()):
+        self.learner, self.recorder = learner, recorder
         self.losses, self.updates = LossHistory(), UpdateHistory()
         self.baseline: dict[str, float] = {}
         """What is recorded of the first 20 steps, once they are done."""
         self._program: dict[str, Any] = {"config": learner.config, "losses": self.losses, "updates": self.updates}
         self._program |= {"baseline": self.baseline, "earlier": earlier}
         self._failed: dict[str, Verdict] = {}
-        self._reported = {entry["name"] for entry in run.record["checks"] if entry["verdict"] == "failed"}
+        self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
         self._norms: list[float] = []
 
     def before_step(self) -> None:
@@ -171,14 +171,14 @@ class TrainingMonitors:
         failed = [one for one in verdicts if one.verdict == "failed" and one.name not in self._reported]
         self._reported |= {one.name for one in failed}
         if failed or step in (FIRST_STEPS, config.steps):
-            record_verdicts(verdicts, self.run)
-            self.run.update(check_figures=self.baseline)
+            record_verdicts(verdicts, self.recorder)
+            self.recorder.update(check_figures=self.baseline)
         for verdict in failed:
-            self.run.say(f"check {verdict}", style="red")
+            self.recorder.say(f"check {verdict}", style="red")
         if broken := self._failed.get("finite"):
             raise DivergedError(
                 f"{broken.measured}: no later step can repair the weights; expected finite numbers; try a lower --lr, "
-                f"a longer --warmup or --dtype float32, or look closer with: understudy doctor {self.run.id}"
+                f"a longer --warmup or --dtype float32, or look closer with: understudy doctor {self.recorder.id}"
             )
 
     def verdicts(self) -> list[Verdict]:

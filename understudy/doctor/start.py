@@ -9,7 +9,7 @@ import torch
 from understudy.doctor import data, leaks, model, overlap, resume, sampling, step
 from understudy.doctor.checks import Check, Outcome, preserve_rng, record_verdicts, run_checks
 from understudy.doctor.probes import clone, probe_batch
-from understudy.runs.run import Run
+from understudy.runs.run import Recorder
 from understudy.training.distributed import all_gather
 from understudy.training.experiment import Experiment
 
@@ -37,7 +37,7 @@ def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
     return {"experiment": experiment, **parts, **others}
 
 
-def check_start(experiment: Experiment, run: Run) -> None:
+def check_start(experiment: Experiment, recorder: Recorder) -> None:
     """Run the checks of a training that is about to start; record and print their verdicts, and how long they took.
 
     A check that fails does not end the training: whether the finding matters is for people to decide. A resumed run
@@ -61,13 +61,13 @@ def check_start(experiment: Experiment, run: Run) -> None:
 
     program = program_of(experiment, process_states=process_states)
     verdicts = run_checks(START_CHECKS, program, seconds=max(SECONDS, SHARE * per_position * positions))
-    run.update(check_seconds=round(time.perf_counter() - began, 3))
-    record_verdicts(verdicts, run)
+    recorder.update(check_seconds=round(time.perf_counter() - began, 3))
+    record_verdicts(verdicts, recorder)
 
     # How many had which verdict, and a line for each that failed
     counts = Counter(one.verdict for one in verdicts)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in get_args(Outcome) if counts[kind])
-    run.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
+    recorder.say(f"checks: {told}", style="bold red" if counts["failed"] else "dim")
     for one in verdicts:
         if one.verdict == "failed":
-            run.say(f"check {one}", style="red")
+            recorder.say(f"check {one}", style="red")

@@ -25,7 +25,7 @@ from understudy.files import write_json
 from understudy.models.device import prepare_process
 from understudy.runs.find import find_run, runs_folder
 from understudy.runs.record import list_checkpoints
-from understudy.runs.run import NullRecorder, Run
+from understudy.runs.run import NullRecorder, Recorder
 from understudy.training.checkpoint import restore
 from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment
@@ -89,11 +89,11 @@ def examine(target: str, console: Console) -> list[Verdict]:
     return verdicts
 
 
-def watch_first_steps(experiment: Experiment, run: Run, earlier: Sequence[Baseline] = ()) -> list[Verdict]:
+def watch_first_steps(experiment: Experiment, recorder: Recorder, earlier: Sequence[Baseline] = ()) -> list[Verdict]:
     """Return the monitors' verdicts on the first steps, which a copy of the learner takes."""
     with preserve_rng(experiment.learner.device):
         learner = clone(experiment.learner)
-        monitors = TrainingMonitors(learner, run, earlier)
+        monitors = TrainingMonitors(learner, recorder, earlier)
         with suppress(DivergedError):
             for step in range(min(FIRST_STEPS, learner.config.steps)):
                 monitors.before_step()

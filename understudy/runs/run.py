@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import override
 
@@ -31,8 +31,42 @@ from understudy.runs.record import read_record
 if TYPE_CHECKING:
     from rich.console import Console
 
+__all__ = ["NullRecorder", "Recorder", "Run"]
+
 MAY_HOLD_SECRETS = ("argv", "command", "config", "error", "resumed")
 """The parts of a record that are searched for secrets when they are written."""
+
+
+class Recorder(Protocol):
+    """All of a run that a training loop sees. `Run` records to its folder, `NullRecorder` records nothing."""
+
+    folder: Path
+    """Where the checkpoints go."""
+    record: dict[str, Any]
+    """What run.json holds: read it, and change it by `update`."""
+
+    @property
+    def id(self) -> str:
+        """The run's id, such as `20261123-1412-brave-otter`."""
+
+    @property
+    def console(self) -> "Console":
+        """The terminal, for progress bars."""
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append the metrics of a step to metrics.jsonl."""
+
+    def sample(self, step: int, **fields: Any) -> None:
+        """Append a sample of the model's output to samples.jsonl."""
+
+    def checkpoint(self, step: int, weights: Path) -> None:
+        """Append the hash of the weights saved after a step to checkpoints.jsonl."""
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print text and append it to console.log."""
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of run.json."""
 
 
 class Run:

@@ -11,7 +11,7 @@ import torch
 
 from understudy.console import on_signals, progress
 from understudy.runs.record import list_checkpoints
-from understudy.runs.run import Run
+from understudy.runs.run import Recorder
 from understudy.training.checkpoint import restore, save_checkpoint
 from understudy.training.distributed import all_reduce_sum
 from understudy.training.evaluation import evaluate
@@ -28,12 +28,12 @@ class Monitors(Protocol):
         """Look at the learner and at the metrics of the step it took. Raises DivergedError to end the training."""
 
 
-def begin(experiment: Experiment, run: Run) -> None:
+def begin(experiment: Experiment, recorder: Recorder) -> None:
     """Record what is about to be trained, seed this process, and resume from the run's last checkpoint, if any."""
     learner, batches = experiment.learner, experiment.batches
     model, steps = learner.model, learner.config.steps
     count, learned = model.parameter_count(), model.parameter_count(learned=True)
-    run.update(
+    recorder.update(
         model={
             "spec": asdict(model.spec),
             "vocab_size": model.vocab_size,
@@ -44,9 +44,9 @@ def begin(experiment: Experiment, run: Run) -> None:
         processes=learner.dist.size,
     )
     # Say what there is to learn from, and how much of it the steps take.
-    run.say(experiment.dataset.summary)
+    recorder.say(experiment.dataset.summary)
     tokens = steps * batches.tokens_per_epoch // batches.batches_per_epoch
-    run.say(
+    recorder.say(
         f"{model.spec.core} of {count:,} parameters{f', of which {learned:,} learn' if learned < count else ''}, "
         f"vocabulary {model.vocab_size:,}, "
         f"{str(learner.dtype).removeprefix('torch.')} on {learner.device}; {steps:,} steps, {tokens:,} tokens, "
@@ -55,11 +55,11 @@ def begin(experiment: Experiment, run: Run) -> None:
 
     # The random numbers of a resumed run come from its checkpoint.
     experiment.seed_process(learner.dist.rank)
-    if checkpoints := list_checkpoints(run.folder):
+    if checkpoints := list_checkpoints(recorder.folder):
         threads = restore(learner, checkpoints[-1])["threads"]
-        run.say(f"resuming after step {learner.steps_done}")
+        recorder.say(f"resuming after step {learner.steps_done}")
         if threads != torch.get_num_threads():
-            run.say(
+            recorder.say(
                 f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
                 "last digits from those of a run that was not interrupted; "
                 f"OMP_NUM_THREADS={threads} keeps them equal",
@@ -67,7 +67,7 @@ def begin(experiment: Experiment, run: Run) -> None:
             )
 
 
-def train(experiment: Experiment, run: Run, monitors: Monitors) -> dict[str, float]:
+def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dict[str, float]:
     """Train until all steps are done, and return the figures of the last evaluation.
 
     Ctrl-C or SIGTERM finishes the current step, saves a checkpoint and raises KeyboardInterrupt. A second one does not
@@ -78,7 +78,7 @@ def train(experiment: Experiment, run: Run, monitors: Monitors) -> dict[str, flo
     """
     learner, loop, is_main = experiment.learner, experiment.loop, experiment.learner.dist.is_main
     steps, figures = learner.config.steps, dict[str, float]()
-    with progress(run.console, "learning", steps) as bar, _stop_requested() as stop:
+    with progress(recorder.console, "learning", steps) as bar, _stop_requested() as stop:
         bar.update(completed=learner.steps_done)
         while learner.steps_done < steps:
             # Take one optimizer step, and record it.
@@ -88,26 +88,26 @@ def train(experiment: Experiment, run: Run, monitors: Monitors) -> dict[str, flo
             metrics = learner.step(batch)
             speed = int((batch.weights_BT > 0).sum()) / (time.perf_counter() - began)
             step, last = learner.steps_done, learner.steps_done == steps
-            run.log(step, **metrics)
+            recorder.log(step, **metrics)
 
             # Look for silent bugs. A training that cannot recover ends here, before it is saved.
             monitors.after_step(metrics)
 
             # Once in a while, and after the last step: evaluate and show samples. The first process does both.
             if is_main and (last or _is_due(step, loop.eval_every)):
-                figures = _evaluate(experiment, run, speed)
+                figures = _evaluate(experiment, recorder, speed)
             if is_main and loop.sample_every and (last or _is_due(step, loop.sample_every)):
                 for lines in experiment.sample():
-                    run.sample(step, **lines)
-                    run.say("\n".join(f"    {name}: {text}" for name, text in lines.items()), style="dim")
+                    recorder.sample(step, **lines)
+                    recorder.say("\n".join(f"    {name}: {text}" for name, text in lines.items()), style="dim")
 
             # Once in a while, after the last step and when a signal asks to stop: save a checkpoint.
             # A signal reaches the processes at different moments, and all must stop after the same step.
             stopping = all_reduce_sum(float(stop()), learner.dist, learner.device) > 0
             if last or stopping or _is_due(step, loop.save_every):
                 kind = experiment.dataset.kind
-                checkpoint = save_checkpoint(run.folder, learner, experiment.tokenizer, kind=kind)
-                run.checkpoint(step, checkpoint / "model.safetensors")
+                checkpoint = save_checkpoint(recorder.folder, learner, experiment.tokenizer, kind=kind)
+                recorder.checkpoint(step, checkpoint / "model.safetensors")
 
             bits = f" · {figures['val_bpb']:.3f} bits per byte" if figures else ""
             bar.update(completed=step, figures=f"loss {metrics['loss']:.3f}{bits} · {speed:,.0f} tokens/s")
@@ -115,19 +115,19 @@ def train(experiment: Experiment, run: Run, monitors: Monitors) -> dict[str, flo
                 raise KeyboardInterrupt(f"stopped after step {step}")
 
     # A run that was killed after its last step is resumed only to be evaluated.
-    return figures if figures or not is_main else _evaluate(experiment, run)
+    return figures if figures or not is_main else _evaluate(experiment, recorder)
 
 
 def _is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _evaluate(experiment: Experiment, run: Run, speed: float | None = None) -> dict[str, float]:
+def _evaluate(experiment: Experiment, recorder: Recorder, speed: float | None = None) -> dict[str, float]:
     """Measure the model on the validation documents, and record and print the figures."""
     learner = experiment.learner
     figures = evaluate(learner.model, experiment.validation.eval_batches(), experiment.tokenizer, learner.dtype)
-    run.log(learner.steps_done, **figures)
-    run.say(
+    recorder.log(learner.steps_done, **figures)
+    recorder.say(
         f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats per token, "
         f"{figures['val_bpb']:.3f} bits per byte, perplexity {figures['val_perplexity']:.2f}"
         + (f"; {speed:,.0f} tokens/s" if speed else "")
