@@ -150,6 +150,20 @@ def test_saved_and_loaded_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -> N
         assert loaded.encode(text) == tokenizer.encode(text)
 
 
+def test_what_a_later_version_wrote_besides_is_ignored(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"later": 1}))
+    assert load_tokenizer(tmp_path).fingerprint == tokenizer.fingerprint
+
+
+def test_every_argument_must_be_in_the_file(tmp_path: Path) -> None:
+    definition = {"kind": "gpt1", "specials": SPECIALS, "vocabulary": ["<unk>"], "merges": []}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    with pytest.raises(CheckpointError, match="KeyError\\('rules'\\)"):
+        load_tokenizer(tmp_path)
+
+
 def test_fingerprints_tell_tokenizers_apart() -> None:
     assert len({tokenizer.fingerprint for tokenizer in TOKENIZERS.values()}) == len(TOKENIZERS)
 

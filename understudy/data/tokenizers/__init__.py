@@ -1,6 +1,7 @@
 """Tokenizers: text to token ids and back, with special tokens that no text can produce."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 from understudy.data.tokenizers.base import FILE_NAME, SPECIALS, TextStream, Tokenizer
@@ -21,11 +22,12 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """
     path = Path(folder) / FILE_NAME
     try:
-        definition = dict(json.loads(path.read_text(encoding="utf-8")))
-        kind, specials = KINDS[definition.pop("kind")], definition.pop("specials")
-        if tuple(specials) != SPECIALS:
-            raise CheckpointError(f"{path} has the special tokens {specials}; expected {list(SPECIALS)}")
-        return kind(**definition)
+        definition = json.loads(path.read_text(encoding="utf-8"))
+        if tuple(definition["specials"]) != SPECIALS:
+            raise CheckpointError(f"{path} has the special tokens {definition['specials']}; expected {list(SPECIALS)}")
+        kind = KINDS[definition["kind"]]
+        # Each argument must be there; whatever else a later version wrote is ignored.
+        return kind(**{name: definition[name] for name in signature(kind).parameters})
     except OSError as error:
         raise CheckpointError(
             f"no tokenizer at {path} ({error.strerror}); expected a run's or checkpoint's folder"
