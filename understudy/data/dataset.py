@@ -197,7 +197,7 @@ class _TokenCache:
         """The documents of the files of a part; what is wrong with them is reported, whether they are read or found."""
         files, strict, mine = config.files, config.strict, Report()
         inspected, names = (files.train, config.data) if part == "train" else (files.valid, config.valid)
-        paths = [file.path for file in inspected]
+        paths, hashes = [file.path for file in inspected], [file.fingerprint["sha256"] for file in inspected]
         documents: Iterator[TokenizedDocument]
         if files.kind == "text":
             texts = read_documents(paths, mine, strict, files.text)
@@ -206,7 +206,7 @@ class _TokenCache:
             conversations = read_conversations(paths, mine, strict, files.text)
             documents = render_windows(conversations, self.tokenizer, self.context, mine, strict)
         try:
-            store = self.store(documents, [[file.sha256 for file in inspected], files.kind, self.context, strict])
+            store = self.store(documents, [hashes, files.kind, self.context, strict])
         except DataError as error:
             # All were read, and then all were left out.
             if mine.good and mine.problems:

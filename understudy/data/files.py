@@ -141,14 +141,12 @@ class DataFile:
     Attributes:
         path: its path.
         kind: "chats" for a JSON array or JSON lines, "text" for anything else.
-        size: its size in bytes.
-        sha256: hex digest of its bytes.
+        fingerprint: what `understudy.files.fingerprint` gives.
     """
 
     path: Path
     kind: Kind
-    size: int
-    sha256: str
+    fingerprint: dict[str, Any]
 
     @classmethod
     def inspect(cls, path: Path) -> "DataFile":
@@ -164,18 +162,13 @@ class DataFile:
                 raise DataError(f"{path} is empty; expected text or conversations")
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+            fingerprint = {"path": os.path.abspath(path), "bytes": file.tell(), "sha256": digest}
         opening = "".join("".join(lines[:20]).split())[:2]
         is_array = opening.startswith("[") and opening[1:] in ("", "{", "[", '"', "]")
         # A malformed line among good ones, even the first, does not make the file a text.
         like_objects = sum(line.startswith("{") and line[1:].lstrip().startswith('"') for line in lines)
         kind: Kind = "chats" if is_array or opening == '{"' or 2 * like_objects >= len(lines) else "text"
-        return cls(path, kind, size, digest)
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """The fingerprint that `understudy.files.fingerprint` gives."""
-        return {"path": os.path.abspath(self.path), "bytes": self.size, "sha256": self.sha256}
+        return cls(path, kind, fingerprint)
 
 
 class DataFiles:

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from understudy.errors import DataError, HubError, MissingPackageError
 from understudy.files import whole
@@ -35,14 +35,6 @@ Row = Mapping[str, Any]
 Message = dict[str, str]
 
 
-class Reference(NamedTuple):
-    """A data set of the Hub, or of a folder."""
-
-    name: str
-    split: str = "train"
-    subset: str | None = None
-
-
 def fetch(path: str) -> Path:
     """Return the file with the conversations of `hub:…`. It is made once and found again without a network.
 
@@ -54,8 +46,8 @@ def fetch(path: str) -> Path:
     parts = path.removeprefix(PREFIX).split(":")
     if not 1 <= len(parts) <= 3 or not all(parts):
         raise DataError(f"{path} is not a data set's name; expected hub:NAME, hub:NAME:SPLIT or hub:NAME:SPLIT:SUBSET")
-    reference = Reference(*parts)
-    name = reference.name
+    name, split, subset = [*parts, "", ""][:3]
+    reference = name, split or "train", subset or None
     # What changes when a folder's files do; a data set of the Hub has no such files.
     inside = sorted(file for file in Path(name).rglob("*") if file.is_file()) if os.path.isdir(name) else []
     state = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in inside]
@@ -67,7 +59,7 @@ def fetch(path: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as building:
         with building.open("w", encoding="utf-8") as lines:
-            for messages in conversations(_rows(reference), path):
+            for messages in conversations(_rows(*reference), path):
                 lines.write(json.dumps({"messages": messages}, ensure_ascii=True) + "\n")
         if not building.stat().st_size:
             raise DataError(f"{path} has no rows; expected conversations")
@@ -144,14 +136,13 @@ def _in_turn(texts: Iterable[str], first: str) -> list[Message]:
     return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
 
 
-def _rows(reference: Reference) -> Iterator[Row]:
+def _rows(name: str, split: str, subset: str | None) -> Iterator[Row]:
     try:
         import datasets  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingPackageError(
             "data sets of the Hub need the package datasets: pip install 'understudy[hub]'"
         ) from error
-    name, split, subset = reference
     try:
         if (Path(name) / "dataset_dict.json").exists() or (Path(name) / "dataset_info.json").exists():
             saved = datasets.load_from_disk(name)

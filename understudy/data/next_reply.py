@@ -4,6 +4,7 @@ Shape suffixes: Q questions, C candidates, R rows, T positions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,8 @@ class NextReply:
             if not replies:
                 continue
             reply = replies[random.integers(len(replies))]
-            others = self._distractors(random, doc, document.ids[reply])
-            if others is None:
+            others = list(islice(self._distractors(random, doc, document.ids[reply]), self.candidates - 1))
+            if len(others) < self.candidates - 1:
                 continue
             # Each candidate follows what was said before. The middle of one that is too long is left out.
             before = document.ids[: reply.start]
@@ -61,23 +62,19 @@ class NextReply:
 
     def _distractors(
         self, random: np.random.Generator, doc: int, right: npt.NDArray[np.int32]
-    ) -> list[npt.NDArray[np.int32]] | None:
-        """Return replies that all differ, also from the right one; None where there are too few."""
-        conversation = self.store.hashes[doc]
-        taken, others = {right.tobytes()}, []
+    ) -> Iterator[npt.NDArray[np.int32]]:
+        """Yield replies of other conversations that all differ, also from the right one."""
+        taken = {right.tobytes()}
         for _ in range(TRIES):
             other = int(self.docs[random.integers(len(self.docs))])
             document = self.store.document(other)
             replies = replies_in(document)
-            if not replies or self.store.hashes[other] == conversation:
+            if not replies or self.store.hashes[other] == self.store.hashes[doc]:
                 continue
             ids = document.ids[replies[random.integers(len(replies))]]
             if ids.tobytes() not in taken:
                 taken.add(ids.tobytes())
-                others.append(ids)
-            if len(others) == self.candidates - 1:
-                return others
-        return None
+                yield ids
 
 
 def replies_in(document: TokenizedDocument) -> list[slice]:

@@ -6,6 +6,7 @@ input, each but the first a target. So no position joins two documents, and no t
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -103,21 +104,14 @@ class PackedBatches:
         self.rows = int(self._row.max()) + 1
         self.batches_per_epoch = -(-self.rows // batch_size)
         self.tokens_per_epoch = int(self._length.sum())
-        self._last_plan: tuple[int, _Plan] = (0, self._plan(0))
-
-    @property
-    def fill(self) -> float:
-        """Share of the rows' positions that hold a token to predict."""
-        return self.tokens_per_epoch / (self.rows * self.context)
+        self._plan_of = lru_cache(1)(self._plan)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0 over all epochs."""
         # An epoch's rows are spread evenly over its batches.
         epoch, index = divmod(step, self.batches_per_epoch)
         first, end = (self.rows * i // self.batches_per_epoch for i in (index, index + 1))
-        if self._last_plan[0] != epoch and self.seed is not None:
-            self._last_plan = (epoch, self._plan(epoch))
-        plan = self._last_plan[1]
+        plan = self._plan_of(None if self.seed is None else epoch)
         batch = self._assemble(plan, first, end)
         if self.ask is None:
             return batch
@@ -130,13 +124,13 @@ class PackedBatches:
         """Yield each document once, in a fixed order. Rows that the last batch lacks are padding."""
         plan = self._plan(None)
         for first in range(0, self.rows, self.batch_size):
-            yield self._assemble(plan, first, min(first + self.batch_size, self.rows))
+            yield self._assemble(plan, first, first + self.batch_size)
 
     def eval_documents(self) -> Iterator[Indices]:
         """Yield, for each of `eval_batches`, int64 [B, T]: the index of each target's document, -1 at padding."""
         plan = self._plan(None)
         for first in range(0, self.rows, self.batch_size):
-            _, token, position = self._places(plan, first, min(first + self.batch_size, self.rows))
+            _, token, position = self._places(plan, first, first + self.batch_size)
             document_BT = np.full((self.batch_size, self.context), -1, dtype=np.int64)
             document_BT.reshape(-1)[position] = self._document_of(token)
             yield document_BT
@@ -162,7 +156,7 @@ class PackedBatches:
         starts = plan.row_starts[first_row : end_row + 1]
         pieces = slice(starts[0], starts[-1])
         length = plan.length[pieces]
-        place = np.repeat(np.arange(end_row - first_row), np.diff(starts)) * self.context + plan.column[pieces]
+        place = np.repeat(np.arange(len(starts) - 1), np.diff(starts)) * self.context + plan.column[pieces]
         within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
         return place, np.repeat(plan.source[pieces], length) + within, np.repeat(place, length) + within
 

@@ -17,7 +17,7 @@ from understudy.console import counted, progress, text
 from understudy.data.importers.clean import KINDS, Cleaner, Kind, clean_name
 from understudy.data.importers.formats import Hints, exports_of
 from understudy.data.importers.messages import Reason
-from understudy.data.importers.segment import SegmentConfig, choose_bots, collect, speakers_by_messages, write_split
+from understudy.data.importers.segment import choose_bots, collect, speakers_by_messages, turns, write_split
 from understudy.data.importers.sort import MessageSorter
 from understudy.errors import ConfigError, DataError
 from understudy.recipes.import_report import outcome_table, sources_table, speakers_table
@@ -115,9 +115,9 @@ def main(config: Config, console: Console) -> None:
         can_ask = console.is_terminal and bool(sys.stdin) and sys.stdin.isatty()
         bots = choose_bots(sorter, names, partial(_ask, sorter, console) if can_ask else None)
         name_of = cache(lambda number: redact.text(sorter.speakers[number].name))
-        segments = SegmentConfig(bots, config.silence * HOUR, config.burst * MINUTE, name_of)
+        turns_of = partial(turns, bots=bots, merge_within=config.burst * MINUTE, name_of=name_of)
         with progress(console, "cutting into conversations", sum(kept), percent=True) as bar:
-            collect(sorter, segments, skipped, bar.advance)
+            collect(sorter, bots, config.silence * HOUR, turns_of, skipped, bar.advance)
         if not sorter.has_lines():
             left_out = "; ".join(f"{count:,} messages {reason}" for reason, count in skipped.most_common(3))
             why = f"{left_out}; try a longer --silence, or another --bot"

@@ -66,41 +66,31 @@ def choose_bots(sorter: MessageSorter, names: Sequence[str], ask: Callable[[], s
     return frozenset(bots)
 
 
-@dataclass(frozen=True)
-class SegmentConfig:
-    """How messages become conversations.
-
-    Attributes:
-        bots: the numbers of the speakers whose part the bot learns.
-        gap: seconds without a message after which a new conversation begins.
-        merge_within: seconds within which messages of one side are joined.
-        name_of: gives each speaker's name for conversations between more than two people.
-    """
-
-    bots: frozenset[int]
-    gap: float
-    merge_within: float
-    name_of: Callable[[int], str]
-
-
 def collect(
-    sorter: MessageSorter, config: SegmentConfig, skipped: Counter[Reason], advance: Callable[[int], None]
+    sorter: MessageSorter,
+    bots: frozenset[int],
+    gap: float,
+    turns_of: Callable[[list[SortedMessage]], Iterator[Message]],
+    skipped: Counter[Reason],
+    advance: Callable[[int], None],
 ) -> None:
     """Cut all messages into conversations, which the sorter keeps.
 
     Args:
         sorter: holds the messages.
-        config: how to cut.
+        bots: the numbers of the speakers whose part the bot learns.
+        gap: seconds without a message after which a new conversation begins.
+        turns_of: makes the turns of a conversation.
         skipped: counts the messages that are in no conversation that is kept, by reason.
         advance: called with the number of messages done.
     """
     number = -1
-    for piece, begins in cut(sorter.messages(), config.gap):
+    for piece, begins in cut(sorter.messages(), gap):
         number += begins
         advance(len(piece))
         sorter.add_span(number, piece[0].time, piece[-1].time)
         # There is nothing to learn unless both the bot and another person speak.
-        sides = {message.speaker in config.bots for message in piece}
+        sides = {message.speaker in bots for message in piece}
         if len(sides) == 1:
             skipped[Reason.ALONE if True in sides else Reason.NO_REPLY] += len(piece)
             continue
@@ -111,7 +101,7 @@ def collect(
         if sorter.is_repeated(digest.digest(), piece[0].chat[0]):
             skipped[Reason.REPEATED] += len(piece)
             continue
-        sorter.add_line(number, len(piece), conversation_to_json(Conversation(tuple(turns(piece, config)))))
+        sorter.add_line(number, len(piece), conversation_to_json(Conversation(tuple(turns_of(piece)))))
 
 
 def cut(messages: Iterable[SortedMessage], gap: float) -> Iterator[tuple[list[SortedMessage], bool]]:
@@ -139,24 +129,26 @@ def cut(messages: Iterable[SortedMessage], gap: float) -> Iterator[tuple[list[So
         yield piece, begins
 
 
-def turns(messages: Sequence[SortedMessage], config: SegmentConfig) -> Iterator[Message]:
+def turns(
+    messages: Sequence[SortedMessage], bots: frozenset[int], merge_within: float, name_of: Callable[[int], str]
+) -> Iterator[Message]:
     r"""Yield the turns of a conversation: messages of one side close together are one, a line each.
 
     If several people speak with the bot, what each of them says begins with the name: "Bob: Hello\nEve: Hi".
     """
-    named = len({message.speaker for message in messages if message.speaker not in config.bots}) > 1
+    named = len({message.speaker for message in messages} - bots) > 1
     lines: list[str] = []
     before = messages[0]
     for message in messages:
-        ours = message.speaker in config.bots
-        if ours != (before.speaker in config.bots) or message.time - before.time > config.merge_within:
-            yield Message("assistant" if before.speaker in config.bots else "user", "\n".join(lines))
+        ours = message.speaker in bots
+        if ours != (before.speaker in bots) or message.time - before.time > merge_within:
+            yield Message("assistant" if before.speaker in bots else "user", "\n".join(lines))
             lines = []
         is_same = bool(lines) and before.speaker == message.speaker
-        prefix = f"{config.name_of(message.speaker)}: " if named and not ours and not is_same else ""
+        prefix = f"{name_of(message.speaker)}: " if named and not ours and not is_same else ""
         lines.append(prefix + message.text)
         before = message
-    yield Message("assistant" if before.speaker in config.bots else "user", "\n".join(lines))
+    yield Message("assistant" if before.speaker in bots else "user", "\n".join(lines))
 
 
 @dataclass
