@@ -146,7 +146,7 @@ class DataFile:
 
     path: Path
     kind: Kind
-    fingerprint: dict[str, Any]
+    fingerprint: dict[str, Any] = field(hash=False)
 
     @classmethod
     def inspect(cls, path: Path) -> "DataFile":

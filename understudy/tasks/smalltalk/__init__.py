@@ -5,15 +5,13 @@ counts, compares, adds small numbers, and says so when it cannot know. Everythin
 everything there is stands in mix.toml, what is said in phrases/, which words exist in words.toml and names.toml.
 """
 
-from pathlib import Path
-
 from understudy.tasks.smalltalk.dialogue import SmallTalk, Smalltalk, generate
 from understudy.tasks.smalltalk.mix import MIX, Mix
 from understudy.tasks.smalltalk.names import Split, split_of
 from understudy.tasks.smalltalk.scoring import Question, is_right, refuses
 from understudy.tasks.smalltalk.topic import Lines, read_toml
 
-DEMO_LINES: Lines = read_toml(Path(__file__).with_name("demo.toml"))["lines"]
+DEMO_LINES: Lines = read_toml("demo.toml")["lines"]
 
 __all__ = [
     "DEMO_LINES",

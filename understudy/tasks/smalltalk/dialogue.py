@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from understudy.data.conversations import Conversation
@@ -15,7 +16,7 @@ from understudy.tasks.smalltalk.mix import MIX, PRACTICE, Mix
 from understudy.tasks.smalltalk.names import Split
 from understudy.tasks.smalltalk.phrases import chat
 from understudy.tasks.smalltalk.scoring import Question
-from understudy.tasks.smalltalk.talk import Talk, new_talk
+from understudy.tasks.smalltalk.talk import Talk
 
 
 class Beat(NamedTuple):
@@ -88,7 +89,7 @@ def generate(count: int, seed: int, split: Split) -> Iterator[SmallTalk]:
 
 def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: str | None = None) -> SmallTalk:
     """Return one conversation, in the given register or in one drawn from the mix."""
-    talk = new_talk(seed, split, index, mix, register)
+    talk = Talk(Random(f"smalltalk {seed} {split} {index}").random, split, mix, register)
     talk.agenda = draw_agenda(talk.world)
     exchanges = int(mix.exchanges.draw(talk.rand))
     recalls = int(mix.recalls.draw(talk.rand))

@@ -4,7 +4,6 @@ from bisect import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from understudy.tasks.smalltalk.topic import read_toml
@@ -33,8 +32,9 @@ class Shares(Generic[T]):
         return self.names[bisect(self._sums, rand() * self._sums[-1])]
 
 
-_tables = read_toml(Path(__file__).with_name("mix.toml"))
+_tables = read_toml("mix.toml")
 _practice = _tables.pop("practice")
+_asked = _practice.pop("asked")
 _shares = {name: Shares[str](table) for name, table in _tables.items()}
 
 
@@ -74,14 +74,6 @@ class Mix:
 
 
 MIX = Mix()
-PRACTICE = replace(
-    MIX,
-    told=MIX.told.but(_practice["told"]),
-    facts=Shares(_practice["facts"]),
-    recalls=Shares(_practice["recalls"]),
-    beats=MIX.beats.but(_practice["beats"]),
-    asked=_practice["asked"],
-    kind_first=0.25,
-    characters=860,
-)
+_changed = {name: getattr(MIX, name).but(table) for name, table in _practice.items()}
+PRACTICE = replace(MIX, asked=_asked, kind_first=0.25, characters=860, **_changed)
 """Of training conversations, which hold more of what is hard."""

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal, TypeVar
 from zlib import crc32
 
@@ -15,7 +14,7 @@ Rand = Callable[[], float]
 # With this salt "Ottoline" belongs to "test": she is the guest of our demonstrations and must never be trained on.
 _SALT = "prompter "
 
-_tables: dict[str, Lines] = read_toml(Path(__file__).with_name("names.toml"))
+_tables: dict[str, Lines] = read_toml("names.toml")
 COMMON: dict[str, Lines] = {kind: _tables[kind] for kind in ("woman", "man", "town", "pet")}
 COMMON["person"] = COMMON["woman"] + COMMON["man"]
 SURNAMES, TOWN_FIRSTS = _tables["surnames"], _tables["town_firsts"]

@@ -9,12 +9,11 @@ distractor.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from understudy.tasks.smalltalk.topic import Lines, read_toml
 from understudy.tasks.smalltalk.words import NUMBERS
 
-REFUSALS: Lines = read_toml(Path(__file__).with_name("scoring.toml"))["refusals"]
+REFUSALS: Lines = read_toml("scoring.toml")["refusals"]
 _DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)}
 _TENS = dict(zip(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(30, 100, 10), strict=True))
 _DIGITS |= {word: str(tens) for word, tens in _TENS.items()}

@@ -3,12 +3,11 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from understudy.tasks.smalltalk.names import Rand, pick
 from understudy.tasks.smalltalk.topic import read_toml
 
-_tables = read_toml(Path(__file__).with_name("style.toml"))
+_tables = read_toml("style.toml")
 _EXPANSIONS, _AMERICAN, _SLIPS = (_tables[name] for name in ("expansions", "american", "slips"))
 
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from random import Random
 from typing import TypeVar
 
 from understudy.data.conversations import Message
@@ -162,11 +161,6 @@ class Talk:
 def topic_of(key: Key) -> Topic:
     """Return the phrases for a fact."""
     return TOPICS[key[0]]
-
-
-def new_talk(seed: int, split: Split, index: int, mix: Mix, register: str | None = None) -> Talk:
-    """Begin conversation `index`, which depends only on these arguments."""
-    return Talk(Random(f"smalltalk {seed} {split} {index}").random, split, mix, register)
 
 
 @cache

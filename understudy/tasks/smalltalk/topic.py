@@ -52,9 +52,10 @@ class Topic:
     more: tuple[Exchange, ...] = ()  # the user talks on about it, saying nothing new
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a file, with arrays as tuples, a text of several lines as its words, and exchanges made."""
-    return {name: _frozen(value) for name, value in tomllib.loads(path.read_text("utf-8")).items()}
+def read_toml(name: str) -> dict[str, Any]:
+    """Return the tables of a file here: arrays as tuples, a text of several lines as its words, exchanges made."""
+    text = (Path(__file__).parent / name).read_text("utf-8")
+    return {name: _frozen(value) for name, value in tomllib.loads(text).items()}
 
 
 def _frozen(value: Any) -> Any:

@@ -1,10 +1,8 @@
 """The closed classes of the small world: every word in words.toml may occur in every split."""
 
-from pathlib import Path
-
 from understudy.tasks.smalltalk.topic import Lines, read_toml
 
-_tables = read_toml(Path(__file__).with_name("words.toml"))
+_tables = read_toml("words.toml")
 
 # Topic to what may be told of it.
 VALUES: dict[str, Lines] = _tables["values"]

@@ -3,16 +3,13 @@
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.topic import Exchange, Lines, Topic, read_toml
 
-FOLDER = Path(__file__).parent
-
-_files = {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
+_files = {name: read_toml(f"phrases/{name}.toml") for name in ("chat", "likes", "others", "questions", "you")}
 # Talk beside the facts, questions, and what is said of several facts at once: chat.greetings, questions.sum_asks, ...
 chat, questions, others = (SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others"))
 
