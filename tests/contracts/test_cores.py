@@ -120,7 +120,7 @@ def test_a_repeated_state_goes_on_like_the_one_it_came_from(core, ragged):
         reset_BT = torch.zeros(BATCH, TIME, dtype=torch.bool)
         reset_BT[1, 5] = True
     _, state = core(x_BTD, core.initial_state(BATCH, TIME + 4), reset_BT)
-    thrice = core.repeated(state, 3)
+    thrice = state.repeated(3)
     many, _ = core(then_BTD.repeat_interleave(3, dim=0), thrice)
     once, _ = core(then_BTD, state)  # a cache that the copies had shared would have been written over
     torch.testing.assert_close(many, once.repeat_interleave(3, dim=0), rtol=0, atol=1e-10)

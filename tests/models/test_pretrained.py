@@ -17,8 +17,7 @@ from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, To
 from understudy.errors import ConfigError
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained import release
-from understudy.models.pretrained.export import export
-from understudy.models.pretrained.folder import describe, is_pretrained, read_pretrained
+from understudy.models.pretrained.folder import describe, export, is_pretrained, read_pretrained
 from understudy.models.pretrained.vocabulary import opening
 from understudy.models.spec import CoreConfig
 

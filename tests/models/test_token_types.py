@@ -110,7 +110,7 @@ def test_ragged_prompts_get_the_replies_of_the_plain_path(sharp_model: Callable[
 def test_a_repeated_state_remembers_who_spoke() -> None:
     model = a_model()
     _, state = model(torch.tensor([[SPEAKERS[1], 65]]), model.initial_state(1))
-    _, alone = model(torch.tensor([[66]]), model.core.repeated(state, 1))
+    _, alone = model(torch.tensor([[66]]), state.repeated(1))
     assert alone.type_B.tolist() == [SPEAKERS[1]]
-    repeated = model.core.repeated(state, 3)
+    repeated = state.repeated(3)
     assert repeated.type_B.tolist() == [SPEAKERS[1]] * 3

@@ -53,5 +53,5 @@ def _after(
     logits_1V, state = prefill(model, [prompt], len(prompt) + longest)
     device = logits_1V.device
     ids_KT = torch.tensor([[*reply, *[0] * (longest - len(reply))] for reply in candidates], device=device)
-    hidden_KTD, _ = model.hidden(ids_KT, model.core.repeated(state, len(candidates)))
+    hidden_KTD, _ = model.hidden(ids_KT, state.repeated(len(candidates)))
     return logits_1V, ids_KT, hidden_KTD, torch.tensor([len(reply) for reply in candidates], device=device)

@@ -63,6 +63,17 @@ class Cache:
             type_B[row] = one.type_B[0]
         return replace(self, type_B=type_B, longest=int(self.length_B.max()), ragged=True)
 
+    def repeated(self, times: int) -> "Cache":
+        """Return a cache with each row repeated `times` times."""
+        return replace(
+            self,
+            keys_LBHSK=self.keys_LBHSK.repeat_interleave(times, dim=1),
+            values_LBHSK=self.values_LBHSK.repeat_interleave(times, dim=1),
+            length_B=self.length_B.repeat_interleave(times),
+            recent=tuple(recent_BRD.repeat_interleave(times, dim=0) for recent_BRD in self.recent),
+            type_B=None if self.type_B is None else self.type_B.repeat_interleave(times),
+        )
+
 
 @dataclass
 class CacheUpdate:

@@ -22,10 +22,6 @@ class Core(nn.Module):
         """Return a fresh state for `batch_size` rows of at most `max_len` steps (default: the context)."""
         raise NotImplementedError
 
-    def repeated(self, state: Any, times: int) -> Any:
-        """Return a state with each row of `state` repeated `times` times. The input is not modified."""
-        raise NotImplementedError
-
     def forward(self, x_BTD: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run T steps and return y_BTD with the state after them. `reset_BT` marks steps before which a row resets.
 

@@ -36,6 +36,10 @@ class LSTMState(NamedTuple):
         self.c_LBD[:, row] = one.c_LBD[:, 0]
         return self
 
+    def repeated(self, times: int) -> "LSTMState":
+        """Return a state with each row repeated `times` times."""
+        return LSTMState(*(part.repeat_interleave(times, dim=1) for part in self))
+
 
 class LSTM(Core):
     """Stacked LSTM whose rows can be reset at any step.
@@ -56,23 +60,14 @@ class LSTM(Core):
         # What comes in, embeddings that begin small, and what goes out, squashed to (−1, 1): without a norm on both the
         # first thousands of steps go into their scale (docs/journal.md).
         self.norm = RMSNorm()
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Initialise: Glorot input weights, orthogonal recurrent ones (Saxe 2014), forget bias 1 (Jozefowicz 2015)."""
-        width = self.rnn.hidden_size
+        # Glorot input weights, orthogonal recurrent ones (Saxe 2014), forget bias 1 (Jozefowicz 2015).
+        fillings = {"weight_ih": nn.init.xavier_uniform_, "weight_hh": nn.init.orthogonal_}
         for name, parameter in self.rnn.named_parameters():
-            gates = parameter.view(4, width, -1)  # input, forget, cell, output
+            gates = parameter.detach().view(4, spec.width, -1)  # input, forget, cell, output
             for gate in gates:
-                if name.startswith("weight_ih"):
-                    nn.init.xavier_uniform_(gate)
-                elif name.startswith("weight_hh"):
-                    nn.init.orthogonal_(gate)
-            if name.startswith("bias"):
-                parameter.zero_()
+                fillings.get(name[:9], nn.init.zeros_)(gate)
             if name.startswith("bias_ih"):
-                gates[1].fill_(1.0)
+                nn.init.ones_(gates[1])
 
     @override
     def initial_state(self, batch_size: int, max_len: int | None = None) -> LSTMState:
@@ -80,10 +75,6 @@ class LSTM(Core):
         parameter = next(self.parameters())
         zeros_LBD = parameter.new_zeros(self.rnn.num_layers, batch_size, self.rnn.hidden_size)
         return LSTMState(zeros_LBD, zeros_LBD.clone())
-
-    @override
-    def repeated(self, state: LSTMState, times: int) -> LSTMState:
-        return LSTMState(*(part.repeat_interleave(times, dim=1) for part in state))
 
     @override
     def forward(

@@ -74,17 +74,6 @@ class Transformer(Core):
         return [module for module in self.modules() if isinstance(module, ShortConvolution)]
 
     @override
-    def repeated(self, state: Cache, times: int) -> Cache:
-        return replace(
-            state,
-            keys_LBHSK=state.keys_LBHSK.repeat_interleave(times, dim=1),
-            values_LBHSK=state.values_LBHSK.repeat_interleave(times, dim=1),
-            length_B=state.length_B.repeat_interleave(times),
-            recent=tuple(recent_BRD.repeat_interleave(times, dim=0) for recent_BRD in state.recent),
-            type_B=None if state.type_B is None else state.type_B.repeat_interleave(times),
-        )
-
-    @override
     def forward(
         self, x_BTD: Tensor, state: Cache | None = None, reset_BT: Tensor | None = None
     ) -> tuple[Tensor, Cache | None]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from understudy.config import RunName
 from understudy.console import say
 from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
-from understudy.models.pretrained.export import export
+from understudy.models.pretrained.folder import export
 from understudy.training.loading import load_model, resolve
 
 

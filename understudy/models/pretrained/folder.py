@@ -1,20 +1,20 @@
-"""Reading published weights from a folder, in transformers' format or in that of 2018."""
+"""Published weights in a folder: read in transformers' format or that of 2018, saved in transformers'."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.data.tokenizers import Tokenizer
-from understudy.errors import CheckpointError
-from understudy.files import fingerprint, reading
+from understudy.errors import CheckpointError, ConfigError
+from understudy.files import fingerprint, reading, whole, write_json
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import config, release
-from understudy.models.pretrained.names import EMBEDDING, to_ours
-from understudy.models.pretrained.vocabulary import read_tokenizer, vocabulary_files
+from understudy.models.pretrained.names import EMBEDDING, OUTSIDE, to_ours, to_theirs
+from understudy.models.pretrained.vocabulary import read_tokenizer, vocabulary_files, write_tokenizer
 from understudy.models.spec import CoreSpec
 
 WEIGHTS = "model.safetensors"
@@ -93,3 +93,31 @@ def _weight_files(folder: Path) -> list[Path]:
     with reading(index, "fetch it again"):
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     return [folder / Path(name).name for name in sorted(names)]
+
+
+def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str = "text") -> None:
+    """Write config.json, model.safetensors and the tokenizer's files into a new folder, which appears whole.
+
+    `kind` says what the model was trained on, text or chats, for when it is read again.
+
+    Raises:
+        ConfigError: the folder is there already, or the model is neither GPT-1's kind nor GPT-2's.
+    """
+    spec = model.spec
+    if spec.core != "transformer" or spec.block not in OUTSIDE:
+        kind = spec.core if spec.core == "lstm" else f"{spec.block} block"
+        raise ConfigError(
+            f"transformers has no model like this one ({kind}); only those trained with --block gpt1 or gpt2, or from "
+            "--base gpt1 or gpt2, can be exported"
+        )
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; name a folder that is not")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole(folder) as building:
+        building.mkdir()
+        names = empty_model(spec, model.vocab_size).state_dict()  # without the heads that only training uses
+        state = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if name in names}
+        save_file(to_theirs(state, spec), building / WEIGHTS, metadata={"format": "pt"})
+        learned = {"kind": kind, "speakers": model.speakers}
+        write_json(building / config.NAME, config.config_of(spec, tokenizer, learned))
+        write_tokenizer(building, tokenizer)
