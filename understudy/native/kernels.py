@@ -19,32 +19,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from understudy.native import vectors as vec
 from understudy.native.layout import BLOCK, ROWS
-from understudy.native.vectors import (
-    F32,
-    F32X16,
-    I8,
-    I32,
-    I32X16,
-    I64,
-    LANES,
-    call,
-    fetch,
-    first_lanes,
-    instruction,
-    lower,
-    read,
-    read_part,
-    spread,
-    summed,
-    summed_by_four,
-    upper,
-    write,
-)
 
 AHEAD = 8192
 """How far ahead of a stream memory is prefetched, in bytes."""
-I8X64 = ir.VectorType(I8, BLOCK)
+I8X64 = ir.VectorType(vec.I8, BLOCK)
 FEATURES = llvmlite.binding.get_host_cpu_features()
 
 
@@ -60,7 +40,7 @@ class _Tile:
     def at(self, address: ir.Value, *steps: tuple[ir.Value, int]) -> ir.Value:
         """Return the address after `number` steps of each `size`."""
         for size, number in steps:
-            address = self.builder.add(address, self.builder.mul(size, I64(number)))
+            address = self.builder.add(address, self.builder.mul(size, vec.I64(number)))
         return address
 
     def make_sums(self, kind: ir.Type, parts: int) -> None:
@@ -75,64 +55,64 @@ class _Tile:
 
     def add_product(self, key: tuple[int, int, int], a: ir.Value, b: ir.Value) -> None:
         """Add a · b to a sum."""
-        sums = call(self.builder, "llvm.fmuladd.v16f32", F32X16, a, b, self.builder.load(self.sums[key]))
+        sums = vec.call(self.builder, "llvm.fmuladd.v16f32", vec.F32X16, a, b, self.builder.load(self.sums[key]))
         self.builder.store(sums, self.sums[key])
 
     def totals(self, one: int, part: int = 0) -> ir.Value:
         """Return a vector's totals: of four rows side by side, or of one row alone."""
         sums = [self.builder.load(self.sums[row, one, part]) for row in range(self.rows)]
-        return summed(self.builder, sums[0]) if self.rows == 1 else summed_by_four(self.builder, sums)
+        return vec.summed(self.builder, sums[0]) if self.rows == 1 else vec.summed_by_four(self.builder, sums)
 
     def finish(self, results: list[ir.Value]) -> None:
         """Write each vector's results with the rows' biases."""
         for one, value in enumerate(results):
-            bias = read(self.builder, self.bias, value.type)
-            write(self.builder, self.at(self.y, (self.y_stride, one)), self.builder.fadd(value, bias))
+            bias = vec.read(self.builder, self.bias, value.type)
+            vec.write(self.builder, self.at(self.y, (self.y_stride, one)), self.builder.fadd(value, bias))
 
 
 def _float_tile(tile: _Tile) -> None:
     builder = tile.builder
-    tile.make_sums(F32X16, 1)
+    tile.make_sums(vec.F32X16, 1)
     starts = [tile.at(tile.matrix, (tile.stride, row)) for row in range(tile.rows)]
 
     def accumulate(column: ir.Value, mask: ir.Value | None) -> None:
         def lanes(start: ir.Value) -> ir.Value:
             at = tile.at(start, (column, 4))
-            return read(builder, at, F32X16) if mask is None else read_part(builder, at, F32X16, mask)
+            return vec.read(builder, at, vec.F32X16) if mask is None else vec.read_part(builder, at, vec.F32X16, mask)
 
         xs = [lanes(start) for start in tile.xs]
         for row, start in enumerate(starts):
             # For one vector the processor's own prefetching is better.
             if tile.vectors > 1:
-                fetch(builder, tile.at(start, (column, 4), (tile.stride, tile.rows)))
+                vec.fetch(builder, tile.at(start, (column, 4), (tile.stride, tile.rows)))
             weights = lanes(start)
             for one, x in enumerate(xs):
                 tile.add_product((row, one, 0), weights, x)
 
     # Whole vectors of columns, then the rest
-    whole = builder.and_(tile.columns, I64(-LANES))
-    with cgutils.for_range_slice(builder, I64(0), whole, I64(LANES), I64) as (column, _):
+    whole = builder.and_(tile.columns, vec.I64(-vec.LANES))
+    with cgutils.for_range_slice(builder, vec.I64(0), whole, vec.I64(vec.LANES), vec.I64) as (column, _):
         accumulate(column, None)
     rest = builder.sub(tile.columns, whole)
-    with builder.if_then(builder.icmp_signed(">", rest, I64(0)), likely=False):
-        accumulate(whole, first_lanes(builder, rest))
+    with builder.if_then(builder.icmp_signed(">", rest, vec.I64(0)), likely=False):
+        accumulate(whole, vec.first_lanes(builder, rest))
     tile.finish([tile.totals(one) for one in range(tile.vectors)])
 
 
 def _half_tile(tile: _Tile) -> None:
     """A block of 64 bytes is 32 columns: the first 16 are lower halves of its words, the others upper halves."""
     builder = tile.builder
-    tile.make_sums(F32X16, 1)
-    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK // 2), I64) as (column, _):
+    tile.make_sums(vec.F32X16, 1)
+    with cgutils.for_range_slice(builder, vec.I64(0), tile.columns, vec.I64(BLOCK // 2), vec.I64) as (column, _):
         xs = [
-            [read(builder, tile.at(start, (column, 4), (I64(BLOCK), part)), F32X16) for part in (0, 1)]
+            [vec.read(builder, tile.at(start, (column, 4), (vec.I64(BLOCK), part)), vec.F32X16) for part in (0, 1)]
             for start in tile.xs
         ]
         for row in range(tile.rows):
-            at = tile.at(tile.matrix, (column, 2 * tile.rows), (I64(BLOCK), row))
-            fetch(builder, builder.add(at, I64(AHEAD)))
-            words = read(builder, at, I32X16)
-            for part, half in enumerate((lower, upper)):
+            at = tile.at(tile.matrix, (column, 2 * tile.rows), (vec.I64(BLOCK), row))
+            vec.fetch(builder, builder.add(at, vec.I64(AHEAD)))
+            words = vec.read(builder, at, vec.I32X16)
+            for part, half in enumerate((vec.lower, vec.upper)):
                 weights = half(builder, words)
                 for one in range(tile.vectors):
                     tile.add_product((row, one, 0), weights, xs[one][part])
@@ -142,38 +122,38 @@ def _half_tile(tile: _Tile) -> None:
 def dot_bytes(builder: ir.IRBuilder, sums: ir.Value, positive: ir.Value, signed: ir.Value) -> ir.Value:
     """Add to each of 16 sums the products of four bytes 0…255 with four bytes −128…127."""
     if FEATURES.get("avx512vnni"):
-        return call(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16, sums, positive, signed)
+        return vec.call(builder, "llvm.x86.avx512.vpdpbusd.512", vec.I32X16, sums, positive, signed)
     # Without that instruction: every fourth byte, widened
     for part in range(4):
-        lanes = ir.Constant(I32X16, list(range(part, BLOCK, 4)))
+        lanes = ir.Constant(vec.I32X16, list(range(part, BLOCK, 4)))
         a, b = (builder.shuffle_vector(x, ir.Constant(I8X64, ir.Undefined), lanes) for x in (positive, signed))
-        sums = builder.add(sums, builder.mul(builder.zext(a, I32X16), builder.sext(b, I32X16)))
+        sums = builder.add(sums, builder.mul(builder.zext(a, vec.I32X16), builder.sext(b, vec.I32X16)))
     return sums
 
 
 def _byte_tile(tile: _Tile) -> None:
     builder, (scales, offsets, x_scales) = tile.builder, tile.rounding
-    tile.make_sums(I32X16, 2)
-    with cgutils.for_range_slice(builder, I64(0), tile.columns, I64(BLOCK), I64) as (column, _):
+    tile.make_sums(vec.I32X16, 2)
+    with cgutils.for_range_slice(builder, vec.I64(0), tile.columns, vec.I64(BLOCK), vec.I64) as (column, _):
         xs = [
-            [read(builder, tile.at(builder.add(start, column), (tile.columns, part)), I8X64, 1) for part in (0, 1)]
+            [vec.read(builder, tile.at(builder.add(start, column), (tile.columns, part)), I8X64, 1) for part in (0, 1)]
             for start in tile.xs
         ]
         for row in range(tile.rows):
-            at = tile.at(tile.matrix, (column, tile.rows), (I64(BLOCK), row))
-            fetch(builder, builder.add(at, I64(AHEAD)))
-            weights = read(builder, at, I8X64, 1)
+            at = tile.at(tile.matrix, (column, tile.rows), (vec.I64(BLOCK), row))
+            vec.fetch(builder, builder.add(at, vec.I64(AHEAD)))
+            weights = vec.read(builder, at, I8X64, 1)
             for one in range(tile.vectors):
                 for part in (0, 1):
                     place = tile.sums[row, one, part]
                     builder.store(dot_bytes(builder, builder.load(place), xs[one][part], weights), place)
     # From sums to results: the high bytes count 128 times, and the offset takes back the 128 added to each byte.
-    four_floats, four_numbers = ir.VectorType(F32, ROWS), ir.VectorType(I32, ROWS)
-    offset, scale = read(builder, offsets, four_numbers), read(builder, scales, four_floats)
+    four_floats, four_numbers = ir.VectorType(vec.F32, ROWS), ir.VectorType(vec.I32, ROWS)
+    offset, scale = vec.read(builder, offsets, four_numbers), vec.read(builder, scales, four_floats)
     results = []
     for one in range(tile.vectors):
         high, low = (builder.sitofp(builder.sub(tile.totals(one, part), offset), four_floats) for part in (0, 1))
-        x_scale = spread(builder, read(builder, tile.at(x_scales, (I64(4), one)), F32), ROWS)
+        x_scale = vec.spread(builder, vec.read(builder, tile.at(x_scales, (vec.I64(4), one)), vec.F32), ROWS)
         whole = builder.fadd(builder.fmul(high, ir.Constant(four_floats, [128.0] * ROWS)), low)
         results.append(builder.fmul(whole, builder.fmul(scale, x_scale)))
     tile.finish(results)
@@ -186,6 +166,6 @@ def make_tile(kind: str, vectors: int, rows: int = ROWS) -> Any:
     int8 the rows' scales, 128 · the sum of each row's weights, and the vectors' scales. Other formats ignore these.
     """
     fill_in = {"float32": _float_tile, "bfloat16": _half_tile, "int8": _byte_tile}[kind]
-    return instruction(types.void, *[types.int64] * 11)(
+    return vec.instruction(types.void, *[types.int64] * 11)(
         lambda builder, *given: fill_in(_Tile(builder, rows, vectors, given))
     )

@@ -6,31 +6,10 @@ lie one after another. In int8 each key and each value has a scale of its own.
 """
 # mypy: allow-untyped-defs
 
+from understudy.native import vectors as vec
 from understudy.native.layout import BLOCK, CACHE_LINE, ROWS
 from understudy.native.matmul import byte_1, float_1, half_1, one_row
 from understudy.native.pointwise import F, copy, native, put_lanes, splat_at, take_lanes, to_bytes
-from understudy.native.vectors import (
-    LANES,
-    add,
-    get,
-    larger,
-    largest,
-    load,
-    load_bytes,
-    load_lower,
-    load_upper,
-    magnitude,
-    mul,
-    muladd,
-    prefetch,
-    put,
-    put_whole,
-    rounded,
-    splat,
-    store_bytes,
-    store_halves,
-    total,
-)
 
 AHEAD = 4096
 """How far ahead of a stream of keys or values memory is prefetched, in bytes."""
@@ -67,26 +46,26 @@ def append(p, layer, place, position, k, v):
 @native
 def _append_halves(source, target, step, size):
     """Write a vector in bfloat16, two numbers per word; blocks of 32 numbers lie `step` bytes apart."""
-    for block in range((size + 2 * LANES - 1) // (2 * LANES)):
-        at, rest = source + 2 * F * LANES * block, size - 2 * LANES * block
-        store_halves(target + step * block, take_lanes(at, rest), take_lanes(at + F * LANES, rest - LANES))
+    for block in range((size + 2 * vec.LANES - 1) // (2 * vec.LANES)):
+        at, rest = source + 2 * F * vec.LANES * block, size - 2 * vec.LANES * block
+        vec.store_halves(target + step * block, take_lanes(at, rest), take_lanes(at + F * vec.LANES, rest - vec.LANES))
 
 
 @native
 def _append_bytes(source, target, step, size, scale, offset):
     """Write a vector in int8, its scale and, to `offset` unless 0, 128 · its sum; blocks of 64 lie `step` apart."""
-    peak = splat(0.0)
-    for at in range(0, size, LANES):
-        peak = larger(peak, magnitude(take_lanes(source + F * at, size - at)))
-    unit = max(largest(peak), 1e-30) / 127
-    put(scale, unit)
-    sums, inverse = splat(0.0), splat(1.0 / unit)
-    for at in range(0, size, LANES):
-        number = rounded(mul(take_lanes(source + F * at, size - at), inverse))
-        store_bytes(target + at // BLOCK * step + at % BLOCK, number)
-        sums = add(sums, number)
+    peak = vec.splat(0.0)
+    for at in range(0, size, vec.LANES):
+        peak = vec.larger(peak, vec.magnitude(take_lanes(source + F * at, size - at)))
+    unit = max(vec.largest(peak), 1e-30) / 127
+    vec.put(scale, unit)
+    sums, inverse = vec.splat(0.0), vec.splat(1.0 / unit)
+    for at in range(0, size, vec.LANES):
+        number = vec.rounded(vec.mul(take_lanes(source + F * at, size - at), inverse))
+        vec.store_bytes(target + at // BLOCK * step + at % BLOCK, number)
+        sums = vec.add(sums, number)
     if offset != 0:
-        put_whole(offset, 128 * total(sums))
+        vec.put_whole(offset, 128 * vec.total(sums))
 
 
 @native
@@ -95,7 +74,7 @@ def score_floats(p, q, keys, count, weights):
     stride = F * p.head_size
     for slot in range(0, count - 3, 4):
         for line in range(0, 4 * stride, CACHE_LINE):
-            prefetch(keys + slot * stride + AHEAD + line)
+            vec.prefetch(keys + slot * stride + AHEAD + line)
         float_1(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros, 0, 0, 0)
     for slot in range(count // 4 * 4, count):
         one_row(keys + slot * stride, stride, q, 0, p.head_size, weights + F * slot, 0, p.zeros, 0, 0, 0)
@@ -120,55 +99,55 @@ def score_packed(p, q, keys, scales, offsets, count, weights, query):
 @native
 def _put_scaled(target, a, b, c, d, scale, count):
     """Store the first `count` of 64 float32 times a scale."""
-    put_lanes(target, mul(a, splat(scale)), count)
-    put_lanes(target + F * LANES, mul(b, splat(scale)), count - LANES)
-    put_lanes(target + 2 * F * LANES, mul(c, splat(scale)), count - 2 * LANES)
-    put_lanes(target + 3 * F * LANES, mul(d, splat(scale)), count - 3 * LANES)
+    put_lanes(target, vec.mul(a, vec.splat(scale)), count)
+    put_lanes(target + F * vec.LANES, vec.mul(b, vec.splat(scale)), count - vec.LANES)
+    put_lanes(target + 2 * F * vec.LANES, vec.mul(c, vec.splat(scale)), count - 2 * vec.LANES)
+    put_lanes(target + 3 * F * vec.LANES, vec.mul(d, vec.splat(scale)), count - 3 * vec.LANES)
 
 
 @native
 def mix_floats(values, stride, weights, count, target, size, scale):
     """Write scale · Σ weight · value to `target`, over `count` values of `size` numbers."""
     column = 0
-    while column + 4 * LANES <= size:
-        a = b = c = d = splat(0.0)
+    while column + 4 * vec.LANES <= size:
+        a = b = c = d = vec.splat(0.0)
         for slot in range(count):
             weight = splat_at(weights, slot)
             at = values + slot * stride + F * column
-            a = muladd(load(at), weight, a)
-            b = muladd(load(at + F * LANES), weight, b)
-            c = muladd(load(at + 2 * F * LANES), weight, c)
-            d = muladd(load(at + 3 * F * LANES), weight, d)
-        _put_scaled(target + F * column, a, b, c, d, scale, 4 * LANES)
-        column += 4 * LANES
-    for at in range(column, size, LANES):
-        a = splat(0.0)
+            a = vec.muladd(vec.load(at), weight, a)
+            b = vec.muladd(vec.load(at + F * vec.LANES), weight, b)
+            c = vec.muladd(vec.load(at + 2 * F * vec.LANES), weight, c)
+            d = vec.muladd(vec.load(at + 3 * F * vec.LANES), weight, d)
+        _put_scaled(target + F * column, a, b, c, d, scale, 4 * vec.LANES)
+        column += 4 * vec.LANES
+    for at in range(column, size, vec.LANES):
+        a = vec.splat(0.0)
         for slot in range(count):
-            a = muladd(take_lanes(values + slot * stride + F * at, size - at), splat_at(weights, slot), a)
-        put_lanes(target + F * at, mul(a, splat(scale)), size - at)
+            a = vec.muladd(take_lanes(values + slot * stride + F * at, size - at), splat_at(weights, slot), a)
+        put_lanes(target + F * at, vec.mul(a, vec.splat(scale)), size - at)
 
 
 @native
 def mix_halves(values, stride, weights, count, target, size, scale):
     """Write scale · Σ weight · value to `target`, over values in bfloat16."""
-    for column in range(0, size, 4 * LANES):
-        a = b = c = d = splat(0.0)
+    for column in range(0, size, 4 * vec.LANES):
+        a = b = c = d = vec.splat(0.0)
         at, rest = values + 2 * column, size - column
-        if rest > 2 * LANES:
+        if rest > 2 * vec.LANES:
             for slot in range(count):
                 here, weight = at + slot * stride, splat_at(weights, slot)
-                prefetch(here + AHEAD)
-                prefetch(here + AHEAD + CACHE_LINE)
-                a = muladd(load_lower(here), weight, a)
-                b = muladd(load_upper(here), weight, b)
-                c = muladd(load_lower(here + BLOCK), weight, c)
-                d = muladd(load_upper(here + BLOCK), weight, d)
+                vec.prefetch(here + AHEAD)
+                vec.prefetch(here + AHEAD + CACHE_LINE)
+                a = vec.muladd(vec.load_lower(here), weight, a)
+                b = vec.muladd(vec.load_upper(here), weight, b)
+                c = vec.muladd(vec.load_lower(here + BLOCK), weight, c)
+                d = vec.muladd(vec.load_upper(here + BLOCK), weight, d)
         else:
             for slot in range(count):
                 here, weight = at + slot * stride, splat_at(weights, slot)
-                prefetch(here + AHEAD)
-                a = muladd(load_lower(here), weight, a)
-                b = muladd(load_upper(here), weight, b)
+                vec.prefetch(here + AHEAD)
+                a = vec.muladd(vec.load_lower(here), weight, a)
+                b = vec.muladd(vec.load_upper(here), weight, b)
         _put_scaled(target + F * column, a, b, c, d, scale, rest)
 
 
@@ -176,13 +155,13 @@ def mix_halves(values, stride, weights, count, target, size, scale):
 def mix_bytes(values, stride, scales, weights, count, target, size, scale):
     """Write scale · Σ weight · value to `target`, over values in int8, each of which has a scale."""
     for column in range(0, size, BLOCK):
-        a = b = c = d = splat(0.0)
+        a = b = c = d = vec.splat(0.0)
         at = values + column
         for slot in range(count):
-            here, weight = at + slot * stride, splat(get(weights + F * slot) * get(scales + F * slot))
-            prefetch(here + AHEAD)
-            a = muladd(load_bytes(here), weight, a)
-            b = muladd(load_bytes(here + LANES), weight, b)
-            c = muladd(load_bytes(here + 2 * LANES), weight, c)
-            d = muladd(load_bytes(here + 3 * LANES), weight, d)
+            here, weight = at + slot * stride, vec.splat(vec.get(weights + F * slot) * vec.get(scales + F * slot))
+            vec.prefetch(here + AHEAD)
+            a = vec.muladd(vec.load_bytes(here), weight, a)
+            b = vec.muladd(vec.load_bytes(here + vec.LANES), weight, b)
+            c = vec.muladd(vec.load_bytes(here + 2 * vec.LANES), weight, c)
+            d = vec.muladd(vec.load_bytes(here + 3 * vec.LANES), weight, d)
         _put_scaled(target + F * column, a, b, c, d, scale, size - column)

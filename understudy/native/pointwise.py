@@ -9,29 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from understudy.native.vectors import (
-    LANES,
-    add,
-    div,
-    get,
-    larger,
-    largest,
-    load,
-    load_part,
-    magnitude,
-    mul,
-    muladd,
-    put,
-    rounded,
-    smaller,
-    splat,
-    store,
-    store_bytes,
-    store_part,
-    sub,
-    total,
-    two_to_the,
-)
+from understudy.native import vectors as vec
 
 F = 4
 """Bytes of a float32."""
@@ -49,115 +27,117 @@ def native(function: Any) -> Any:
 @native
 def take_lanes(address, count):
     """Load up to 16 float32, zeros after them; none where `count` is below 1."""
-    return load(address) if count >= LANES else load_part(address, count)
+    return vec.load(address) if count >= vec.LANES else vec.load_part(address, count)
 
 
 @native
 def splat_at(address, index):
     """Return a vector with one float32 of an array in each lane."""
-    return splat(get(address + F * index))
+    return vec.splat(vec.get(address + F * index))
 
 
 @native
 def put_lanes(address, value, count):
     """Store up to 16 float32, none where `count` is below 1."""
-    if count >= LANES:
-        store(address, value)
+    if count >= vec.LANES:
+        vec.store(address, value)
     else:
-        store_part(address, value, count)
+        vec.store_part(address, value, count)
 
 
 @native
 def exponential(x):
     """Return e^x within two units in the last place, from e^−87 to e^88 (Cephes' polynomial)."""
-    x = smaller(larger(x, splat(-87.0)), splat(88.0))
-    n = rounded(mul(x, splat(1.44269504088896341)))
-    x = muladd(n, splat(-0.693359375), x)
-    x = muladd(n, splat(2.12194440e-4), x)
-    y = muladd(splat(1.9875691500e-4), x, splat(1.3981999507e-3))
-    y = muladd(y, x, splat(8.3334519073e-3))
-    y = muladd(y, x, splat(4.1665795894e-2))
-    y = muladd(y, x, splat(1.6666665459e-1))
-    y = muladd(y, x, splat(5.0000001201e-1))
-    return mul(add(muladd(y, mul(x, x), x), splat(1.0)), two_to_the(n))
+    x = vec.smaller(vec.larger(x, vec.splat(-87.0)), vec.splat(88.0))
+    n = vec.rounded(vec.mul(x, vec.splat(1.44269504088896341)))
+    x = vec.muladd(n, vec.splat(-0.693359375), x)
+    x = vec.muladd(n, vec.splat(2.12194440e-4), x)
+    y = vec.muladd(vec.splat(1.9875691500e-4), x, vec.splat(1.3981999507e-3))
+    y = vec.muladd(y, x, vec.splat(8.3334519073e-3))
+    y = vec.muladd(y, x, vec.splat(4.1665795894e-2))
+    y = vec.muladd(y, x, vec.splat(1.6666665459e-1))
+    y = vec.muladd(y, x, vec.splat(5.0000001201e-1))
+    return vec.mul(vec.add(vec.muladd(y, vec.mul(x, x), x), vec.splat(1.0)), vec.two_to_the(n))
 
 
 @native
 def sigmoid(x):
     """Return 1 / (1 + e^−x)."""
-    return div(splat(1.0), add(splat(1.0), exponential(sub(splat(0.0), x))))
+    return vec.div(vec.splat(1.0), vec.add(vec.splat(1.0), exponential(vec.sub(vec.splat(0.0), x))))
 
 
 @native
 def hyperbolic_tangent(x):
     """Return tanh x."""
-    return sub(splat(1.0), div(splat(2.0), add(exponential(add(x, x)), splat(1.0))))
+    return vec.sub(vec.splat(1.0), vec.div(vec.splat(2.0), vec.add(exponential(vec.add(x, x)), vec.splat(1.0))))
 
 
 @native
 def gelu(address, count):
     """Apply the tanh form of GELU in place (Hendrycks 2016)."""
-    for at in range(0, count, LANES):
+    for at in range(0, count, vec.LANES):
         x = take_lanes(address + F * at, count - at)
-        inner = mul(mul(x, splat(0.7978845608028654)), muladd(mul(x, x), splat(0.044715), splat(1.0)))
-        y = mul(mul(x, splat(0.5)), add(splat(1.0), hyperbolic_tangent(inner)))
+        inner = vec.mul(
+            vec.mul(x, vec.splat(0.7978845608028654)), vec.muladd(vec.mul(x, x), vec.splat(0.044715), vec.splat(1.0))
+        )
+        y = vec.mul(vec.mul(x, vec.splat(0.5)), vec.add(vec.splat(1.0), hyperbolic_tangent(inner)))
         put_lanes(address + F * at, y, count - at)
 
 
 @native
 def squared_relu(address, count):
     """Apply max(x, 0)² in place."""
-    for at in range(0, count, LANES):
-        x = larger(take_lanes(address + F * at, count - at), splat(0.0))
-        put_lanes(address + F * at, mul(x, x), count - at)
+    for at in range(0, count, vec.LANES):
+        x = vec.larger(take_lanes(address + F * at, count - at), vec.splat(0.0))
+        put_lanes(address + F * at, vec.mul(x, x), count - at)
 
 
 @native
 def copy(source, target, count):
     """Copy a vector."""
-    for at in range(0, count, LANES):
+    for at in range(0, count, vec.LANES):
         put_lanes(target + F * at, take_lanes(source + F * at, count - at), count - at)
 
 
 @native
 def accumulate(address, more, count):
     """Add the vector at `more` in place."""
-    for at in range(0, count, LANES):
-        x = add(take_lanes(address + F * at, count - at), take_lanes(more + F * at, count - at))
+    for at in range(0, count, vec.LANES):
+        x = vec.add(take_lanes(address + F * at, count - at), take_lanes(more + F * at, count - at))
         put_lanes(address + F * at, x, count - at)
 
 
 @native
 def rms_norm(source, target, count):
     """Write x / √(mean(x²) + eps) to `target`."""
-    squares = splat(0.0)
-    for at in range(0, count, LANES):
+    squares = vec.splat(0.0)
+    for at in range(0, count, vec.LANES):
         x = take_lanes(source + F * at, count - at)
-        squares = muladd(x, x, squares)
-    scale = splat((total(squares) / count + EPS) ** -0.5)
-    for at in range(0, count, LANES):
-        put_lanes(target + F * at, mul(take_lanes(source + F * at, count - at), scale), count - at)
+        squares = vec.muladd(x, x, squares)
+    scale = vec.splat((vec.total(squares) / count + EPS) ** -0.5)
+    for at in range(0, count, vec.LANES):
+        put_lanes(target + F * at, vec.mul(take_lanes(source + F * at, count - at), scale), count - at)
 
 
 @native
 def layer_norm(source, target, gain, bias, count):
     """Write (x − mean) / √(variance + eps) · gain + bias to `target` (Ba 2016)."""
-    sums = splat(0.0)
-    for at in range(0, count, LANES):
-        sums = add(sums, take_lanes(source + F * at, count - at))
-    mean = total(sums) / count
-    squares = splat(0.0)
-    whole = count // LANES * LANES
-    for at in range(0, whole, LANES):
-        x = sub(load(source + F * at), splat(mean))
-        squares = muladd(x, x, squares)
-    variance = total(squares)
+    sums = vec.splat(0.0)
+    for at in range(0, count, vec.LANES):
+        sums = vec.add(sums, take_lanes(source + F * at, count - at))
+    mean = vec.total(sums) / count
+    squares = vec.splat(0.0)
+    whole = count // vec.LANES * vec.LANES
+    for at in range(0, whole, vec.LANES):
+        x = vec.sub(vec.load(source + F * at), vec.splat(mean))
+        squares = vec.muladd(x, x, squares)
+    variance = vec.total(squares)
     for at in range(whole, count):
-        variance += (get(source + F * at) - mean) ** 2
-    scale = splat((variance / count + EPS) ** -0.5)
-    for at in range(0, count, LANES):
-        x = mul(sub(take_lanes(source + F * at, count - at), splat(mean)), scale)
-        x = muladd(x, take_lanes(gain + F * at, count - at), take_lanes(bias + F * at, count - at))
+        variance += (vec.get(source + F * at) - mean) ** 2
+    scale = vec.splat((variance / count + EPS) ** -0.5)
+    for at in range(0, count, vec.LANES):
+        x = vec.mul(vec.sub(take_lanes(source + F * at, count - at), vec.splat(mean)), scale)
+        x = vec.muladd(x, take_lanes(gain + F * at, count - at), take_lanes(bias + F * at, count - at))
         put_lanes(target + F * at, x, count - at)
 
 
@@ -167,9 +147,9 @@ def rotate(address, cosine, sine, count):
     half = count // 2
     for at in range(half):
         low, high = F * at, F * (at + half)
-        a, b = get(address + low), get(address + high)
-        put(address + low, a * get(cosine + low) + b * get(sine + low))
-        put(address + high, b * get(cosine + high) + a * get(sine + high))
+        a, b = vec.get(address + low), vec.get(address + high)
+        vec.put(address + low, a * vec.get(cosine + low) + b * vec.get(sine + low))
+        vec.put(address + high, b * vec.get(cosine + high) + a * vec.get(sine + high))
 
 
 @native
@@ -182,15 +162,15 @@ def short_convolution(address, taps, recent, width, first, count):
         recent: those inputs, the oldest first.
     """
     row = F * width
-    for at in range(first, first + count, LANES):
+    for at in range(first, first + count, vec.LANES):
         rest = first + count - at
         here, tap, before = address + F * at, taps + F * at, recent + F * at
         x = take_lanes(here, rest)
         third, second = take_lanes(before, rest), take_lanes(before + row, rest)
         last = take_lanes(before + 2 * row, rest)
-        y = muladd(last, take_lanes(tap, rest), x)
-        y = muladd(second, take_lanes(tap + row, rest), y)
-        y = muladd(third, take_lanes(tap + 2 * row, rest), y)
+        y = vec.muladd(last, take_lanes(tap, rest), x)
+        y = vec.muladd(second, take_lanes(tap + row, rest), y)
+        y = vec.muladd(third, take_lanes(tap + 2 * row, rest), y)
         put_lanes(before, second, rest)
         put_lanes(before + row, last, rest)
         put_lanes(before + 2 * row, x, rest)
@@ -201,19 +181,19 @@ def short_convolution(address, taps, recent, width, first, count):
 def margin(address, count, room):
     """Return the difference between the largest and the second largest number. `room` takes two vectors."""
     # The two largest of each lane
-    first = second = splat(-3e38)
-    whole = count // LANES * LANES
-    for at in range(0, whole, LANES):
-        x = load(address + F * at)
-        second = larger(second, smaller(first, x))
-        first = larger(first, x)
-    store(room, first)
-    store(room + F * LANES, second)
+    first = second = vec.splat(-3e38)
+    whole = count // vec.LANES * vec.LANES
+    for at in range(0, whole, vec.LANES):
+        x = vec.load(address + F * at)
+        second = vec.larger(second, vec.smaller(first, x))
+        first = vec.larger(first, x)
+    vec.store(room, first)
+    vec.store(room + F * vec.LANES, second)
     # The two largest of these and of what is left
     best = next_best = np.float32(-3e38)
-    for start, end in ((room, room + 2 * F * LANES), (address + F * whole, address + F * count)):
+    for start, end in ((room, room + 2 * F * vec.LANES), (address + F * whole, address + F * count)):
         for at in range(start, end, F):
-            x = get(at)
+            x = vec.get(at)
             next_best = max(next_best, min(best, x))
             best = max(best, x)
     return best - next_best
@@ -225,30 +205,30 @@ def to_bytes(source, target, scale, count, columns):
 
     An integer is 128 · high + low. Both are stored with 128 added, since the products need one side to be unsigned.
     """
-    peak = splat(0.0)
-    for at in range(0, count, LANES):
-        peak = larger(peak, magnitude(take_lanes(source + F * at, count - at)))
-    step = max(largest(peak), 1e-30) / FINEST
-    put(scale, step)
-    inverse = splat(1.0 / step)
-    for at in range(0, count, LANES):
-        number = rounded(mul(take_lanes(source + F * at, count - at), inverse))
-        high = rounded(mul(number, splat(1 / 128)))
-        store_bytes(target + at, add(high, splat(128.0)))
-        store_bytes(target + columns + at, add(muladd(high, splat(-128.0), number), splat(128.0)))
+    peak = vec.splat(0.0)
+    for at in range(0, count, vec.LANES):
+        peak = vec.larger(peak, vec.magnitude(take_lanes(source + F * at, count - at)))
+    step = max(vec.largest(peak), 1e-30) / FINEST
+    vec.put(scale, step)
+    inverse = vec.splat(1.0 / step)
+    for at in range(0, count, vec.LANES):
+        number = vec.rounded(vec.mul(take_lanes(source + F * at, count - at), inverse))
+        high = vec.rounded(vec.mul(number, vec.splat(1 / 128)))
+        vec.store_bytes(target + at, vec.add(high, vec.splat(128.0)))
+        vec.store_bytes(target + columns + at, vec.add(vec.muladd(high, vec.splat(-128.0), number), vec.splat(128.0)))
 
 
 @native
 def lstm_cell(gates, more_gates, hidden, cell, count):
     """Update a row's hidden and cell values in place, from the two sums of its gates (input, forget, cell, output)."""
     row = F * count
-    for at in range(0, count, LANES):
+    for at in range(0, count, vec.LANES):
         rest = count - at
         one, other = gates + F * at, more_gates + F * at
-        i = add(take_lanes(one, rest), take_lanes(other, rest))
-        f = add(take_lanes(one + row, rest), take_lanes(other + row, rest))
-        g = add(take_lanes(one + 2 * row, rest), take_lanes(other + 2 * row, rest))
-        o = add(take_lanes(one + 3 * row, rest), take_lanes(other + 3 * row, rest))
-        c = muladd(sigmoid(f), take_lanes(cell + F * at, rest), mul(sigmoid(i), hyperbolic_tangent(g)))
+        i = vec.add(take_lanes(one, rest), take_lanes(other, rest))
+        f = vec.add(take_lanes(one + row, rest), take_lanes(other + row, rest))
+        g = vec.add(take_lanes(one + 2 * row, rest), take_lanes(other + 2 * row, rest))
+        o = vec.add(take_lanes(one + 3 * row, rest), take_lanes(other + 3 * row, rest))
+        c = vec.muladd(sigmoid(f), take_lanes(cell + F * at, rest), vec.mul(sigmoid(i), hyperbolic_tangent(g)))
         put_lanes(cell + F * at, c, rest)
-        put_lanes(hidden + F * at, mul(sigmoid(o), hyperbolic_tangent(c)), rest)
+        put_lanes(hidden + F * at, vec.mul(sigmoid(o), hyperbolic_tangent(c)), rest)

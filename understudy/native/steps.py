@@ -1,93 +1,71 @@
 """A whole decode step on one of the threads that take it together, for Transformers and for the LSTM."""
 # mypy: allow-untyped-defs
 
+from understudy.native import pointwise as pw
+from understudy.native import vectors as vec
 from understudy.native.attention import attend
 from understudy.native.layout import JOB, LAYER, MATRIX, PHASES, PLAN, STEP
 from understudy.native.matmul import product, quantize
-from understudy.native.pointwise import (
-    F,
-    accumulate,
-    copy,
-    layer_norm,
-    lstm_cell,
-    margin,
-    native,
-    put_lanes,
-    rms_norm,
-    short_convolution,
-    take_lanes,
-)
-from understudy.native.vectors import (
-    LANES,
-    add,
-    get_integer,
-    load_acquire,
-    load_halves,
-    put,
-    splat,
-    store_release,
-    table,
-)
 from understudy.native.work_sharing import await_phase, await_step, begin_phase
 
-plan_at, layer_at, matrix_at = table(PLAN), table(LAYER), table(MATRIX)
+plan_at, layer_at, matrix_at = vec.table(PLAN), vec.table(LAYER), vec.table(MATRIX)
 
 
-@native
+@pw.native
 def _add_token(p, token, stream):
     """Add a token's embedding to a row of the stream."""
     vector = p.embedding + token * p.embedding_stride
-    for at in range(0, p.width, LANES):
-        rest, to = p.width - at, stream + F * at
+    for at in range(0, p.width, vec.LANES):
+        rest, to = p.width - at, stream + pw.F * at
         if p.embedding_is_half:
-            x = load_halves(vector + 2 * at, min(LANES, rest))
+            x = vec.load_halves(vector + 2 * at, min(vec.LANES, rest))
         else:
-            x = take_lanes(vector + F * at, rest)
-        put_lanes(to, add(take_lanes(to, rest), x), rest)
+            x = pw.take_lanes(vector + pw.F * at, rest)
+        pw.put_lanes(to, vec.add(pw.take_lanes(to, rest), x), rest)
 
 
-@native
+@pw.native
 def _normalize(p, gain, bias, y):
     """Write the norm of the stream to the operand y."""
     for b in range(p.batch):
         x, to = p.stream.address + b * p.stream.stride, y.address + b * y.stride
         if p.rms_norm:
-            rms_norm(x, to, p.width)
+            pw.rms_norm(x, to, p.width)
         else:
-            layer_norm(x, to, gain, bias, p.width)
+            pw.layer_norm(x, to, gain, bias, p.width)
 
 
-@native
+@pw.native
 def _add_branch(p, gain, bias):
     """Add the branch to the stream and normalize. In a post-norm block `normed` is the stream itself."""
     for b in range(p.batch):
-        accumulate(p.stream.address + b * p.stream.stride, p.branch.address + b * p.branch.stride, p.width)
+        pw.accumulate(p.stream.address + b * p.stream.stride, p.branch.address + b * p.branch.stride, p.width)
     _normalize(p, gain, bias, p.normed)
 
 
-@native
+@pw.native
 def _copy_hidden(p, layer):
     """Copy an LSTM layer's hidden state to the operand `hidden`."""
     for b in range(p.batch):
-        copy(layer.hidden + b * F * p.width, p.hidden.address + b * p.hidden.stride, p.width)
+        pw.copy(layer.hidden + b * pw.F * p.width, p.hidden.address + b * p.hidden.stride, p.width)
     quantize(p, p.hidden, p.width)
 
 
-@native
+@pw.native
 def _embed(p, layers):
     """Do one thread's work before the first phase: from the tokens to what the first layer reads."""
     for b in range(p.batch):
         stream = p.stream.address + b * p.stream.stride
         # Embedding, type and position, where the model has them
-        for at in range(0, p.width, LANES):
-            put_lanes(stream + F * at, splat(0.0), p.width - at)
-        _add_token(p, get_integer(p.ids + 8 * b), stream)
-        if p.types != 0 and get_integer(p.types + 8 * b) >= 0:
-            _add_token(p, get_integer(p.types + 8 * b), stream)
+        for at in range(0, p.width, vec.LANES):
+            pw.put_lanes(stream + pw.F * at, vec.splat(0.0), p.width - at)
+        _add_token(p, vec.get_integer(p.ids + 8 * b), stream)
+        if p.types != 0 and vec.get_integer(p.types + 8 * b) >= 0:
+            _add_token(p, vec.get_integer(p.types + 8 * b), stream)
         if p.positions != 0:
-            accumulate(stream, p.positions + F * p.width * get_integer(p.lengths + 8 * b), p.width)
+            pw.accumulate(stream, p.positions + pw.F * p.width * vec.get_integer(p.lengths + 8 * b), p.width)
         if p.taps != 0:
-            short_convolution(stream, p.taps, p.recent + b * 3 * F * p.width, p.width, 0, p.width)
+            pw.short_convolution(stream, p.taps, p.recent + b * 3 * pw.F * p.width, p.width, 0, p.width)
     if p.lstm:
         _normalize(p, 0, 0, p.normed)
         _copy_hidden(p, layer_at(layers, 0))
@@ -98,7 +76,7 @@ def _embed(p, layers):
     quantize(p, p.normed, p.width)
 
 
-@native
+@pw.native
 def _transformer(thread, p, layers, matrices, control, phase):
     """Take this thread's part in the layers of a Transformer. Returns the phase after them."""
     for index in range(p.layers):
@@ -122,8 +100,8 @@ def _transformer(thread, p, layers, matrices, control, phase):
             _add_branch(p, layer.middle_gain, layer.middle_bias)
             if layer.mlp_taps != 0:
                 for b in range(p.batch):
-                    x, recent = p.normed.address + b * p.normed.stride, layer.mlp_recent + b * 3 * F * p.width
-                    short_convolution(x, layer.mlp_taps, recent, p.width, 0, p.width)
+                    x, recent = p.normed.address + b * p.normed.stride, layer.mlp_recent + b * 3 * pw.F * p.width
+                    pw.short_convolution(x, layer.mlp_taps, recent, p.width, 0, p.width)
             quantize(p, p.normed, p.width)
             begin_phase(control, phase + 3)
         await_phase(control, phase + 3)
@@ -142,7 +120,7 @@ def _transformer(thread, p, layers, matrices, control, phase):
     return phase
 
 
-@native
+@pw.native
 def _lstm(p, layers, matrices, control, phase):
     """Take this thread's part in the layers of an LSTM. Returns the phase after them."""
     for index in range(p.layers):
@@ -156,12 +134,12 @@ def _lstm(p, layers, matrices, control, phase):
             # The cells, and what the next layer or the head reads
             for b in range(p.batch):
                 gates, more = p.wide.address + b * p.wide.stride, p.recurrent.address + b * p.recurrent.stride
-                hidden, cell = layer.hidden + b * F * p.width, layer.cell + b * F * p.width
-                lstm_cell(gates, more, hidden, cell, p.width)
+                hidden, cell = layer.hidden + b * pw.F * p.width, layer.cell + b * pw.F * p.width
+                pw.lstm_cell(gates, more, hidden, cell, p.width)
                 if is_last:
-                    rms_norm(hidden, p.normed.address + b * p.normed.stride, p.width)
+                    pw.rms_norm(hidden, p.normed.address + b * p.normed.stride, p.width)
                 else:
-                    copy(hidden, p.normed.address + b * p.normed.stride, p.width)
+                    pw.copy(hidden, p.normed.address + b * p.normed.stride, p.width)
             quantize(p, p.normed, p.width)
             if not is_last:
                 _copy_hidden(p, layer_at(layers, index + 1))
@@ -171,7 +149,7 @@ def _lstm(p, layers, matrices, control, phase):
     return phase
 
 
-@native
+@pw.native
 def take_part(thread, done, job, plan, layers, matrices, control):
     """Feed one token per row, from `ids` to `logits`; caches and states grow by it.
 
@@ -181,15 +159,15 @@ def take_part(thread, done, job, plan, layers, matrices, control):
     p = plan_at(plan, 0)
     while True:
         if thread == 0:
-            step = load_acquire(control + STEP) + 1
+            step = vec.load_acquire(control + STEP) + 1
             _embed(p, layers)
             begin_phase(control, step * PHASES)
             # The job goes first: whoever sees the new step must see whose it is.
-            store_release(control + JOB, job)
-            store_release(control + STEP, step)
+            vec.store_release(control + JOB, job)
+            vec.store_release(control + STEP, step)
         else:
             step = await_step(control, done)
-            if step == done or load_acquire(control + JOB) != job:
+            if step == done or vec.load_acquire(control + JOB) != job:
                 return done
 
         if p.lstm:
@@ -200,7 +178,9 @@ def take_part(thread, done, job, plan, layers, matrices, control):
         if product(p, head, control, phase, p.normed, p.logits, 0):
             if p.margins != 0:
                 for b in range(p.batch):
-                    put(p.margins + F * b, margin(p.logits.address + b * p.logits.stride, p.vocabulary, p.spare))
+                    vec.put(
+                        p.margins + pw.F * b, pw.margin(p.logits.address + b * p.logits.stride, p.vocabulary, p.spare)
+                    )
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
 
