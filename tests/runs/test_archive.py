@@ -66,8 +66,8 @@ def test_a_run_comes_over_whole(there: Path) -> None:
     set_note(folder, "café")
     _, special = pack([read_record(folder)], Path("runs.tar.gz"))
     assert special == ()
-    found = unpack(Path("runs.tar.gz"), there)
-    assert (found.new, found.there, found.missing_parents) == ((folder.name,), (), ("20260101-0000-calm-heron",))
+    imported = unpack(Path("runs.tar.gz"), there)
+    assert imported == ([folder.name], [], ["20260101-0000-calm-heron"])
     assert files_of(there / folder.name) == files_of(folder)
     (record,) = list_runs(there)
     assert (record.status, record.marks.bad, record.note) == ("finished", "labels were shifted", "café")
@@ -83,8 +83,8 @@ def test_a_run_that_is_there_stays(there: Path) -> None:
     pack([read_record(folder)], archive)
     unpack(archive, there)
     (there / folder.name / "report.html").write_text("made later")
-    assert unpack(archive, there).there == (folder.name,)
-    assert unpack(archive, folder.parent).there == (folder.name,)
+    assert unpack(archive, there)[1] == [folder.name]
+    assert unpack(archive, folder.parent)[1] == [folder.name]
     (there / folder.name / "metrics.jsonl").write_text("{}\n")
     before = files_of(there)
     with pytest.raises(ArchiveError, match=r"is there already, with another metrics.jsonl: nothing was imported"):
@@ -99,7 +99,7 @@ def test_without_checkpoints(there: Path) -> None:
     assert not (there / folder.name / "checkpoints").exists()
     expected = {path: content for path, content in files_of(folder).items() if not path.startswith("checkpoints/")}
     assert files_of(there / folder.name) == expected
-    assert unpack(Path("light.tar.gz"), folder.parent).there == (folder.name,)
+    assert unpack(Path("light.tar.gz"), folder.parent)[1] == [folder.name]
 
 
 def test_several_runs_come_all_or_not_at_all(there: Path) -> None:
@@ -110,7 +110,7 @@ def test_several_runs_come_all_or_not_at_all(there: Path) -> None:
         unpack(Path("both.tar.gz"), there)
     assert leftovers(there) == [second.name]
     (there / second.name).rmdir()
-    assert unpack(Path("both.tar.gz"), there).new == (first.name, second.name)
+    assert unpack(Path("both.tar.gz"), there)[0] == [first.name, second.name]
 
 
 def test_a_dead_run_is_not_running_elsewhere(there: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_dead_run_is_not_running_elsewhere(there: Path) -> None:
     unpack(Path("dead.tar.gz"), there)
     assert json.loads((there / folder.name / "run.json").read_text()) == record | {"status": "dead"}
     assert [record.status for record in list_runs(there)] == ["dead"]
-    assert unpack(Path("dead.tar.gz"), folder.parent).there == (folder.name,)
+    assert unpack(Path("dead.tar.gz"), folder.parent)[1] == [folder.name]
     with Run.reopen(there / folder.name) as run:
         run.log(2, loss=1.0)
     assert read_record(there / folder.name).status == "finished"
@@ -444,7 +444,7 @@ def test_nothing_of_an_archive_is_trusted(attack: str, there: Path, here: Path) 
 
 
 def test_a_good_archive_made_by_hand(there: Path) -> None:
-    assert unpack(tar(*good()), there).new == (ID,)
+    assert unpack(tar(*good()), there)[0] == [ID]
     assert files_of(there / ID) == dict(GOOD)
 
 

@@ -64,15 +64,6 @@ class ArchivedRun:
     files: tuple[ArchivedFile, ...]
 
 
-@dataclass(frozen=True)
-class Imported:
-    """The runs that were taken in, those that were there already, and the parents of both that are not."""
-
-    new: tuple[str, ...]
-    there: tuple[str, ...]
-    missing_parents: tuple[str, ...]
-
-
 def pack(
     records: Sequence[Record], target: Path, leave_out: Collection[str] = (), allow_secrets: bool = False
 ) -> tuple[tuple[ArchivedRun, ...], tuple[str, ...]]:
@@ -167,9 +158,10 @@ def settled(run_json: bytes) -> bytes:
     return run_json
 
 
-def unpack(path: Path, runs: Path) -> Imported:
+def unpack(path: Path, runs: Path) -> tuple[list[str], list[str], list[str]]:
     """Take the runs of the archive at `path` into the folder `runs`: all of them, each whole, or none.
 
+    Returns the runs that were taken in, those that were there already, and the parents of both that are not there.
     Raises ArchiveError where it is damaged, holds anything but the plain files on its list, does not fit on the disk,
     or holds a run that is there with other content.
     """
@@ -210,7 +202,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, int, IO[bytes]]]:
         yield info.name, info.size, content
 
 
-def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> Imported:
+def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> tuple[list[str], list[str], list[str]]:
     members = _members(archive)
     listed = _read_list(*next(members, ("", 0, io.BytesIO())))
     there = {run.id for run in listed if os.path.lexists(runs / run.id)}
@@ -243,7 +235,7 @@ def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> Imported
             os.rename(Path(building, run.id), runs / run.id)
     parents = {parent for run in listed for parent in run.parents}
     missing = sorted(parent for parent in parents if not (runs / parent).exists())
-    return Imported(tuple(run.id for run in wanted), tuple(sorted(there)), tuple(missing))
+    return [run.id for run in wanted], sorted(there), missing
 
 
 def _read_list(name: str, size: int, content: IO[bytes]) -> tuple[ArchivedRun, ...]:
@@ -361,8 +353,8 @@ def import_runs(options: ImportOptions, console: Console) -> None:
 
     Every file is checked against the archive's list. A run that is there already stays as it is.
     """
-    found = unpack(Path(options.file).expanduser(), make_runs_folder(None))
-    lines = [f"imported {run}" for run in found.new]
-    lines += [f"{run} is there already, with the same content" for run in found.there]
-    lines += [f"{parent}, which they build on, is not here" for parent in found.missing_parents]
+    new, there, missing = unpack(Path(options.file).expanduser(), make_runs_folder(None))
+    lines = [f"imported {run}" for run in new]
+    lines += [f"{run} is there already, with the same content" for run in there]
+    lines += [f"{parent}, which they build on, is not here" for parent in missing]
     say(console, unicode("\n".join(lines)))

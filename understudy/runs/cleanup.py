@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -233,8 +232,7 @@ def _delete_run(record: Record) -> str:
     shutil.rmtree(gone, ignore_errors=True)
 
     # Let go of the commits that the run kept in its repository, where they are still what it recorded.
-    data: dict[str, Any] = now.data
-    for entry in (data, *data.get("resumed", [])):
+    for entry in (now.data, *now.data.get("resumed", [])):
         code = entry.get("code") or {}
         top, ref, snapshot = code.get("top"), code.get("ref"), code.get("snapshot")
         if top and ref and snapshot and Path(top).is_dir():

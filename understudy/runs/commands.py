@@ -4,10 +4,12 @@ A command is a function `f(options: SomeOptions, console: Console) -> int | None
 Its docstring is the help, and its options are a dataclass. It returns the exit code, or None for 0.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
 from inspect import getdoc
+from pathlib import Path
 
 from rich.console import Console
 
@@ -15,37 +17,10 @@ from understudy.config import parse
 from understudy.errors import UserError, suggestion
 from understudy.runs.arguments import Words
 
-# The commands: the function, named from `understudy.runs` on, and a line of help.
-GROUPS = {
-    "to look at": {
-        "list": ("listing.print_list", "list the latest runs, or those that a query finds"),
-        "show": ("pages.show.main", "show one run: configuration, code, data, seeds, checks, outcome, curves"),
-        "compare": ("compare.terminal.main", "show what differs between runs, and which setting is better"),
-        "report": ("pages.report.main", "write report.html into a run's folder: all about it on one page"),
-        "containing": ("containing.list_containing", "list runs whose code holds a commit, a line or a definition"),
-    },
-    "to run again": {
-        "rerun": ("rerun.child.main", "run a run again, on its exact code"),
-        "verify": ("rerun.verify.main", "run it again and compare bit for bit"),
-    },
-    "to mark": {
-        "note": ("marks.note", "write a note on a run"),
-        "tag": ("marks.tag", "add tags to runs"),
-        "untag": ("marks.untag", "remove tags from runs"),
-        "pin": ("marks.pin", "keep runs from gc"),
-        "unpin": ("marks.unpin", "let gc delete runs again"),
-        "mark-bad": ("marks.mark_bad", "say that results are not to be trusted, and why"),
-        "mark-good": ("marks.mark_good", "take that back"),
-    },
-    "to keep": {
-        "export": ("archive.export_runs", "write runs into one archive"),
-        "import": ("archive.import_runs", "add the runs of an archive"),
-        "gc": ("cleanup.gc", "delete runs and leftovers; without --delete, say what would go and why"),
-        "disk": ("disk.disk", "show what runs take on the disk"),
-        "sync": ("mlflow.ui.sync_runs", "send runs to an MLflow store: what it lacks, nothing twice"),
-        "ui": ("mlflow.ui.open_page", "open MLflow's page on all runs"),
-    },
-}
+# The title of each group, and its commands by name: the function, named from `understudy.runs` on, and a line of help.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text("utf-8")
+)
 HELP = """
   understudy runs COMMAND --help   lists a command's options
 

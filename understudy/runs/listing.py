@@ -81,8 +81,7 @@ def print_runs(records: Sequence[Record], console: Console) -> None:
     runs = table(*columns, *(["note"] if beside else []))
     for record, remark in zip(records, remarks, strict=True):
         status = text(record.status, STATUS_STYLES.get(record.status, "yellow"))
-        figure = text(headline_of(record))
-        cells = text(record.id), text(record.verb), status, age(record.created), figure
+        cells = text(record.id), text(record.verb), status, age(record.created), text(headline_of(record))
         runs.add_row(*cells, *([remark] if beside else []))
     if beside or not any(remarks):
         console.print(runs)

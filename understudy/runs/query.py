@@ -45,15 +45,11 @@ class Field:
     kind: str  # how they compare: time, age, text, status, id (by its beginning), any (as numbers where both sides are)
     read: Callable[[Record], Iterable[Any]]
 
-    def test(self, operator: str, text: str) -> Callable[[Record], bool]:
-        """Return whether one of a run's values is as `operator` (for `!=` that is `=`) and `text` ask.
+    def test(self, operator: str, text: str) -> Callable[[Any], bool]:
+        """Return the function that says whether a value is as `operator` (not `!=`) and `text` ask.
 
         Raises QueryError where the operator or the text does not go with the field.
         """
-        fits = self._test("=" if operator == "!=" else operator, text)
-        return lambda record: any(map(fits, self.read(record)))
-
-    def _test(self, operator: str, text: str) -> Callable[[Any], bool]:
         if self.kind == "time":
             if operator == "~":
                 raise QueryError(f"{self.name} is a time: expected = != < <= > >=")
@@ -106,11 +102,13 @@ FIELDS = {
         Field("headline", "any", lambda record: record.headline[1:] if record.headline else []),
     )
 }
-FLAGS: dict[str, Callable[[Record], bool]] = {
-    "bad": lambda record: bool(record.marks.bad),
-    "pinned": lambda record: record.marks.pinned,
-    "dirty": lambda record: record.dirty,
+FLAGS: dict[str, Callable[[Record], Iterable[Any]]] = {
+    "bad": lambda record: [record.marks.bad],
+    "pinned": lambda record: [record.marks.pinned],
+    "dirty": lambda record: [record.dirty],
 }
+Condition = tuple[Callable[[Record], Iterable[Any]], Callable[[Any], bool], bool]
+"""What reads a run's values, what says whether one fits, and whether none may fit instead."""
 
 
 def is_query(text: str) -> bool:
@@ -125,7 +123,11 @@ def is_query(text: str) -> bool:
 def matching(query: str, records: Sequence[Record]) -> list[Record]:
     """Return the runs that the query finds, in their order. Raises QueryError where it cannot be understood."""
     conditions = _conditions(query, records) if records else []
-    return [record for record in records if all(holds(record) != negated for holds, negated in conditions)]
+
+    def fits(record: Record) -> bool:
+        return all(any(map(test, read(record))) != negated for read, test, negated in conditions)
+
+    return list(filter(fits, records))
 
 
 def in_order(name: str, chosen: Sequence[Record], records: Sequence[Record]) -> list[Record]:
@@ -146,8 +148,8 @@ def duration(text: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]] if found else None
 
 
-def _conditions(query: str, records: Sequence[Record]) -> list[tuple[Callable[[Record], bool], bool]]:
-    """Return the conditions of the query, all of which must hold, each with whether it is negated."""
+def _conditions(query: str, records: Sequence[Record]) -> list[Condition]:
+    """Return the conditions of the query, all of which must hold."""
 
     def fail(at: int, what: str) -> NoReturn:
         rest = query[at:].lstrip()
@@ -158,7 +160,7 @@ def _conditions(query: str, records: Sequence[Record]) -> list[tuple[Callable[[R
             what = "a quote that is not closed"
         raise QueryError(f"cannot read the query at ^ in `{' '.join(f'{query[:at]}^{query[at:]}'.split())}`: {what}")
 
-    conditions: list[tuple[Callable[[Record], bool], bool]] = []
+    conditions: list[Condition] = []
     query = query.rstrip()
     at = 0
     while True:
@@ -175,12 +177,12 @@ def _conditions(query: str, records: Sequence[Record]) -> list[tuple[Callable[[R
             try:
                 field = _field(name, records)
                 at = found.start("value")
-                holds = field.test(operator, _unquoted(value))
+                test = field.test("=" if operator == "!=" else operator, _unquoted(value))
             except QueryError as error:
                 fail(at, str(error))
-            conditions.append((holds, negated != (operator == "!=")))
+            conditions.append((field.read, test, negated != (operator == "!=")))
         elif found["name"].lower() in FLAGS:
-            conditions.append((FLAGS[name.lower()], negated))
+            conditions.append((FLAGS[name.lower()], bool, negated))
         else:
             fail(found.end(), f"expected an operator after {name!r}{suggestion(name, FLAGS)}")
 

@@ -129,11 +129,9 @@ def read_marks(folder: Path) -> Marks:
         return Marks()
 
 
-def change_marks(folder: Path, **changes: Any) -> Marks:
-    """Replace the named marks of the run and return all of them."""
-    marks = replace(read_marks(folder), **changes)
-    write_json(folder / "marks.json", marks)
-    return marks
+def change_marks(folder: Path, **changes: Any) -> None:
+    """Replace the named marks of the run."""
+    write_json(folder / "marks.json", replace(read_marks(folder), **changes))
 
 
 def set_note(folder: Path, text: str) -> None:

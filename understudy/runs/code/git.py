@@ -51,16 +51,11 @@ def git(
     # A hook or a GIT_DIR of the caller would make git look, or write, somewhere else.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in KEPT_VARIABLES}
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    env = {**kept, **quiet, **(variables or {})}
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *arguments]
+    source = stdin or subprocess.DEVNULL
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**kept, **quiet, **(variables or {})},
-            stdin=stdin or subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_SECONDS,
-        )
+        done = subprocess.run(command, cwd=folder, env=env, stdin=source, capture_output=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitError(f"git {arguments[0]}: {error}") from error
     if done.returncode != 0:

@@ -81,9 +81,7 @@ def read_sources(folder: Path, exclude: Iterable[Path] = ()) -> Sources:
 
 
 def _is_skipped(folder: Path, exclude: list[Path]) -> bool:
-    if folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or (folder / "pyvenv.cfg").exists():
-        return True
+    named = folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS
     # A folder of runs, unless it is a package of that name: this project has one.
-    if folder.name == "runs" and not (folder / "__init__.py").exists():
-        return True
-    return folder.resolve() in exclude
+    runs = folder.name == "runs" and not (folder / "__init__.py").exists()
+    return named or runs or (folder / "pyvenv.cfg").exists() or folder.resolve() in exclude

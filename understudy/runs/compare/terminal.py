@@ -192,11 +192,10 @@ def _print_code(difference: CodeDifference, console: Console) -> None:
 
 def _numbers(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     """Return a table of numbers; its first column, and the one of all values, are texts that may fold."""
-    columns = []
+    found = table()
     for i, name in enumerate(names):
         folds = not i or name == "values"
-        columns.append(Column(text(name), justify="left" if folds else "right", overflow="fold", no_wrap=not folds))
-    found = table(*columns)
+        found.add_column(text(name), justify="left" if folds else "right", overflow="fold", no_wrap=not folds)
     for line in lines:
         found.add_row(*map(text, line))
     return found

@@ -8,6 +8,7 @@ it cannot be there twice. The same holds when tracking.json is lost.
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,6 @@ def _write_state(folder: Path, store: Store, state: SyncState) -> None:
 
 def _read_states(folder: Path) -> dict[str, Any]:
     """Return the states of all stores, by their masked URIs."""
-    try:
-        data = json.loads((folder / STATE_FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    with suppress(OSError, ValueError, TypeError):
+        return dict(json.loads((folder / STATE_FILE).read_bytes()))
+    return {}

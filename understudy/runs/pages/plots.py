@@ -55,9 +55,8 @@ def line_plot(name: str, curves: Sequence[Points], number: int) -> Plot:
         for place, (steps, values) in enumerate(map(np.asarray, curve) for curve in curves):
             style: dict[str, Any] = {"color": _color(place), "linestyle": DASHES[place // COLORS % len(DASHES)]}
             if len(values) < SMOOTH_FROM:
-                axes.plot(
-                    steps, values, linewidth=1.5, marker="o" if len(values) <= 30 else None, markersize=3, **style
-                )
+                marker = "o" if len(values) <= 30 else None
+                axes.plot(steps, values, linewidth=1.5, marker=marker, markersize=3, **style)
                 continue
             # A long one is drawn faintly, and over it the mean of the last values: a fiftieth of all, fewer at first.
             sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])

@@ -1,6 +1,7 @@
 """report.html: one run on a page that needs nothing but a browser."""
 
 import shlex
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,9 @@ def report_page(folder: Path) -> str:
     (run,) = compared([folder])
     record, data = run.record, run.record.data
     # The end of the log says most about a run that failed.
-    try:
+    log = ""
+    with suppress(OSError):
         log = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        log = ""
 
     # What the model said, by step; the page shows the latest first
     samples: dict[Any, list[dict[str, Any]]] = {}
