@@ -38,7 +38,7 @@ def run_here() -> Path:
 
 def place(reference: str, run: Path) -> str:
     with open_code(run) as code:
-        return resolve(reference, Path.cwd()).place_in(code)
+        return resolve(reference, Path.cwd())[1](code)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_commit_counts_by_what_it_left_behind(project: Path, git: Git) -> None
     assert place(commit, before) == ""
     assert place(commit[:8], uncommitted) == "all 3 changes"
     assert place(commit, fixed) == "2 of 3 changes"
-    assert resolve("HEAD~1", project).name.endswith("two changes")
+    assert resolve("HEAD~1", project)[0].endswith("two changes")
 
 
 def test_changes_with_a_line_between_them(project: Path, git: Git) -> None:

@@ -25,15 +25,9 @@ from understudy.runs.find import find_run, list_runs
 from understudy.runs.record import Record, change_marks
 
 DISTINCTIVE = 16  # characters, not counting blanks, that make a block of lines recognisable without its neighbours
+CodeReference = tuple[str, Callable[[KeptCode], str]]
+"""Some code that the user points at: its name, and the function that says where kept code has it, or ""."""
 Definable = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
-
-
-@dataclass(frozen=True)
-class CodeReference:
-    """Some code that the user points at: its name, and the function that says where kept code has it, or ""."""
-
-    name: str
-    place_in: Callable[[KeptCode], str]
 
 
 def resolve(reference: str, folder: Path) -> CodeReference:
@@ -59,7 +53,7 @@ def resolve(reference: str, folder: Path) -> CodeReference:
         files = {path: _lines(content) for path, content in read_sources(top or folder).files.items()}
     if lines:
         block = _lines_at(lines[1], int(lines[2]), int(lines[3] or lines[2]), files)
-        return CodeReference(f"{block.path}: {block.lines[0].strip()}", block.place_in)
+        return f"{block.path}: {block.lines[0].strip()}", block.place_in
     return _definition(wanted, files)
 
 
@@ -140,7 +134,7 @@ def _commit(top: Path, commit: str) -> CodeReference:
             return "yes" if held else ""
         return f"all {total} changes" if held == total else f"{held} of {total} changes"
 
-    return CodeReference(f"commit {title}", place_in)
+    return f"commit {title}", place_in
 
 
 def _definition(wanted: str, files: dict[str, list[str]]) -> CodeReference:
@@ -172,7 +166,7 @@ def _definition(wanted: str, files: dict[str, list[str]]) -> CodeReference:
                     return f"{path}:{node.lineno}"
         return ""
 
-    return CodeReference(f"{defined_in}: {name}", place_in)
+    return f"{defined_in}: {name}", place_in
 
 
 def _definitions(lines: list[str]) -> Iterator[tuple[str, Definable]]:
@@ -225,7 +219,7 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
     The code itself counts, not its history. A run from the same edits before they were committed is listed; one that
     was made after the bug was fixed is not.
     """
-    reference = resolve(options.code, Path.cwd())
+    name, place_in = resolve(options.code, Path.cwd())
     records = [record for record in list_runs() if record.status != "broken"]
     found: list[tuple[Record, str]] = []
     unread: list[str] = []
@@ -237,7 +231,7 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
             try:
                 if key not in places:
                     with open_code(record.folder) as code:
-                        places[key] = reference.place_in(code)
+                        places[key] = place_in(code)
                 if places[key]:
                     found.append((record, places[key]))
             except UserError as error:
@@ -245,7 +239,7 @@ def list_containing(options: ContainingOptions, console: Console) -> None:
             bar.advance()
 
     # What was found, and what to do about it.
-    say(console, reference.name, "bold")
+    say(console, name, "bold")
     if found:
         rows = table("run", "verb", "status", "where", "note")
         for record, place in found:

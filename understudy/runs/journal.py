@@ -9,7 +9,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,8 @@ class Journal:
         self.path = Path(path)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o666)
-        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self.close: Callable[[], object] = weakref.finalize(self, os.close, self._descriptor)
+        """Closes the file, as also happens when the journal is garbage-collected."""
         # A line torn by a crash must not swallow the next one.
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
@@ -63,10 +64,6 @@ class Journal:
             written = os.write(self._descriptor, line)
             line = line[written:]
             self._torn = bool(line)
-
-    def close(self) -> None:
-        """Close the file, as also happens when the journal is garbage-collected."""
-        self._close()
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:

@@ -38,15 +38,9 @@ class FileDiff:
         """The path, after the old one where the file moved."""
         return f"{self.was} → {self.path}" if self.was else self.path
 
-    @property
-    def added(self) -> int:
-        """The number of added lines."""
-        return sum(line[0] == "+" for line in self.lines)
-
-    @property
-    def removed(self) -> int:
-        """The number of removed lines."""
-        return sum(line[0] == "-" for line in self.lines)
+    def count(self, sign: str) -> int:
+        """Return the number of added ("+") or removed ("-") lines."""
+        return sum(line[0] == sign for line in self.lines)
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _print_code(difference: CodeDifference, console: Console) -> None:
     for file in difference.files:
         about = text(f"  {file.how:<8} ", HOW_STYLES.get(file.how, "yellow")).append_text(text(file.name))
         if file.lines:
-            about.append(f"  +{file.added}", "green").append(f" -{file.removed}", "red")
+            about.append(f"  +{file.count('+')}", "green").append(f" -{file.count('-')}", "red")
         console.print(about.append_text(text(f"  {file.remark}" if file.remark else "", "dim")))
     hidden = sum(len(file.lines) for file in difference.files)
     for file, lines in difference.shown(MOST_LINES_PER_FILE, MOST_LINES):

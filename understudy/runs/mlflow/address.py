@@ -41,11 +41,6 @@ class Address:
         assert self.kind == "sqlite"
         return Path(self.uri.removeprefix("sqlite:///"))
 
-    @property
-    def has_password(self) -> bool:
-        """Whether `uri` holds a password, which `masked` leaves out."""
-        return bool(_passwords(self.uri))
-
     def hide(self, text: str) -> str:
         """Return the text, such as an error of a library, with the password masked in every spelling."""
         for password in _passwords(self.uri):

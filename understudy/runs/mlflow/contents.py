@@ -36,11 +36,9 @@ class Point(NamedTuple):
 
 def parameters(record: Record) -> dict[str, str]:
     """Return the configuration, flat: {"learner.steps": "4000", ...}."""
-    found = {}
-    for name, value in flat(record.config).items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        found[clean_name(name)] = _storable(text)[:LONGEST_PARAMETER]
-    return found
+    config = flat(record.config).items()
+    texts = {clean_name(name): value if isinstance(value, str) else json.dumps(value) for name, value in config}
+    return {name: _storable(text)[:LONGEST_PARAMETER] for name, text in texts.items()}
 
 
 def tags(record: Record) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import understudy
 from understudy.errors import TrackingError
-from understudy.runs.mlflow.address import Address, parse
+from understudy.runs.mlflow.address import MASK, Address, parse
 from understudy.runs.mlflow.replay import replay
 from understudy.runs.mlflow.store import Store, quiet_environment
 from understudy.runs.record import read_record
@@ -47,7 +47,7 @@ def streaming(run: "Run", address: Address | None) -> Iterator[None]:
     if address is None:
         yield
         return
-    remedy = f"`understudy runs sync {run.id}{' --to URI' if address.has_password else ''}` sends it"
+    remedy = f"`understudy runs sync {run.id}{' --to URI' if MASK in address.masked else ''}` sends it"
     try:
         worker = _start_worker(run.folder, address)
     except OSError as error:

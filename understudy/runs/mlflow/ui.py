@@ -128,17 +128,11 @@ def serving(address: Address, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-P", "-W", "ignore", "-m", "mlflow", "server", "--backend-store-uri", address.uri]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     # Else it starts processes for jobs that nothing here uses.
-    environment = {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env = {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as folder:
         # In a session of its own, so that Ctrl-C reaches this process, which then ends all of the server's.
         server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
         try:
             if not _answers(server, port):
