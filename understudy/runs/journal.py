@@ -98,7 +98,7 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     A run that was killed and resumed from an earlier checkpoint logs some steps twice: of the lines with the same step
     and the same names the last one counts.
     """
-    rows = [_with_floats(row) for row in read_lines(path) if isinstance(row.get("step"), int)]
+    rows = [with_floats(row) for row in read_lines(path) if isinstance(row.get("step"), int)]
     last = {(row["step"], frozenset(row)): row for row in rows}
     return sorted(last.values(), key=lambda row: row["step"])
 
@@ -111,9 +111,7 @@ def series(rows: Iterable[dict[str, Any]], name: str) -> tuple[list[int], list[A
 
 def last_values(path: Path | str) -> dict[str, Any]:
     """Return the value of every name that was logged last, over the whole journal."""
-    last: dict[str, Any] = {}
-    for row in read_lines(path):
-        last.update(_with_floats(row))
+    last = {name: value for row in read_lines(path) for name, value in with_floats(row).items()}
     last.pop("time", None)
     return last
 
@@ -128,7 +126,7 @@ def last_value(path: Path | str, name: str) -> Any:
             for line in reversed(file.readlines()):
                 row = _parse(line) if key in line else None
                 if row and name in row:
-                    return _with_floats(row)[name]
+                    return with_floats(row)[name]
     return None
 
 
@@ -140,5 +138,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _with_floats(row: dict[str, Any]) -> dict[str, Any]:
+def with_floats(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with the floats that JSON lacks, which `plain` made strings."""
     return {name: NOT_IN_JSON.get(value, value) if isinstance(value, str) else value for name, value in row.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from understudy.console import flat
 from understudy.errors import UserError
 from understudy.runs.find import words_of
-from understudy.runs.journal import NOT_IN_JSON, read_metrics, series
+from understudy.runs.journal import read_metrics, series, with_floats
 from understudy.runs.pages.curves import Points, finite
 from understudy.runs.record import Record, read_record
 
@@ -49,8 +49,7 @@ class ComparedRun:
         """Its final metrics: the last value of each logged name, and the numbers of the outcome. May be nan."""
         # Of a resumed run the row with the highest step counts, which need not be the last in the file.
         last = {name: value for row in self.rows for name, value in row.items() if name not in NO_METRICS}
-        for name, value in flat(self.record.outcome).items():
-            last[name] = NOT_IN_JSON.get(value, value) if isinstance(value, str) else value
+        last |= with_floats(flat(self.record.outcome))
         numbers = {name: value for name, value in last.items() if isinstance(value, int | float)}
         return {name: float(value) for name, value in numbers.items() if not isinstance(value, bool)}
 

@@ -182,8 +182,7 @@ def _print_code(difference: CodeDifference, console: Console) -> None:
     for file, lines in difference.shown(MOST_LINES_PER_FILE, MOST_LINES):
         hidden -= len(lines)
         if lines:
-            console.print()
-            console.print(text(file.path, "bold"))
+            console.print(text(f"\n{file.path}", "bold"))
         for line in lines:
             console.print(text(line.expandtabs(4), LINE_STYLES.get(line[0], "")), soft_wrap=True)
     if hidden:

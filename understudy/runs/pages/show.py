@@ -58,9 +58,8 @@ def _sections(record: Record, rows: list[dict[str, Any]]) -> dict[str, dict[str,
     checks = data.get("checks") or []
     counts = Counter(check["verdict"] for check in checks)
     verdicts = {"all": ", ".join(f"{count} {verdict}" for verdict, count in counts.items())} if checks else {}
-    for check in checks:
-        if check["verdict"] == "failed":
-            verdicts[check["name"]] = f"{check['measured']}; expected {check['expected']}"
+    failed = [check for check in checks if check["verdict"] == "failed"]
+    verdicts |= {check["name"]: f"{check['measured']}; expected {check['expected']}" for check in failed}
 
     return {
         "run": _beginning_and_end(record),
