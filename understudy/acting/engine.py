@@ -254,7 +254,7 @@ def generate(
 def generate_plain(
     model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], config: SamplingConfig
 ) -> list[Completion]:
-    """Do what `generate` does for each prompt alone, the whole sequence again for each token: the tests' oracle."""
+    """Do what `generate` does for each prompt alone, the whole sequence again for each token: an oracle."""
     completions = []
     device = model.embedding.weight.device
     for prompt in prompts:

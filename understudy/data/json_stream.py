@@ -34,7 +34,7 @@ class JsonReader:
     >>> reader = JsonReader(io.StringIO('{"name": "x", "big": [[1], [2]], "list": [3, 4]}'))
     >>> for key in reader.members():
     ...     if key == "list":
-    ...         print([reader.value() for _ in reader.elements()])
+    ...         print(list(reader.values()))
     ...     else:
     ...         reader.skip()
     [3, 4]
@@ -70,6 +70,10 @@ class JsonReader:
     def elements(self) -> Iterator[None]:
         """Stop at each element of the next array. Take or skip it before going on."""
         yield from self._items("[", "]")
+
+    def values(self) -> Iterator[Any]:
+        """Yield the elements of the next array, each taken whole."""
+        return (self.value() for _ in self.elements())
 
     def value(self) -> Any:
         """Take the next value whole."""

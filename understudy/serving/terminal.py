@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from itertools import chain
@@ -105,12 +106,10 @@ def chat_by_lines(chat: Chat, console: Console, lines: Iterable[str]) -> None:
     """Answer each line; without any, show a sample conversation."""
     given = (line.strip() for line in lines if line.strip())
     first = next(given, None)
-    try:
+    with suppress(EOFError):
         for line in DEMO_LINES if first is None else chain([first], given):
             console.print(Text(f"you: {line}"), soft_wrap=True)
             answer(chat, line, console)
-    except EOFError:
-        return
 
 
 def answer(chat: Chat, line: str, console: Console) -> None:

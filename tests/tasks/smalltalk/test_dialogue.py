@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from understudy.tasks.smalltalk import DEMO_LINES, MIX, SmallTalk, generate, is_right, refuses, split_of, words
+from understudy.tasks.smalltalk import DEMO_LINES, SmallTalk, generate, is_right, refuses, split_of, words
 from understudy.tasks.smalltalk.dialogue import small_talk
+from understudy.tasks.smalltalk.mix import MIX
 from understudy.tasks.smalltalk.phrases import closed_words
 from understudy.tasks.smalltalk.style import draw_style
 from understudy.tasks.smalltalk.world import combination_split

@@ -3,9 +3,9 @@ from random import Random
 
 import pytest
 
-from understudy.tasks.smalltalk import MIX, Mix, words
+from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.agenda import draw_agenda
-from understudy.tasks.smalltalk.mix import Shares
+from understudy.tasks.smalltalk.mix import MIX, Mix, Shares
 from understudy.tasks.smalltalk.world import World, combination_split, partners
 
 SPLITS = ("train", "valid", "test")

@@ -24,8 +24,7 @@ def read(reader: JsonReader, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]
         if key != "messages":
             reader.skip()
             continue
-        for _ in reader.elements():
-            message = reader.value()
+        for message in reader.values():
             yield _message(message, cleaner) if isinstance(message, dict) else Reason.MALFORMED
 
 
@@ -60,8 +59,6 @@ def _plain(content: str, mentions: Any) -> str:
     names = {str(one.get("id")): _name_of(one) for one in people}
 
     def shown(found: "re.Match[str]") -> str:
-        if found[1]:
-            return f"@{names.get(found[1], 'someone')}"
-        return found[2] or ""
+        return f"@{names.get(found[1], 'someone')}" if found[1] else found[2] or ""
 
     return MENTION.sub(shown, content)

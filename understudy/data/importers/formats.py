@@ -111,7 +111,7 @@ def _recognised(file: ExportFile, hints: Hints) -> Export:
 def _app_of_json(reader: JsonReader) -> tuple[str, str]:
     """Return the app whose JSON this is, or "" and what it is instead."""
     if reader.peek() == "[":
-        message = next((reader.value() for _ in reader.elements()), None)
+        message = next(reader.values(), None)
         is_slack = isinstance(message, dict) and "ts" in message
         return ("Slack", "") if is_slack else ("", "it is a JSON array, but not of Slack's messages")
     keys = []
@@ -122,7 +122,7 @@ def _app_of_json(reader: JsonReader) -> tuple[str, str]:
         if key in (*telegram.CHAT_LISTS, "personal_information"):
             return "Telegram", ""
         if key == "messages" and reader.peek() == "[":
-            message = next((reader.value() for _ in reader.elements()), None)
+            message = next(reader.values(), None)
             if isinstance(message, dict) and "author" in message:
                 return "Discord", ""
             if isinstance(message, dict) and "role" in message:

@@ -177,21 +177,20 @@ def write_split(
     written = WrittenFile(train), WrittenFile(valid)
     with full_disk_named(train.parent), ExitStack() as stack:
         paths = [stack.enter_context(whole(file.path)) for file in written]
-        with ExitStack() as opened:
-            streams = [opened.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
-            for start, end, messages, line in sorter.lines():
-                if end >= boundary > start:
-                    skipped[Reason.STRADDLING] += messages
-                    continue
-                late = start >= boundary
-                file = written[late]
-                file.conversations += 1
-                file.messages += messages
-                file.first, file.last = min(file.first, start), max(file.last, end)
-                streams[late].write(line + "\n")
-            for stream in streams:
-                stream.flush()
-                os.fsync(stream.fileno())
+        streams = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+        for start, end, messages, line in sorter.lines():
+            if end >= boundary > start:
+                skipped[Reason.STRADDLING] += messages
+                continue
+            late = start >= boundary
+            file = written[late]
+            file.conversations += 1
+            file.messages += messages
+            file.first, file.last = min(file.first, start), max(file.last, end)
+            streams[late].write(line + "\n")
+        for stream in streams:
+            stream.flush()
+            os.fsync(stream.fileno())
     for file in written:
         if not file.conversations:
             file.path.unlink()

@@ -35,9 +35,7 @@ def read_users(files: Sequence[ExportFile]) -> tuple[dict[str, str], set[str]]:
     for file in files:
         if file.path.name in USER_LISTS:
             with file.open_text() as stream:
-                reader = JsonReader(stream)
-                for _ in reader.elements():
-                    user = reader.value()
+                for user in JsonReader(stream).values():
                     if isinstance(user, dict) and isinstance(user.get("id"), str):
                         names[user["id"]] = _name_of(user) or user["id"]
                         bots |= {user["id"]} if user.get("is_bot") else set()
@@ -48,12 +46,8 @@ def read(
     reader: JsonReader, cleaner: Cleaner, channel: str, names: dict[str, str], bots: set[str]
 ) -> Iterator[ChatMessage | Reason]:
     """Yield the messages of one day of a channel."""
-    for _ in reader.elements():
-        message = reader.value()
-        if isinstance(message, dict):
-            yield _message(message, channel, names, bots, cleaner)
-        else:
-            yield Reason.MALFORMED
+    for message in reader.values():
+        yield _message(message, channel, names, bots, cleaner) if isinstance(message, dict) else Reason.MALFORMED
 
 
 def _message(

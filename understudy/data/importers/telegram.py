@@ -46,8 +46,7 @@ def _chats(reader: JsonReader, group: str, cleaner: Cleaner) -> Iterator[ChatMes
 
 
 def _chat(reader: JsonReader, chat: str, kind: str, cleaner: Cleaner) -> Iterator[ChatMessage | Reason]:
-    for _ in reader.elements():
-        message = reader.value()
+    for message in reader.values():
         if kind == "bot_chat":
             yield Reason.BOTS
         else:

@@ -73,8 +73,8 @@ class DateStyle:
 
 
 def begins_message(line: str) -> "re.Match[str] | None":
-    """Return the match of a line's date and time, or None if it does not begin a message."""
-    return HEADER.match(MARKS.sub("", line))
+    """Return the match of a line's date and time, in the line without marks; None if it does not begin a message."""
+    return HEADER.match(line if line.isascii() else MARKS.sub("", line))
 
 
 def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] = ()) -> DateStyle:
@@ -90,8 +90,7 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
     second_names: dict[str, Counter[str]] = {}
     last_date, last_key = None, {"day-first": 0, "month-first": 0}
     for line in lines:
-        plain = line if line.isascii() else MARKS.sub("", line)
-        match = HEADER.match(plain)
+        match = begins_message(line)
         if match is None:
             continue
         counts["bracketed" if match[1] else "bare"] += 1
@@ -99,7 +98,7 @@ def survey(lines: Iterable[str], dates: Dates = "auto", names: Collection[str] =
         if date != last_date:
             last_date = date
             _count_date(counts, match, last_key)
-        _count_sender(senders, plain[match.end() :], second_names)
+        _count_sender(senders, match.string[match.end() :], second_names)
     # A name goes on to a second colon if all its messages do, in few ways, each met at least three times.
     with_colons = [name for name in names if ": " in name]
     for name, seconds in second_names.items():
@@ -183,11 +182,10 @@ def read(lines: Iterable[str], about: DateStyle, cleaner: Cleaner) -> Iterator[C
 
 def _header(line: str, about: DateStyle) -> tuple[float | None, str] | None:
     """Return when the message that begins on this line was sent (None: impossible) and the rest of the line."""
-    plain = line if line.isascii() else MARKS.sub("", line)
-    match = HEADER.match(plain)
+    match = begins_message(line)
     if match is None or (match[1] is not None) != about.bracketed:
         return None
-    rest = plain[match.end() :]
+    rest = match.string[match.end() :]
     # The marks stay in the text: they tell the app's own words.
     if LEFT_TO_RIGHT in line and ": " in rest:
         rest = rest.partition(": ")[0] + ": " + line.partition(": ")[2]

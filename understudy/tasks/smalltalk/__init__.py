@@ -6,23 +6,10 @@ everything there is stands in mix.toml, what is said in phrases/, which words ex
 """
 
 from understudy.tasks.smalltalk.dialogue import SmallTalk, Smalltalk, generate
-from understudy.tasks.smalltalk.mix import MIX, Mix
 from understudy.tasks.smalltalk.names import Split, split_of
 from understudy.tasks.smalltalk.scoring import Question, is_right, refuses
 from understudy.tasks.smalltalk.topic import Lines, read_toml
 
 DEMO_LINES: Lines = read_toml("demo.toml")["lines"]
 
-__all__ = [
-    "DEMO_LINES",
-    "MIX",
-    "Mix",
-    "Question",
-    "SmallTalk",
-    "Smalltalk",
-    "Split",
-    "generate",
-    "is_right",
-    "refuses",
-    "split_of",
-]
+__all__ = ["DEMO_LINES", "Question", "SmallTalk", "Smalltalk", "Split", "generate", "is_right", "refuses", "split_of"]

@@ -40,14 +40,13 @@ def answer_chat(talk: Talk, pending: Pending) -> None:
     talk.say(said.user, said.reply or chat.jokes)
 
 
-def chatter(talk: Talk) -> None:
+def say_once(talk: Talk, choices: tuple[Exchange, ...]) -> None:
     """Say something that has nothing to do with the facts, each thing at most once."""
-    _say_once(talk, chat.chats)
-
-
-def ask_about_assistant(talk: Talk) -> None:
-    """Ask the assistant about itself, each thing at most once."""
-    _say_once(talk, chat.self)
+    said = talk.pick(choices)
+    if said not in talk.said:
+        talk.said.add(said)
+        talk.say(said.user, said.reply)
+        talk.pending = Pending(said.then) if said.then else None
 
 
 def joke(talk: Talk) -> None:
@@ -67,11 +66,3 @@ def say_more(talk: Talk) -> None:
     key = talk.pick(with_more(talk))
     said = talk.pick(topic_of(key).more)
     talk.say(said.user, said.reply, talk.known(key), chat.chat_leads)
-
-
-def _say_once(talk: Talk, choices: tuple[Exchange, ...]) -> None:
-    said = talk.pick(choices)
-    if said not in talk.said:
-        talk.said.add(said)
-        talk.say(said.user, said.reply)
-        talk.pending = Pending(said.then) if said.then else None

@@ -40,10 +40,10 @@ BEATS = {
     "unknown": Beat(asking.ask_unknown, most=2),
     "impossible": Beat(asking.ask_impossible, most=2),
     "correct": Beat(telling.correct, telling.correctable, most=1),
-    "chat": Beat(chatting.chatter),
+    "chat": Beat(lambda talk: chatting.say_once(talk, chat.chats)),
     "about told": Beat(chatting.say_more, chatting.with_more, most=2),
     "joke": Beat(chatting.joke, most=1),
-    "self": Beat(chatting.ask_about_assistant, most=2),
+    "self": Beat(lambda talk: chatting.say_once(talk, chat.self), most=2),
 }
 _RECALLING = ("recall", "reverse", "both", "summary")
 

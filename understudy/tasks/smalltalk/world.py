@@ -70,11 +70,7 @@ class World:
         if topic == "plan" and not about:
             about = self._unused(tuple(when for when in words.DAYS if when not in self._whens)) or ""
             self._whens.add(about)
-        value: str | None
-        if topic in _OPEN:
-            value = self.word(words.SEXES.get(about, _OPEN[topic]))
-        else:
-            value = self._closed_value(topic, about)
+        value = self.word(words.SEXES.get(about, _OPEN[topic])) if topic in _OPEN else self._closed_value(topic, about)
         return Fact(topic, value, about) if value else None
 
     def word(self, kind: str) -> str:
