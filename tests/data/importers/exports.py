@@ -196,10 +196,10 @@ def write_discord(folder: Path, events: Sequence[Event], newest_first: bool = Fa
     return path
 
 
-def slack_message(number: int, event: Event) -> dict[str, Any]:
+def slack_message(event: Event) -> dict[str, Any]:
     """One message of a day's file, with Slack's markup around what it takes for links."""
     user = f"U{PEOPLE.index(event.speaker)}"
-    message: dict[str, Any] = {"type": "message", "user": user, "ts": f"{event.time.timestamp():.0f}.{number:06d}"}
+    message: dict[str, Any] = {"type": "message", "user": user, "ts": f"{event.time.timestamp():.6f}"}
     if event.kind == "notice":
         return message | {"subtype": "channel_join", "text": f"<@{user}> has joined the channel {event.mark}"}
     if event.kind == "deleted":
@@ -221,8 +221,8 @@ def write_slack(folder: Path, events: Sequence[Event], zipped: bool = False) -> 
         for place, name in enumerate(PEOPLE)
     ]
     days: dict[str, list[Any]] = {}
-    for number, event in enumerate(events):
-        days.setdefault(f"general/{event.time:%Y-%m-%d}.json", []).append(slack_message(number, event))
+    for event in events:
+        days.setdefault(f"general/{event.time:%Y-%m-%d}.json", []).append(slack_message(event))
     files = {"users.json": users, "channels.json": [{"id": "C1", "name": "general"}], **days}
     if zipped:
         path = folder / "slack.zip"

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from understudy.recipes import import_chats
 
 from .exports import (
     BOT,
+    MINUTE,
     PEOPLE,
     SECRETS,
     START,
@@ -114,6 +116,11 @@ def check_texts(talks: list[Talk], events: dict[str, Event]) -> None:
                 assert content.startswith(f"{name}: {said[0].mark}")
 
 
+def exchange(*minutes: float) -> list[Event]:
+    """What the bot and another say in turn, so many minutes after the start."""
+    return [Event(START + m * MINUTE, PEOPLE[n % 2], "said", f"mark{n}x") for n, m in enumerate(minutes)]
+
+
 law = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 shares = st.sampled_from([0.0, 0.1, 0.5])
 
@@ -142,7 +149,7 @@ def test_discord(
 ) -> None:
     folder = tmp_path_factory.mktemp("discord")
     if newest_first:  # of one moment, the order cannot be told
-        events = [later(event, number) for number, event in enumerate(events)]
+        events = told_apart(events, timedelta(milliseconds=1))
     check_laws(folder, [events], [write_discord(folder, events, newest_first)], share)
 
 
@@ -150,26 +157,38 @@ def test_discord(
 @given(events=histories(), zipped=st.booleans(), share=shares)
 def test_slack(tmp_path_factory: pytest.TempPathFactory, events: list[Event], zipped: bool, share: float) -> None:
     folder = tmp_path_factory.mktemp("slack")
+    events = told_apart(events, timedelta(microseconds=1))
     check_laws(folder, [events], [write_slack(folder, events, zipped)], share)
 
 
 @settings(law, max_examples=20)
 @given(chats=st.lists(histories(), min_size=2, max_size=3), share=shares)
+# Slack's conversation begins a microsecond after WhatsApp's second one, which goes on while it begins.
+@example(chats=[exchange(0, 0, 300, 301), exchange(0), exchange(0, 300, 300)], share=0.1)
 def test_several_apps_at_once(tmp_path_factory: pytest.TempPathFactory, chats: list[list[Event]], share: float) -> None:
     folder = tmp_path_factory.mktemp("several")
     chats = [[rename(event, number) for event in events] for number, events in enumerate(chats)]
+    chats[2:] = [told_apart(events, timedelta(microseconds=1)) for events in chats[2:]]
     writers: list[Callable[[Path, list[Event]], Path]] = [write_whatsapp, write_discord, write_slack]
     paths = [write(folder, events) for write, events in zip(writers, chats, strict=False)]
     check_laws(folder, chats, paths, share)
 
 
 def rename(event: Event, number: int) -> Event:
-    return Event(event.time, event.speaker, event.kind, f"mark{number}{event.mark[4:]}", event.words, event.secret)
+    return replace(event, mark=f"mark{number}{event.mark[4:]}")
 
 
-def later(event: Event, milliseconds: int) -> Event:
-    time = event.time + timedelta(milliseconds=milliseconds)
-    return Event(time, event.speaker, event.kind, event.mark, event.words, event.secret)
+def told_apart(events: Sequence[Event], step: timedelta) -> list[Event]:
+    """The events, each later by one step more than the one before, as where an app gives no two the same time."""
+    return [replace(event, time=event.time + number * step) for number, event in enumerate(events)]
+
+
+def test_what_begins_at_the_cut_is_held_out_and_what_ends_there_is_dropped(tmp_path: Path) -> None:
+    chats = [exchange(0, 0), exchange(299, 299), exchange(299, 300), exchange(300, 300), exchange(300, 301)]
+    chats = [[rename(event, number) for event in events] for number, events in enumerate(chats)]
+    train, valid, _ = imported(tmp_path, write_telegram(tmp_path, chats), valid_share=0.2)
+    assert [talk[0][1] for talk in train] == ["mark00x", "mark10x"]
+    assert [talk[0][1] for talk in valid] == ["mark30x", "mark40x"]
 
 
 def test_what_is_kept_when_asked_is_kept(tmp_path: Path) -> None:
