@@ -39,9 +39,7 @@ class Verb:
 
 VERBS = {
     "pretrain": Verb("recipes.pretrain.main", "train a language model from scratch, on conversations or plain text"),
-    "finetune": Verb(
-        "recipes.finetune.main", "continue training a model on conversations", preset="recipes.finetune.preset"
-    ),
+    "finetune": Verb("recipes.finetune.main", "continue training a model on conversations", "recipes.finetune.preset"),
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),
     "eval": Verb("recipes.evaluate.main", "measure a trained model: bits per byte, perplexity, what it remembers"),
@@ -71,16 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown verb {verb}{suggestion(verb, VERBS) or '; understudy --help lists them'}")
         sys.stdout.flush()
         return code
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         if debug:
             raise
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
         line = " ".join(str(error).split())
         print(f"\x1b[31m{line}\x1b[0m" if sys.stderr.isatty() else line, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return UNHEARD

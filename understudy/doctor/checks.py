@@ -47,10 +47,8 @@ class Verdict:
     """The two likeliest causes, of a failed check."""
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.measured}"
-        if self.verdict == "failed":
-            text += f"; expected {self.expected}. Likely: {', or '.join(self.causes)}"
-        return text
+        more = f"; expected {self.expected}. Likely: {', or '.join(self.causes)}" if self.verdict == "failed" else ""
+        return f"{self.name}: {self.measured}{more}"
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,8 @@ def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], d
     given: dict[str, Tensor] = {}
 
     def note(*_: Any) -> None:
-        for name, parameter in learner.model.named_parameters():
-            if parameter.grad is not None:
-                given[name] = parameter.grad.detach().clone()
+        held = {name: parameter.grad for name, parameter in learner.model.named_parameters()}
+        given.update({name: grad.detach().clone() for name, grad in held.items() if grad is not None})
 
     with learner.optimizer.register_step_pre_hook(note):
         return given, learner.step(batch)

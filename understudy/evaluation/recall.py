@@ -30,8 +30,7 @@ def answers(
     # What the model itself said earlier would make one wrong answer the cause of others.
     prompts = []
     for talk, question in asked:
-        messages = talk.conversation.messages[: question.index]
-        kept, _ = truncate_prompt(messages, tokenizer, model.context, reserve)
+        kept, _ = truncate_prompt(talk.conversation.messages[: question.index], tokenizer, model.context, reserve)
         prompts.append(render_prompt(kept, tokenizer))
     replies = own_replies(model, tokenizer, prompts, config)
     return [(question, reply) for (_, question), reply in zip(asked, replies, strict=True)]

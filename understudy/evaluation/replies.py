@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -44,17 +45,8 @@ def own_turns(ids: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
     [[89, 111], []]
     """
     begin, end = tokenizer.special["<|assistant|>"], tokenizer.special["<|end|>"]
-    turns: list[list[int]] = []
-    speaks = False
-    for token in ids:
-        if token == begin:
-            turns.append([])
-            speaks = True
-        elif token == end:
-            speaks = False
-        elif speaks:
-            turns[-1].append(token)
-    return turns
+    starts = [place for place, token in enumerate(ids, 1) if token == begin]
+    return [list(takewhile(lambda token: token not in (begin, end), ids[start:])) for start in starts]
 
 
 def turns_of(documents: Iterable[tuple[int, TokenizedDocument]], tokenizer: Tokenizer) -> list[Turn]:

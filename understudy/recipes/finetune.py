@@ -31,19 +31,8 @@ LORA_RATE = 10
 """LoRA learns best at about ten times the rate of full fine-tuning (Schulman 2025, "LoRA Without Regret")."""
 
 OWN = LearnerConfig(steps=500, batch_size=8, lr=3e-4, schedule="linear", warmup=20, final_lr=0.0)
-PUBLISHED = LearnerConfig(
-    steps=500,
-    batch_size=8,  # rows of about four conversations: the paper's 32
-    micro_batch_size=2,
-    lr=6.25e-5,
-    schedule="linear",
-    warmup=0,
-    final_lr=0.0,
-    weight_decay=0.0,
-    beta2=0.999,
-    clip=1.0,
-)
-"""TransferTransfo's (Wolf 2019, and its published code)."""
+PUBLISHED = replace(OWN, micro_batch_size=2, lr=6.25e-5, warmup=0, weight_decay=0.0, beta2=0.999, clip=1.0)
+"""TransferTransfo's (Wolf 2019, and its published code); 8 rows of about four conversations are the paper's 32."""
 
 
 @dataclass(frozen=True)

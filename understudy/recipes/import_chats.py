@@ -119,9 +119,8 @@ def main(config: Config, console: Console) -> None:
         with progress(console, "cutting into conversations", sum(kept), percent=True) as bar:
             collect(sorter, bots, config.silence * HOUR, turns_of, skipped, bar.advance)
         if not sorter.has_lines():
-            left_out = "; ".join(f"{count:,} messages {reason}" for reason, count in skipped.most_common(3))
-            why = f"{left_out}; try a longer --silence, or another --bot"
-            raise DataError(f"no conversation is left to learn from: {why}")
+            why = "; ".join(f"{count:,} messages {reason}" for reason, count in skipped.most_common(3))
+            raise DataError(f"no conversation is left to learn from: {why}; try a longer --silence, or another --bot")
         train, valid = write_split(sorter, *config.written, config.valid_share, skipped)
 
     # What became of every message, and what to do next

@@ -56,20 +56,17 @@ def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
 
 def _open_run(verb: str, config: Any, argv: Sequence[str], dist: DistInfo) -> tuple[Run, Any]:
     """Return the run and its configuration. The first process creates or reopens the run; the others write nothing."""
-    folder: list[str | None] = [None]
     resumed = bool(_options(config).resume)
     with rank_zero_first(dist):
-        if dist.is_main:
-            if resumed:
-                run = _resume(verb, config, argv)
-            else:
-                config = config.validate(dist)  # which holds what was resolved, such as the data files
-                command = ["-m", "understudy", verb, "--config", "{config}"]
-                run = Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed, command=command)
-            folder = [str(run.folder)]
+        if dist.is_main and resumed:
+            run = _resume(verb, config, argv)
+        elif dist.is_main:
+            config = config.validate(dist)  # which holds what was resolved, such as the data files
+            command = ["-m", "understudy", verb, "--config", "{config}"]
+            run = Run.create(verb, [sys.argv[0], verb, *argv], config, seed=_options(config).seed, command=command)
+    folder = [str(run.folder) if dist.is_main else ""]
     if dist.size > 1:
         torch.distributed.broadcast_object_list(folder)
-    assert folder[0]
     run = run if dist.is_main else NullRecorder.follow(folder[0])
     return run, config if dist.is_main and not resumed else from_dict(type(config), run.config)
 

@@ -33,13 +33,9 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
     learner, batches = experiment.learner, experiment.batches
     model, steps = learner.model, learner.config.steps
     count, learned = model.parameter_count(), model.parameter_count(learned=True)
+    sizes = {"vocab_size": model.vocab_size, "parameters": count, "learned_parameters": learned}
     recorder.update(
-        model={
-            "spec": asdict(model.spec),
-            "vocab_size": model.vocab_size,
-            "parameters": count,
-            "learned_parameters": learned,
-        },
+        model={"spec": asdict(model.spec), **sizes},
         compute={"device": str(learner.device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
         processes=learner.dist.size,
     )
@@ -48,8 +44,8 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
     tokens = steps * batches.tokens_per_epoch // batches.batches_per_epoch
     recorder.say(
         f"{model.spec.core} of {count:,} parameters{f', of which {learned:,} learn' if learned < count else ''}, "
-        f"vocabulary {model.vocab_size:,}, "
-        f"{str(learner.dtype).removeprefix('torch.')} on {learner.device}; {steps:,} steps, {tokens:,} tokens, "
+        f"vocabulary {model.vocab_size:,}, {str(learner.dtype).removeprefix('torch.')} on {learner.device}; "
+        f"{steps:,} steps, {tokens:,} tokens, "
         f"{steps / batches.batches_per_epoch:.1f} epochs"
     )
 
@@ -61,8 +57,7 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
         if threads != torch.get_num_threads():
             recorder.say(
                 f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
-                "last digits from those of a run that was not interrupted; "
-                f"OMP_NUM_THREADS={threads} keeps them equal",
+                f"last digits from those of a run that was not interrupted; OMP_NUM_THREADS={threads} keeps them equal",
                 style="yellow",
             )
 
