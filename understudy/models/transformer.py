@@ -20,6 +20,7 @@ from understudy.models.cache import AttentionInputs, Cache, layout_cached
 from understudy.models.convolution import ConvState, ShortConvolution
 from understudy.models.core import Core, positions, segment_mask, segments_in
 from understudy.models.device import compute_dtype
+from understudy.models.huge_pages import HugePages
 from understudy.models.norm import RMSNorm
 from understudy.models.spec import STYLES, BlockStyle, CoreSpec
 
@@ -66,9 +67,10 @@ class Transformer(Core):
         length_B = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
         recent = tuple(weight.new_zeros(batch_size, *module.taps_RD.shape) for module in self._convolutions())
         # On a CPU the cache is float32 even where the weights are bfloat16: torch attends seven times faster to it.
-        dtype = torch.promote_types(weight.dtype, torch.float32) if weight.device.type == "cpu" else weight.dtype
-        keys, values = (weight.new_zeros(shape, dtype=dtype) for _ in range(2))
-        return Cache(keys, values, length_B, recent)
+        if weight.device.type == "cpu":
+            pages, dtype = HugePages(), torch.promote_types(weight.dtype, torch.float32)
+            return Cache(pages.zeros(shape, dtype), pages.zeros(shape, dtype), length_B, recent)
+        return Cache(weight.new_zeros(shape), weight.new_zeros(shape), length_B, recent)
 
     def _convolutions(self) -> list[ShortConvolution]:
         return [module for module in self.modules() if isinstance(module, ShortConvolution)]

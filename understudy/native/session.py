@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from understudy.models.cache import Cache, check_room
+from understudy.models.huge_pages import HugePages
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 from understudy.native.layout import BLOCK, FORMATS, ROWS
@@ -39,9 +40,10 @@ class Session:
     ):
         self._team, self._weights, self._vocabulary = team, weights, model.vocab_size
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()
-        self._job = Job(next(_numbers), self._plan, self._layers, weights.matrices)
         self._ids_at, self._logits_at = self._plan["ids"], self._plan["logits"]["address"]
-        self._held: list[Tensor] = []
+        # Also held by a thread that is late
+        self._held: list[Any] = [weights, exact, state]
+        self._job = Job(next(_numbers), self._held, self._plan, self._layers, weights.matrices)
         self._speakers = frozenset(model.speakers)
         self._types: Tensor | None = None
         self._state: Cache | LSTMState
@@ -62,7 +64,7 @@ class Session:
             fill(self._plan, margins=margins_B.data_ptr())
             self._exact_plan, self._exact = self._plan.copy(), exact
             fill(self._exact_plan, format=int(exact.plan["format"][0]), margins=0)
-            self._exact_job = Job(next(_numbers), self._exact_plan, self._layers, exact.matrices)
+            self._exact_job = Job(next(_numbers), self._held, self._exact_plan, self._layers, exact.matrices)
             # A step changes these in place. Keys and values are only written a second time.
             self._before = [part.clone() for part in self._changing()]
 
@@ -125,8 +127,9 @@ class Session:
         recent = tuple(self._hold(recent_BRD.float().clone()) for recent_BRD in cache.recent)
         self._state = replace(cache, length_B=lengths_B, recent=recent, type_B=self._types)
         fill(self._plan, slots=self._slots, lengths=lengths_B.data_ptr())
+        pages = HugePages()
         fill(self._plan, packed_format=FORMATS.index(self._weights.format))
-        self._packed = {name: self._hold(part) for name, part in self._packed_copy(cache).items()}
+        self._packed = {name: self._hold(pages.copy(part)) for name, part in self._packed_copy(cache).items()}
         for name, part in {"keys": cache.keys_LBHSK, "values": cache.values_LBHSK, **self._packed}.items():
             for row, layer in zip(self._layers, part, strict=True):
                 row[name] = layer.data_ptr()
@@ -166,14 +169,17 @@ class Session:
         if not (lstm or self._plan["pre_norm"][0]):
             self._plan["normed"] = self._plan["stream"]
         fill(self._plan["logits"], stride=4 * self._vocabulary)
-        # `spare` takes the results of a group of rows, or the two vectors of `margin`.
-        fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(batch, BLOCK // 2))
+        # `spare` takes the two vectors of `margin`.
+        fill(self._plan, zeros=self._floats(1, ROWS), spare=self._floats(1, BLOCK // 2))
         if not lstm:
             slots = _padded(self._slots)
             fill(self._plan, weights=self._floats(self._team.threads, slots), weights_stride=4 * slots)
             # As float32, or as two bytes per number with a scale behind them
             query = _padded(width // heads) + BLOCK
             fill(self._plan, queries=self._floats(self._team.threads, query), queries_stride=4 * query)
+        # For each thread the largest result: of a matrix, or of all heads
+        results = batch * (int(self._weights.matrices["rows"].max()) + BLOCK * heads)
+        fill(self._plan, scratch=self._floats(self._team.threads, results), scratch_stride=4 * results)
         # Operands in bytes, high ones before low ones. Only an LSTM's two inputs are wanted at the same time.
         fill(self._plan, bytes_stride=2 * wide)
         for names in (("normed", "mixed", "wide"), ("hidden",)):

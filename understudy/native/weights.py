@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from understudy.models.huge_pages import HugePages
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTM
 from understudy.models.transformer import Block, Transformer
@@ -17,6 +18,7 @@ class Weights:
     def __init__(self, model: LanguageModel, format: str):
         self.format = format
         self._held: list[Tensor] = []
+        self._pages = HugePages()
         core, spec, embedding = model.core, model.spec, model.embedding.weight
         self.plan, self.layers = np.zeros(1, PLAN), np.zeros(spec.layers, LAYER)
         fill(self.plan, format=FORMATS.index(format), vocabulary=model.vocab_size, width=spec.width)
@@ -88,12 +90,12 @@ class Weights:
         elif self.format == "bfloat16":
             packed = by_fours(pair_halves(weight))
             columns = packed.shape[1] * BLOCK // 2
-            fill(row, address=self._address(packed, None), stride=2 * columns)
+            fill(row, address=self._address(self._pages.copy(packed), None), stride=2 * columns)
         else:
             whole, scales, offsets = to_int8(weight)
             packed = by_fours(whole)
             columns = packed.shape[1] * BLOCK
-            fill(row, address=self._address(packed, None), stride=columns)
+            fill(row, address=self._address(self._pages.copy(packed), None), stride=columns)
             fill(row, scales=self._address(_padded(scales)), offsets=self._address(_padded(offsets), None))
         bias = torch.zeros(rows) if bias is None else bias
         fill(row, rows=rows, columns=columns, bias=self._address(_padded(bias)), **more)

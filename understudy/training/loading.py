@@ -9,6 +9,7 @@ import torch
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
 from understudy.errors import CheckpointError, RunNotFoundError, suggestion
 from understudy.models.device import ServingDtype, pick_serving_dtype
+from understudy.models.huge_pages import settle
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
@@ -106,4 +107,5 @@ def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Load
     loaded = load_model(path, device)
     loaded.model.to(pick_serving_dtype(dtype, device, loaded.model.spec, str(loaded.state.get("dtype"))))
     loaded.model.int8 = dtype == "int8"
+    settle(loaded.model)
     return loaded
