@@ -368,6 +368,24 @@ def test_int8_rounds_to_the_nearest_of_255_steps():
     assert torch.equal(offsets, 128 * whole.int().sum(dim=1))
 
 
+@pytest.mark.parametrize("format", ["float32", "int8"])
+def test_suspended_threads_change_no_number(kind, format):
+    # More threads than there can be cores: each is suspended again and again, in the middle of whatever it does.
+    model, prompts = build(kind, 1025, layers=3, width=256, heads=4), lengths(9)
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        (_, alone, *_), *_, (_, alone_last, *_) = both(model, prompts, format, threads=1, steps=40)
+        for _ in range(3):
+            crowd = 2 * (os.cpu_count() or 1) + 3
+            (_, first, *_), *_, (_, last, *_) = both(model, prompts, format, threads=crowd, steps=40)
+            assert torch.equal(first, alone)
+            assert torch.equal(last, alone_last)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_sleeping_threads_are_woken_and_several_models_take_turns(kind):
     crew = Team(3)
     models = [build(kind), build("modern")]

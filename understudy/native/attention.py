@@ -3,10 +3,9 @@
 
 from understudy.native.kv_cache import append, mix_bytes, mix_floats, mix_halves, score_floats, score_packed
 from understudy.native.layout import ROWS
-from understudy.native.matmul import LEAST
-from understudy.native.pointwise import F, exponential, native, rms_norm, rotate
+from understudy.native.pointwise import F, copy, exponential, native, rms_norm, rotate
 from understudy.native.vectors import LANES, add, get_integer, larger, largest, load, mul, put, splat, store, sub, total
-from understudy.native.work_sharing import finish, take
+from understudy.native.work_sharing import OPENING, bounds, close, cut, may_write, opened, overdue, take, written
 
 
 @native
@@ -28,8 +27,8 @@ def _softmax(address, count, scale):
 
 
 @native
-def _attend_head(p, layer, thread, row, head):
-    """Append the new key and value of one head to its cache, and write to `mixed` what its query attends to."""
+def _append_head(p, layer, row, head):
+    """Prepare one head's query and key in place, and append its key and value to the cache."""
     size = p.head_size
     q = p.wide.address + row * p.wide.stride + F * head * size
     k, v = q + F * p.width, q + 2 * F * p.width
@@ -41,11 +40,17 @@ def _attend_head(p, layer, thread, row, head):
         turn = F * size * position
         rotate(q, p.cosine + turn, p.sine + turn, size)
         rotate(k, p.cosine + turn, p.sine + turn, size)
-    place = row * p.heads + head
-    append(p, layer, place, position, k, v)
+    append(p, layer, row * p.heads + head, position, k, v)
 
+
+@native
+def _attend_head(p, layer, thread, row, head, to):
+    """Write to `to` what one head's query attends to."""
     # The query's products with all keys so far
-    count = position + 1
+    size, place = p.head_size, row * p.heads + head
+    q = p.wide.address + row * p.wide.stride + F * head * size
+    # A thread that is late, of a step that is over, must not look beyond the cache.
+    count = min(get_integer(p.lengths + 8 * row) + 1, p.slots)
     query, weights = p.queries + thread * p.queries_stride, p.weights + thread * p.weights_stride
     whole, packed = place * p.slots * F * size, place * ((p.slots + ROWS - 1) // ROWS * ROWS)
     keys, values = layer.packed_keys + packed * p.packed_stride, layer.packed_values + packed * p.packed_stride
@@ -56,7 +61,6 @@ def _attend_head(p, layer, thread, row, head):
 
     # The mean of the values, weighted by their softmax
     scale = 1.0 / _softmax(weights, count, size**-0.5)
-    to = p.mixed.address + row * p.mixed.stride + F * head * size
     if p.format == 0:
         mix_floats(layer.values + whole, F * size, weights, count, to, size, scale)
     elif p.format == 1:
@@ -67,15 +71,29 @@ def _attend_head(p, layer, thread, row, head):
 
 @native
 def attend(p, layer, thread, control, phase):
-    """Take this thread's share of the heads. Returns True for the thread that finishes last."""
-    pieces, done = p.batch * p.heads, 0
+    """Take this thread's share of the heads. Returns True for the thread that must begin the next phase."""
     # The first row's length stands for all, since rows are nearly alike.
-    seen = get_integer(p.lengths) + 1
-    least = LEAST // (2 * F * p.head_size * seen) + 1
+    heads, size, room = p.batch * p.heads, F * p.head_size, F * (p.head_size + LANES)
+    part = 2 * size * (get_integer(p.lengths) + 1)
+    sharing, halves = cut(heads, part, p.threads)
+    results = p.scratch + thread * p.scratch_stride
     while True:
-        first, number = take(control, phase, pieces, least, p.threads)
-        if number == 0:
-            return finish(control, done, pieces)
-        done += number
-        for item in range(first, first + number):
-            _attend_head(p, layer, thread, item // p.heads, item % p.heads)
+        piece = take(control, phase, thread, sharing, halves, OPENING)
+        if piece >= 0:
+            first, end = bounds(piece, heads, sharing, halves)
+            for item in range(first, end):
+                _append_head(p, layer, item // p.heads, item % p.heads)
+            opened(control, phase, piece)
+        else:
+            piece = overdue(control, phase, thread, heads, part, sharing, halves)
+            if piece < 0:
+                return close(control, phase, sharing, halves)
+            first, end = bounds(piece, heads, sharing, halves)
+        for item in range(first, end):
+            _attend_head(p, layer, thread, item // p.heads, item % p.heads, results + (item - first) * room)
+
+        if may_write(control, phase, piece):
+            for item in range(first, end):
+                to = p.mixed.address + item // p.heads * p.mixed.stride + item % p.heads * size
+                copy(results + (item - first) * room, to, p.head_size)
+            written(control, phase, piece)

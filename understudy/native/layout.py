@@ -26,15 +26,15 @@ _NUMBERS = _table(
     "threads lstm format batch width heads head_size layers slots vocabulary pre_norm rms_norm qk_norm "
     "ids types lengths embedding embedding_stride embedding_is_half positions cosine sine "
     "taps recent start_gain start_bias zeros spare bytes_stride margins "
-    "weights weights_stride queries queries_stride packed_format packed_stride"
+    "weights weights_stride queries queries_stride scratch scratch_stride packed_format packed_stride"
 )
 PLAN = np.dtype(
     [(name, np.int64) for name in _NUMBERS.names or ()]
     + [(name, OPERAND) for name in ("stream", "normed", "branch", "mixed", "wide", "hidden", "recurrent", "logits")]
 )
-"""One row. `types` is 0 where tokens have none, `margins` where they are not asked for. `weights` and `queries` have
-room for each thread. `packed_format` numbers the format of the cache's packed copy, with `packed_stride` bytes per key
-or value; 0 for none."""
+"""One row. `types` is 0 where tokens have none, `margins` where they are not asked for. `weights`, `queries` and
+`scratch` have room for each thread. `packed_format` numbers the format of the cache's packed copy, with `packed_stride`
+bytes per key or value; 0 for none."""
 
 LAYER = _table(
     "middle_gain middle_bias end_gain end_bias keys values packed_keys packed_values "
@@ -48,10 +48,10 @@ MATRIX = _table("address stride rows columns bias scales offsets activation taps
 hidden), then the head. `activation` and the convolution's `taps` are applied to the product."""
 
 CACHE_LINE = 64
-# Where the words by which threads synchronize stand in `control`, in bytes. Each has a cache line of its own.
-PHASE, TAKEN, FINISHED, STEP, JOB = (CACHE_LINE * line for line in range(5))
-CONTROL_BYTES = 5 * CACHE_LINE
-PIECES = 1 << 20
-"""The word TAKEN is the present phase times this, plus the number of its pieces that are taken."""
+# Where the words by which threads synchronize stand in `control`, in bytes. Each has a cache line of its own, and so
+# have the words of each thread's pieces, which come last.
+PHASE, CLOSED, WAITING, STEP, IDLE, JOB, TIMEOUT, WORDS = (CACHE_LINE * line for line in range(8))
+PIECES = CACHE_LINE // 8
+"""The most pieces that a thread's share is cut into."""
 PHASES = 1 << 12
 """A step's first phase is its number times this."""

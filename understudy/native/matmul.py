@@ -4,10 +4,7 @@
 from understudy.native.kernels import make_tile
 from understudy.native.layout import BLOCK, GELU, ROWS, SQUARED_RELU
 from understudy.native.pointwise import F, copy, gelu, native, short_convolution, squared_relu, to_bytes
-from understudy.native.work_sharing import finish, take
-
-LEAST = 16384
-"""Bytes of a matrix that a thread takes at least, for one vector or many: about a third of a microsecond."""
+from understudy.native.work_sharing import TAKEN, bounds, close, cut, may_write, overdue, take, written
 
 float_1, float_2, float_4 = (make_tile("float32", vectors) for vectors in (1, 2, 4))
 half_1, half_2, half_4 = (make_tile("bfloat16", vectors) for vectors in (1, 2, 4))
@@ -44,27 +41,20 @@ _byte_rows = _over_batch(2, byte_2, byte_2, byte_1)
 
 
 @native
-def _rows(p, m, row, x, y):
-    """Multiply four rows, or the last few, with each vector of the batch."""
-    rest, to, to_stride = m.rows - row, y.address + F * row, y.stride
-    if rest < ROWS and p.format == 0:
+def _rows(p, m, row, x, y, y_stride):
+    """Multiply four rows, or the last few, with each vector of the batch; y has room for all four."""
+    if p.format == 1:
+        _half_rows(m, row, p.batch, x.address, x.stride, 0, y, y_stride)
+    elif p.format == 2:
+        _byte_rows(m, row, p.batch, x.bytes, p.bytes_stride, x.scales, y, y_stride)
+    elif row + ROWS <= m.rows:
+        _float_rows(m, row, p.batch, x.address, x.stride, 0, y, y_stride)
+    else:
+        # Packed matrices end with rows of zeros, this one does not.
         for b in range(p.batch):
             for i in range(row, m.rows):
-                w, at, here = m.address + i * m.stride, x.address + b * x.stride, y.address + b * y.stride + F * i
+                w, at, here = m.address + i * m.stride, x.address + b * x.stride, y + b * y_stride + F * (i - row)
                 one_row(w, 0, at, 0, m.columns, here, 0, m.bias + F * i, 0, 0, 0)
-        return
-    # Packed matrices end with rows of zeros, whose results have no place in y.
-    if rest < ROWS:
-        to, to_stride = p.spare, F * ROWS
-    if p.format == 0:
-        _float_rows(m, row, p.batch, x.address, x.stride, 0, to, to_stride)
-    elif p.format == 1:
-        _half_rows(m, row, p.batch, x.address, x.stride, 0, to, to_stride)
-    else:
-        _byte_rows(m, row, p.batch, x.bytes, p.bytes_stride, x.scales, to, to_stride)
-    if rest < ROWS:
-        for b in range(p.batch):
-            copy(to + b * to_stride, y.address + b * y.stride + F * row, rest)
 
 
 @native
@@ -77,12 +67,13 @@ def quantize(p, x, count):
 
 
 @native
-def product(p, m, control, phase, x, y, recent):
+def product(p, m, thread, control, phase, x, y, recent):
     """Compute this thread's share of y = matrix · x + bias for each row of the batch, activated and convolved.
 
     Args:
         p: the plan.
         m: the matrix.
+        thread: this thread's number.
         control: address of the words by which threads synchronize.
         phase: the phase whose pieces are the groups of rows.
         x: operand, which `quantize` has prepared.
@@ -90,24 +81,32 @@ def product(p, m, control, phase, x, y, recent):
         recent: earlier inputs of the matrix's convolution, where it has one.
 
     Returns:
-        True for the thread that finishes last.
+        True for the thread that must begin the next phase.
     """
-    pieces, done = (m.rows + ROWS - 1) // ROWS, 0
-    least = LEAST // (ROWS * m.stride) + 1
+    groups, size = (m.rows + ROWS - 1) // ROWS, ROWS * m.stride
+    sharing, halves = cut(groups, size, p.threads)
+    results = p.scratch + thread * p.scratch_stride
     while True:
-        piece, number = take(control, phase, pieces, least, p.threads)
-        if number == 0:
-            return finish(control, done, pieces)
-        done += number
-        first, end = piece * ROWS, min(m.rows, (piece + number) * ROWS)
+        piece = take(control, phase, thread, sharing, halves, TAKEN)
+        if piece < 0:
+            piece = overdue(control, phase, thread, groups, size * (3 + p.batch) // 4, sharing, halves)
+        if piece < 0:
+            return close(control, phase, sharing, halves)
+        first, end = bounds(piece, groups, sharing, halves)
+        stride = F * ROWS * (end - first)
+        first, end = ROWS * first, min(m.rows, ROWS * end)
         for row in range(first, end, ROWS):
-            _rows(p, m, row, x, y)
-        # The activation and the convolution, while the results are in the processor's cache
+            _rows(p, m, row, x, results + F * (row - first), stride)
         for b in range(p.batch):
-            to = y.address + b * y.stride
             if m.activation == GELU:
-                gelu(to + F * first, end - first)
+                gelu(results + b * stride, end - first)
             elif m.activation == SQUARED_RELU:
-                squared_relu(to + F * first, end - first)
-            if m.taps != 0:
-                short_convolution(to, m.taps, recent + b * 3 * F * m.rows, m.rows, first, end - first)
+                squared_relu(results + b * stride, end - first)
+
+        if may_write(control, phase, piece):
+            for b in range(p.batch):
+                to = y.address + b * y.stride
+                copy(results + b * stride, to + F * first, end - first)
+                if m.taps != 0:
+                    short_convolution(to, m.taps, recent + b * 3 * F * m.rows, m.rows, first, end - first)
+            written(control, phase, piece)

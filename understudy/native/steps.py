@@ -6,7 +6,7 @@ from understudy.native import vectors as vec
 from understudy.native.attention import attend
 from understudy.native.layout import JOB, LAYER, MATRIX, PHASES, PLAN, STEP
 from understudy.native.matmul import product, quantize
-from understudy.native.work_sharing import await_phase, await_step, begin_phase
+from understudy.native.work_sharing import await_phase, await_step, begin_phase, begin_step
 
 plan_at, layer_at, matrix_at = vec.table(PLAN), vec.table(LAYER), vec.table(MATRIX)
 
@@ -85,7 +85,7 @@ def _transformer(thread, p, layers, matrices, control, phase):
         up, down = matrix_at(matrices, 4 * index + 2), matrix_at(matrices, 4 * index + 3)
 
         # Queries, keys and values
-        if product(p, qkv, control, phase, p.normed, p.wide, layer.qkv_recent):
+        if product(p, qkv, thread, control, phase, p.normed, p.wide, layer.qkv_recent):
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
 
@@ -96,7 +96,7 @@ def _transformer(thread, p, layers, matrices, control, phase):
         await_phase(control, phase + 2)
 
         # Its output joins the stream; from there to what the MLP reads
-        if product(p, out, control, phase + 2, p.mixed, p.branch, 0):
+        if product(p, out, thread, control, phase + 2, p.mixed, p.branch, 0):
             _add_branch(p, layer.middle_gain, layer.middle_bias)
             if layer.mlp_taps != 0:
                 for b in range(p.batch):
@@ -107,11 +107,11 @@ def _transformer(thread, p, layers, matrices, control, phase):
         await_phase(control, phase + 3)
 
         # The MLP
-        if product(p, up, control, phase + 3, p.normed, p.wide, 0):
+        if product(p, up, thread, control, phase + 3, p.normed, p.wide, 0):
             quantize(p, p.wide, 4 * p.width)
             begin_phase(control, phase + 4)
         await_phase(control, phase + 4)
-        if product(p, down, control, phase + 4, p.wide, p.branch, 0):
+        if product(p, down, thread, control, phase + 4, p.wide, p.branch, 0):
             _add_branch(p, layer.end_gain, layer.end_bias)
             quantize(p, p.normed, p.width)
             begin_phase(control, phase + 5)
@@ -121,16 +121,16 @@ def _transformer(thread, p, layers, matrices, control, phase):
 
 
 @pw.native
-def _lstm(p, layers, matrices, control, phase):
+def _lstm(thread, p, layers, matrices, control, phase):
     """Take this thread's part in the layers of an LSTM. Returns the phase after them."""
     for index in range(p.layers):
         layer, is_last = layer_at(layers, index), index + 1 == p.layers
 
         # The gates' sums: of the inputs, then of the hidden state
-        if product(p, matrix_at(matrices, 2 * index), control, phase, p.normed, p.wide, 0):
+        if product(p, matrix_at(matrices, 2 * index), thread, control, phase, p.normed, p.wide, 0):
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
-        if product(p, matrix_at(matrices, 2 * index + 1), control, phase + 1, p.hidden, p.recurrent, 0):
+        if product(p, matrix_at(matrices, 2 * index + 1), thread, control, phase + 1, p.hidden, p.recurrent, 0):
             # The cells, and what the next layer or the head reads
             for b in range(p.batch):
                 gates, more = p.wide.address + b * p.wide.stride, p.recurrent.address + b * p.recurrent.stride
@@ -161,21 +161,18 @@ def take_part(thread, done, job, plan, layers, matrices, control):
         if thread == 0:
             step = vec.load_acquire(control + STEP) + 1
             _embed(p, layers)
-            begin_phase(control, step * PHASES)
-            # The job goes first: whoever sees the new step must see whose it is.
-            vec.store_release(control + JOB, job)
-            vec.store_release(control + STEP, step)
+            begin_step(control, step, job, step * PHASES)
         else:
             step = await_step(control, done)
             if step == done or vec.load_acquire(control + JOB) != job:
                 return done
 
         if p.lstm:
-            phase = _lstm(p, layers, matrices, control, step * PHASES)
+            phase = _lstm(thread, p, layers, matrices, control, step * PHASES)
         else:
             phase = _transformer(thread, p, layers, matrices, control, step * PHASES)
         head = matrix_at(matrices, (2 if p.lstm else 4) * p.layers)
-        if product(p, head, control, phase, p.normed, p.logits, 0):
+        if product(p, head, thread, control, phase, p.normed, p.logits, 0):
             if p.margins != 0:
                 for b in range(p.batch):
                     vec.put(

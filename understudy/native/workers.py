@@ -7,15 +7,18 @@ from functools import cache
 import numpy as np
 
 from understudy.native.compilation import code_file, load
-from understudy.native.layout import CACHE_LINE, CONTROL_BYTES
+from understudy.native.layout import CACHE_LINE, TIMEOUT, WORDS
+
+NAP = 100_000_000
+"""Nanoseconds without a step after which a thread forgets what it worked on."""
 
 
 class Job:
-    """What a step works on: the tables that `layout` describes, and a number that identifies it."""
+    """What a step works on: the tables that `layout` describes, what they point to, and a number that identifies it."""
 
-    def __init__(self, number: int, *tables: np.ndarray):
-        # Held, so that they stay where they are
-        self._tables = tables
+    def __init__(self, number: int, held: object, *tables: np.ndarray):
+        # So that all of it stays where it is
+        self._held = held, tables
         self.arguments = number, *(table.ctypes.data for table in tables)
         """What the machine code takes: the number and the tables' addresses."""
 
@@ -26,8 +29,10 @@ class Team:
     def __init__(self, threads: int):
         self.threads = threads
         self._take_part = load(code_file())
-        self._memory = np.zeros(CONTROL_BYTES + CACHE_LINE, np.uint8)
+        self._memory = np.zeros(WORDS + (threads + 1) * CACHE_LINE, np.uint8)
         self._control = -(-self._memory.ctypes.data // CACHE_LINE) * CACHE_LINE
+        start = self._control - self._memory.ctypes.data + TIMEOUT
+        self._memory[start : start + 16].view(np.int64)[:] = 0, NAP
         self._job: Job | None = None
         self._turn = threading.Lock()
         self._awake = [threading.Event() for _ in range(1, threads)]
@@ -42,17 +47,19 @@ class Team:
                 if not awake.is_set():
                     awake.set()
             self._take_part(0, -1, *job.arguments, self._control)
+            self._job = None
 
     def _work(self, thread: int, awake: threading.Event) -> None:
         done = 0
         while True:
             awake.wait()
-            # A reference, so that the tables stay while this thread reads them
-            job = self._job
-            assert job
-            found = self._take_part(thread, done, *job.arguments, self._control)
+            # A reference, so that all of the job stays while this thread may read it
+            job, found = self._job, done
+            if job:
+                found = self._take_part(thread, done, *job.arguments, self._control)
             # No step came for a while. One that began just now goes on without this thread.
             if found == done:
+                job = None
                 awake.clear()
             done = found
 
