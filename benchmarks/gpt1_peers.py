@@ -1,15 +1,15 @@
-"""Who else decodes a GPT: transformers, CTranslate2 and llama.cpp on our weights, each made to decode greedily.
+"""Decoders of a GPT to race: ours, transformers, CTranslate2 and llama.cpp on our weights.
 
-A contender is a function of how many tokens to make: it returns the moments (`time.perf_counter`) at which it began and
-at which each token was there, and the tokens of its first row. CTranslate2 and llama.cpp know no GPT-1, so they get a
-GPT-2 of the same size.
+A contender takes how many tokens to make, and returns the seconds from the start to each token, and the tokens of its
+first row. CTranslate2 and llama.cpp know no GPT-1, so they get a GPT-2 of the same size. Each is made in a process of
+its own (see `report`), from the same random weights.
 """
 
-import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,26 +17,63 @@ import torch
 from understudy.acting.engine import Engine, prefill
 from understudy.acting.rows import RowState
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.tokenizers import ByteTokenizer
+from understudy.data.tokenizers import SPECIALS, ByteTokenizer, Tokenizer
+from understudy.models.device import prepare_process
+from understudy.models.huge_pages import settle
 from understudy.models.language_model import LanguageModel
 from understudy.models.pretrained.names import to_theirs
+from understudy.models.spec import BlockKind, CoreConfig
+from understudy.native import dispatch
 
-Contender = Callable[[int], tuple[list[float], list[int]]]
+VOCABULARY, PROMPT = 40_478, 16
 Prompts = list[list[int]]
-GREEDY = SamplingConfig(temperature=0.0)
+Decoded = tuple[list[float], list[int]]
+Contender = Callable[[int], Decoded]
 
 
-def ours(model: LanguageModel, prompts: Prompts, config: SamplingConfig = GREEDY) -> Contender:
+def build(block: BlockKind, format: str = "float32") -> LanguageModel:
+    """Random weights of GPT-1's shape, the same each time; larger than GPT-1's first, so that scores have margins."""
+    torch.manual_seed(0)
+    model = LanguageModel(CoreConfig(block=block, size="gpt1").resolved(), VOCABULARY).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2) if parameter.dim() > 1 else parameter.add_(0.05 * torch.randn_like(parameter))
+    model.int8 = format == "int8"
+    return model.bfloat16() if format == "bfloat16" else model
+
+
+def prompts(batch: int) -> Prompts:
+    """The same prompts for everyone."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(VOCABULARY - 500, (batch, PROMPT), generator=generator).tolist()  # type: ignore[no-any-return]
+
+
+def any_tokens() -> Tokenizer:
+    """A tokenizer of as many tokens, all of which read the same."""
+    tokenizer = ByteTokenizer()
+    Tokenizer.__init__(tokenizer, [b"x"] * (VOCABULARY - len(SPECIALS)))
+    return tokenizer
+
+
+def ours(block: BlockKind, format: str, batch: int = 1, temperature: float = 0.0, plain: bool = False) -> Contender:
     """Our own path, the one that `understudy sample` takes: prefill, then a token at a time."""
+    prepare_process()
+    if plain:
+        dispatch._failure = "switched off"
+    elif not dispatch.compiled(wait=True):
+        raise RuntimeError(f"no native step: {dispatch._failure}")
+    model, tokenizer, asked = build(block, format), any_tokens(), prompts(batch)
+    settle(model)
+    config = SamplingConfig(temperature=temperature, sampling_seed=0)
 
-    def run(new: int) -> tuple[list[float], list[int]]:
-        moments, said = [time.perf_counter()], []
-        rows = [RowState(model, ByteTokenizer(), prompt, config) for prompt in prompts]
-        engine = Engine(model, rows, *prefill(model, prompts, model.context))
-        while len(said) < new:
+    def run(new: int) -> Decoded:
+        began, moments, said = time.perf_counter(), [], []
+        rows = [RowState(model, tokenizer, prompt, config) for prompt in asked]
+        engine = Engine(model, rows, *prefill(model, asked, model.context))
+        for _ in range(new):
             engine.step()
-            said.append(int(engine.ids_B[0]))
-            moments.append(time.perf_counter())
+            said.append(int(engine.ids_B[0]))  # type: ignore[index]
+            moments.append(time.perf_counter() - began)
         return moments, said
 
     return run
@@ -59,22 +96,22 @@ def transformers_model(model: LanguageModel) -> torch.nn.Module:
     return theirs.eval()  # type: ignore[no-any-return]
 
 
-def transformers_generate(model: LanguageModel, prompts: Prompts) -> Contender:
+def transformers_generate(block: BlockKind, batch: int = 1) -> Contender:
     """transformers' `generate`, which has a cache for GPT-2 and none for GPT-1."""
     from transformers import StoppingCriteria, StoppingCriteriaList
 
-    theirs, ids_BT = transformers_model(model), torch.tensor(prompts)
+    theirs, ids_BT = transformers_model(build(block)), torch.tensor(prompts(batch))
 
     class Clock(StoppingCriteria):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.moments = [time.perf_counter()]
+            self.began, self.moments = time.perf_counter(), list[float]()
 
         def __call__(self, ids_BT: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-            self.moments.append(time.perf_counter())
+            self.moments.append(time.perf_counter() - self.began)
             return torch.zeros(len(ids_BT), dtype=torch.bool)
 
     @torch.inference_mode()
-    def run(new: int) -> tuple[list[float], list[int]]:
+    def run(new: int) -> Decoded:
         clock = Clock()
         said_BT = theirs.generate(  # type: ignore[operator]
             ids_BT, attention_mask=torch.ones_like(ids_BT), max_new_tokens=new, do_sample=False, pad_token_id=0,
@@ -123,26 +160,24 @@ def ctranslate2_folder(model: LanguageModel, folder: Path, quantization: str | N
     theirs.save(str(folder))
 
 
-def ctranslate2_generate(model: LanguageModel, prompts: Prompts, quantization: str | None) -> Contender:
+def ctranslate2_generate(format: str, batch: int = 1) -> Contender:
     """CTranslate2's generator."""
     import ctranslate2
 
+    quantization = None if format == "float32" else format
     with tempfile.TemporaryDirectory() as temporary:
-        ctranslate2_folder(model, Path(temporary) / "model", quantization)
+        ctranslate2_folder(build("gpt2"), Path(temporary) / "model", quantization)
         generator = ctranslate2.Generator(
-            f"{temporary}/model",
-            device="cpu",
-            compute_type=quantization or "float32",
-            intra_threads=torch.get_num_threads(),
+            f"{temporary}/model", device="cpu", compute_type=format, intra_threads=torch.get_num_threads()
         )
-    tokens = [[str(token) for token in prompt] for prompt in prompts]
+    tokens = [[str(token) for token in prompt] for prompt in prompts(batch)]
 
-    def run(new: int) -> tuple[list[float], list[int]]:
-        moments = [time.perf_counter()]
+    def run(new: int) -> Decoded:
+        began, moments = time.perf_counter(), list[float]()
 
-        def note(step: object) -> bool:
-            if step.batch_id == 0:  # type: ignore[attr-defined]
-                moments.append(time.perf_counter())
+        def note(step: Any) -> bool:
+            if step.batch_id == 0:
+                moments.append(time.perf_counter() - began)
             return False
 
         said = generator.generate_batch(
@@ -194,67 +229,57 @@ def gguf_name(ours: str) -> str:
     return f"blk.{layer}.{(parts | {'mlp.up': 'ffn_up', 'mlp.out': 'ffn_down'})[part]}.{kind}"
 
 
-def llama_cpp_generate(model: LanguageModel, prompts: Prompts, kind: str) -> Contender:
-    """llama.cpp by its C interface, one row: evaluate a token, take the likeliest."""
+def llama_cpp_generate(format: str, batch: int = 1) -> Contender:
+    """llama.cpp by its C interface: evaluate a token per row, take the likeliest."""
     import ctypes
 
     import llama_cpp as c
 
     with tempfile.TemporaryDirectory() as temporary:
-        gguf_file(model, Path(temporary) / "model.gguf", kind)
-        c.llama_log_set(_silent(c), ctypes.c_void_p(0))
+        gguf_file(build("gpt2"), Path(temporary) / "model.gguf", format)
+        quiet = c.llama_log_callback(lambda level, text, data: None)
+        c.llama_log_set(quiet, ctypes.c_void_p(0))
         settings = c.llama_model_default_params()
         settings.use_mmap = False
         loaded = c.llama_model_load_from_file(f"{temporary}/model.gguf".encode(), settings)
     how = c.llama_context_default_params()
-    how.n_ctx, how.n_batch, how.n_threads, how.n_threads_batch = 512, 512, *[torch.get_num_threads()] * 2
+    how.n_ctx, how.n_batch, how.n_seq_max = 512 * batch, 512, batch
+    how.n_threads = how.n_threads_batch = torch.get_num_threads()
 
-    def run(new: int) -> tuple[list[float], list[int]]:
+    def run(new: int) -> Decoded:
+        assert quiet
         context = c.llama_init_from_model(loaded, how)
-        moments, said, ids = [time.perf_counter()], [], prompts[0]
+        began, moments, said = time.perf_counter(), list[float](), list[int]()
+        ids, done, together = prompts(batch), 0, c.llama_batch_init(PROMPT * batch, 0, 1)
         for _ in range(new):
-            array = (c.llama_token * len(ids))(*ids)
-            if c.llama_decode(context, c.llama_batch_get_one(array, len(ids))):
+            # The tokens of each row in turn; the last of each is asked for its scores.
+            asked = []
+            together.n_tokens = 0
+            for row, tokens in enumerate(ids):
+                for place, token in enumerate(tokens):
+                    at = together.n_tokens
+                    together.token[at], together.pos[at] = token, done + place
+                    together.n_seq_id[at], together.seq_id[at][0] = 1, row
+                    together.logits[at] = place + 1 == len(tokens)
+                    together.n_tokens += 1
+                asked.append(together.n_tokens - 1)
+            if c.llama_decode(context, together):
                 raise RuntimeError("llama_decode failed")
-            scores = np.ctypeslib.as_array(c.llama_get_logits_ith(context, -1), (model.vocab_size,))
-            ids = [int(scores.argmax())]
-            said += ids
-            moments.append(time.perf_counter())
+            scores = [c.llama_get_logits_ith(context, at) for at in asked]
+            done += len(ids[0])
+            ids = [[int(np.ctypeslib.as_array(row, (VOCABULARY,)).argmax())] for row in scores]
+            said += ids[0]
+            moments.append(time.perf_counter() - began)
+        c.llama_batch_free(together)
         c.llama_free(context)
         return moments, said
 
     return run
 
 
-_kept: list[object] = []
-
-
-def _silent(c: object) -> object:
-    _kept.append(c.llama_log_callback(lambda level, text, data: None))  # type: ignore[attr-defined]
-    return _kept[-1]
-
-
-def peers(model: LanguageModel, prompts: Prompts, quick: bool) -> Mapping[str, Contender | str]:
-    """Each peer on this GPT-2, or why it is not here."""
-    found: dict[str, Contender | str] = {}
-    for quantization in (None, "int8"):
-        found[f"CTranslate2, {quantization or 'float32'}"] = _made(
-            "ctranslate2",
-            lambda: ctranslate2_generate(model, prompts, quantization),  # noqa: B023 - called at once
-        )
-    if len(prompts) == 1:
-        for kind in ("float32", "q8_0") if quick else ("float32", "f16", "bf16", "q8_0"):
-            found[f"llama.cpp, {kind}"] = _made(
-                "llama_cpp",
-                lambda: llama_cpp_generate(model, prompts, kind),  # noqa: B023 - called at once
-            )
-    return found
-
-
-def _made(package: str, make: Callable[[], Contender]) -> Contender | str:
-    if importlib.util.find_spec(package) is None:
-        return f"{package} is not installed"
-    try:
-        return make()
-    except Exception as error:  # a peer that breaks must not stop the others
-        return f"{type(error).__name__}: {error}"[:60]
+MAKERS = {
+    "ours": ours,
+    "transformers": transformers_generate,
+    "ctranslate2": ctranslate2_generate,
+    "llama.cpp": llama_cpp_generate,
+}

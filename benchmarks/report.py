@@ -1,10 +1,23 @@
-"""What every benchmark prints: a table of one run, and a last line of JSON."""
+"""What every benchmark shares: contenders in processes of their own, a table of one run, and a last line of JSON.
 
+In one process the thread pool of one library slows the next, so contenders that are compared run in processes of their
+own, one at a time, in turn. The others sleep meanwhile. `race` starts the benchmark's script once per contender; the
+script calls `contend` first of all, which makes that contender and runs it when it is asked to.
+"""
+
+import importlib
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from statistics import median
+from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +41,132 @@ def finish(
     """The last line: one JSON object; `met` where the ratio reaches the target."""
     figures = {"name": name, "unit": unit, "ours": ours, "peers": dict(peers), "limit": limit}
     print(json.dumps(figures | {"ratio": ratio, "target": target, "met": ratio >= target}))
+
+
+Maker = Callable[..., Callable[..., Any]]
+"""Makes a contender from its options: a function from arguments to a result, both such as JSON can hold."""
+ASK = "--contend"
+
+
+def contend(makers: Mapping[str, Maker]) -> None:
+    """In a process that `Racer` started, make the contender asked for, run it at each request, and exit."""
+    if ASK not in sys.argv:
+        return
+    name, options = json.loads(sys.argv[sys.argv.index(ASK) + 1])
+    # What libraries print must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        run, missing = makers[name](**options), ""
+    except Exception as error:  # a peer that breaks must not stop the others
+        run, missing = (lambda: None), f"{type(error).__name__}: {error}"[:60]
+    print(json.dumps(missing), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(**json.loads(line))), file=answers, flush=True)
+    # The threads of some libraries do not end with the interpreter.
+    os._exit(0)
+
+
+class Racer:
+    """A contender in a process of its own, which sleeps until it is called. `missing` says why there is none, if so."""
+
+    def __init__(self, name: str, environment: Mapping[str, str], options: Mapping[str, object]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, sys.argv[0], ASK, json.dumps([name, options])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=os.environ | environment,
+        )  # fmt: skip
+        self.missing: str = self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process of {self._process.args} has ended")
+        return json.loads(line)
+
+    def __call__(self, **arguments: object) -> Any:
+        """Run it once, alone."""
+        assert self._process.stdin
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def racers(contenders: Mapping[str, tuple[str, Mapping[str, object]]]) -> Iterator[dict[str, Racer]]:
+    """Start the contenders, by their names in tables: which maker makes each, with which options.
+
+    Ours wait as the `understudy` command has them wait, the others as they do by themselves.
+    """
+    with ExitStack() as stack:
+        started = {}
+        for name, (maker, options) in contenders.items():
+            environment = {"GOMP_SPINCOUNT": "10000"} if name.startswith("ours") else {}
+            started[name] = Racer(maker, environment, options)
+            stack.callback(started[name].close)
+        yield started
+
+
+def race(entrants: Mapping[str, Racer], rounds: int, **arguments: object) -> dict[str, list[Any]]:
+    """Run each in turn, round after round, so that a slow moment of the machine strikes them all; their results.
+
+    A first round only warms up. Those that are missing have no results.
+    """
+    results: dict[str, list[Any]] = {name: [] for name, racer in entrants.items() if not racer.missing}
+    for number in range(1 + rounds):
+        for name, found in results.items():
+            result = entrants[name](**arguments)
+            if number:
+                found.append(result)
+    return results
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Keep that many other processes computing."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def reading() -> Callable[[], float]:
+    """Make the contender that reads memory: bytes per second of 1 GiB in huge pages by all cores, best of three."""
+    import numba
+
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    pages = importlib.import_module("understudy.models.huge_pages").HugePages()
+    numbers = pages.zeros([1 << 28], torch.float32)
+    numbers += 1
+    threads = torch.get_num_threads()
+    numba.set_num_threads(threads)
+
+    @numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
+    def total(rows: Any) -> Any:
+        sums = np.zeros(16 * len(rows), np.float32)
+        for row in numba.prange(len(rows)):
+            found = np.float32(0)
+            for x in rows[row]:
+                found += x
+            sums[16 * row] = found
+        return sums
+
+    rows = numbers.numpy().reshape(threads, -1)
+    return lambda: max(numbers.nbytes / _seconds(lambda: total(rows)) for _ in range(4))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def side_by_side(contenders: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
