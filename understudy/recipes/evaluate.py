@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from rich.table import Column, Table
@@ -61,13 +60,8 @@ class Config:
             raise ConfigError(f"{dist.size} processes are too many to measure; start eval without torchrun")
         config = replace(self, run=pin(self.run))
         if config.data:
-            config.named.validate()
+            DataConfig(data=self.data, strict=self.strict).validate()
         return config
-
-    @cached_property
-    def named(self) -> DataConfig:
-        """The files to measure on, where some are named."""
-        return DataConfig(data=self.data, strict=self.strict)
 
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
@@ -81,7 +75,8 @@ def main(config: Config, run: Run, dist: DistInfo) -> None:
     # The documents to measure on: the files that are named, from end to end, or what the model's run held out.
     if not config.data and trained.status == "broken":
         raise CheckpointError(f"{trained.folder} is not a run's folder; name files to measure on with --data")
-    data = config.named if config.data else from_dict(DataConfig, trained.data["config"]["data"])
+    named = DataConfig(data=config.data, strict=config.strict)
+    data = named if config.data else from_dict(DataConfig, trained.data["config"]["data"])
     seed = trained.data.get("seed", 0)
     record_data(run, data)
     dataset = load_recorded(run, data, tokenizer, model.context, seed, hold_out=not config.data)

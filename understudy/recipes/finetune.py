@@ -155,8 +155,6 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     if config.candidates:
         questions = NextReply(dataset.train, dataset.train_docs, model.context, seed, config.candidates).questions
     batches = PackedBatches(dataset.train, dataset.train_docs, *rows, seed, ask=questions)
-    learner_config = config.learner
-    if config.epochs:
-        learner_config = replace(learner_config, steps=max(1, round(config.epochs * batches.batches_per_epoch)))
-    learner = Learner(imitation(model), learner_config, pick_device(config.options.device), dist)
+    steps = max(1, round(config.epochs * batches.batches_per_epoch)) if config.epochs else config.learner.steps
+    learner = Learner(imitation(model), replace(config.learner, steps=steps), pick_device(config.options.device), dist)
     return assemble(run, learner, batches, dataset, tokenizer, loop=config.loop, fresh=False, frozen=frozen)

@@ -21,10 +21,8 @@ from understudy.runs.rerun.child import RERUN_OF
 from understudy.runs.run import NullRecorder, Run
 from understudy.training.distributed import DistInfo, dist_from_environment, process_group, rank_zero_first
 
-Recipe = Callable[[Any, Run, DistInfo], None]
 
-
-def launch(verb: str, recipe: Recipe, config: Any, argv: Sequence[str]) -> Path:
+def launch(verb: str, recipe: Callable[[Any, Run, DistInfo], None], config: Any, argv: Sequence[str]) -> Path:
     """Run `recipe(config, run, dist)` to its end, and return the run's folder.
 
     `config.validate(dist)` names what is wrong before there is a run. A resumed run does what the first one did: its

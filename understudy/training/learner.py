@@ -62,11 +62,9 @@ class LearnerConfig:
         in_range("beta1", self.beta1, 0, 1, below=True)
         in_range("beta2", self.beta2, 0, 1, below=True)
         in_range("clip", self.clip, 0)
-        if self.batch_size % dist.size:
-            raise ConfigError(
-                f"--batch-size {self.batch_size} does not divide among {dist.size} processes; "
-                f"try {-(-self.batch_size // dist.size) * dist.size}"
-            )
+        fits = -(-self.batch_size // dist.size) * dist.size
+        if self.batch_size != fits:
+            raise ConfigError(f"--batch-size {self.batch_size} does not divide among {dist.size} processes; try {fits}")
 
 
 class Learner:
@@ -112,10 +110,8 @@ class Learner:
         for number, (term, part) in enumerate(parts, 1):
             assert term.weight > 0, "a batch without a single target"
             # All-reduce gradients only after the last part.
-            waits = number < len(parts)
-            with (
-                self.wrapped.no_sync() if waits and isinstance(self.wrapped, DistributedDataParallel) else nullcontext()
-            ):
+            waiting = self.wrapped if number < len(parts) else None
+            with waiting.no_sync() if isinstance(waiting, DistributedDataParallel) else nullcontext():
                 with autocast(self.device, self.dtype):
                     mean = self.wrapped(*part) / term.weight
                 # DistributedDataParallel averages over processes, where the sum is meant.
