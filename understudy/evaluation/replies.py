@@ -65,8 +65,7 @@ def distractors(turn: Turn, pool: Sequence[Turn], random: np.random.Generator) -
     Replies are alike where ConvAI2's F1 counts them as the same.
     """
     taken, found = {_said(turn)}, []
-    for index in random.permutation(len(pool)).tolist():
-        other = pool[index]
+    for other in (pool[index] for index in random.permutation(len(pool)).tolist()):
         if other.conversation != turn.conversation and _said(other) not in taken:
             taken.add(_said(other))
             found.append(other.reply)

@@ -13,6 +13,11 @@ from understudy.data.tokenizers.gpt1 import GPT1Tokenizer
 from understudy.models.pretrained.folder import export
 from understudy.training.loading import load_model, resolve
 
+OTHER_WORDS = """transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, \
+encode with understudy.data.tokenizers.gpt1."""
+TOKEN_TYPES = """The model was fine-tuned with token types: give transformers token_type_ids, at each token the id of \
+the last of <|system|>, <|user|> and <|assistant|>."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -34,16 +39,6 @@ def main(config: Config, console: Console) -> None:
     export(loaded.model, loaded.tokenizer, folder, loaded.state["progress"].get("kind", "chats"))
     say(console, f"Saved {loaded.model.parameter_count():,} parameters to {folder}.")
     if isinstance(loaded.tokenizer, GPT1Tokenizer):
-        say(
-            console,
-            "transformers cuts words by BERT's rules, not by those that GPT-1 was trained on: for the same ids, encode "
-            "with understudy.data.tokenizers.gpt1.",
-            "yellow",
-        )
+        say(console, OTHER_WORDS, "yellow")
     if loaded.model.speakers:
-        say(
-            console,
-            "The model was fine-tuned with token types: give transformers token_type_ids, at each token the id of the "
-            "last of <|system|>, <|user|> and <|assistant|>.",
-            "yellow",
-        )
+        say(console, TOKEN_TYPES, "yellow")
