@@ -53,8 +53,8 @@ def measure(
     """
     marks = min(40, new), new
     with racers(contenders | {"memory": ("memory", {})}) as started:
-        missing = {name: racer.missing for name, racer in started.items() if racer.missing}
         results = race(started, rounds, new=new)
+        missing = {name: racer.missing for name, racer in started.items() if racer.missing}
     speeds = {
         name: [[batch * (mark - SKIPPED) / (moments[mark - 1] - moments[SKIPPED - 1]) for mark in marks]
                for moments, _ in found]

@@ -8,6 +8,7 @@ script calls `contend` first of all, which makes that contender and runs it when
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,13 +77,20 @@ class Racer:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=os.environ | environment,
         )  # fmt: skip
-        self.missing: str = self._answer()
+        self.missing: str
+        try:
+            self.missing = self._answer()
+        except ChildProcessError as error:
+            self.missing = str(error)
 
     def _answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the process of {self._process.args} has ended")
+            code = self._process.wait()
+            raise ChildProcessError(
+                f"its process ended by {signal.Signals(-code).name if code < 0 else f'code {code}'}"
+            )
         return json.loads(line)
 
     def __call__(self, **arguments: object) -> Any:
@@ -119,10 +127,15 @@ def race(entrants: Mapping[str, Racer], rounds: int, **arguments: object) -> dic
     """
     results: dict[str, list[Any]] = {name: [] for name, racer in entrants.items() if not racer.missing}
     for number in range(1 + rounds):
-        for name, found in results.items():
-            result = entrants[name](**arguments)
+        for name in list(results):
+            try:
+                result = entrants[name](**arguments)
+            except ChildProcessError as error:
+                entrants[name].missing = str(error)
+                del results[name]
+                continue
             if number:
-                found.append(result)
+                results[name].append(result)
     return results
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from understudy.console import CONTROL, interrupt, on_signals, printable, progress, table, visible
+from understudy.console import CONTROL, interrupt, on_signals, printable, progress, say, table, text, visible
 
 
 @pytest.mark.parametrize("total", [None, 10])
@@ -35,6 +35,13 @@ def test_no_control_character_reaches_the_terminal() -> None:
     for shown, kept in ((printable(text), "\t\n"), (visible(text), "\t")):
         assert not [char for char in shown if not char.isprintable() and char not in kept + "\xa0\xad"]
     assert {chr(code) for code in CONTROL}.isdisjoint("\t\n")
+
+
+def test_what_others_wrote_cannot_drive_the_terminal() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(text("a\x1b[31mred\udcff"))
+    say(console, "b\x9b31m")
+    assert console.file.getvalue() == "a\ufffd[31mred\\udcff\nb\ufffd31m\n"  # type: ignore[attr-defined]
 
 
 def test_a_signal_is_handled_within_the_block_only() -> None:

@@ -43,7 +43,7 @@ VERBS = {
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),
     "eval": Verb("recipes.evaluate.main", "measure a trained model: bits per byte, perplexity, what it remembers"),
-    "import-chats": Verb("recipes.import_chats.main", "make conversations to fine-tune on out of exported chats"),
+    "import-chats": Verb("recipes.import_chats.main", "turn exported chats into conversations for fine-tuning"),
     "export-model": Verb("recipes.export_model.main", "save a model for Hugging Face transformers"),
     "doctor": Verb("recipes.doctor.main", "look for silent bugs in a training run or a configuration"),
     "runs": Verb("runs.commands.main", "list, show, compare, rerun, verify and keep what was run"),

@@ -37,7 +37,7 @@ REWORDED = (
     (r"invalid choice '(.*)' for argument '(\S+)'. Expected one of \((.*)\)", r"\2 '\1' is unknown; expected \3"),
     (r"Error parsing (\S+): .*could not convert string to float: (.*)", r"\1 takes a number, not \2"),
     (r"Error parsing (\S+): .*invalid literal for int\(\) with base 10: (.*)", r"\1 takes a whole number, not \2"),
-    (r"Missing from .*?: (\S+) (.*?)\.? \(required\)", r"\1 is missing: \2"),
+    (r"Missing from .*?: (\S+) (.*?)\.? \(required\)", r"\1 is missing: see --help"),
 )
 
 

@@ -115,13 +115,13 @@ def and_more(names: Iterable[str], most: int = 3, separator: str = ", ") -> str:
 
 
 def text(value: Any, style: str = "") -> Text:
-    """Return the value for the terminal, without markup."""
-    return Text(unicode(value), style=style)
+    """Return the value for the terminal, without markup and control characters."""
+    return Text(printable(unicode(value)), style=style)
 
 
 def say(console: "Console", line: str, style: str = "") -> None:
     """Print a line in which nothing is markup, and that the terminal may wrap where it likes."""
-    console.print(Text(line, style=style), soft_wrap=True)
+    console.print(text(line, style), soft_wrap=True)
 
 
 def table(*columns: "Column | str", title: str = "", header: bool = True) -> "Table":

@@ -180,7 +180,7 @@ def test_other_models_are_not_saved(config: CoreConfig, kind: str, tmp_path: Pat
 
 
 def test_nothing_is_saved_over_another_folder(ours: LanguageModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is there already; name a folder that is not"):
+    with pytest.raises(ConfigError, match="already exists; name a folder that is not"):
         export(ours, ByteTokenizer(), tmp_path)
 
 

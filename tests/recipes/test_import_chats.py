@@ -194,7 +194,7 @@ def test_what_is_said_and_written(capsys: pytest.CaptureFixture[str], monkeypatc
 
 def test_nothing_is_overwritten_unless_asked(capsys: pytest.CaptureFixture[str], complaint: Callable[..., str]) -> None:
     Path("chats-valid.jsonl").write_text("precious")
-    assert "chats-valid.jsonl is there already; name other files with --out" in complaint("_chat.txt", "--bot", "Ada")
+    assert "chats-valid.jsonl already exists; name other files with --out" in complaint("_chat.txt", "--bot", "Ada")
     assert Path("chats-valid.jsonl").read_text() == "precious"
     run("_chat.txt", "--bot", "Ada", "--force", capsys=capsys)
     assert "yes" in Path("chats-valid.jsonl").read_text()

@@ -87,7 +87,7 @@ def test_a_run_that_is_there_stays(there: Path) -> None:
     assert unpack(archive, folder.parent)[1] == [folder.name]
     (there / folder.name / "metrics.jsonl").write_text("{}\n")
     before = files_of(there)
-    with pytest.raises(ArchiveError, match=r"is there already, with another metrics.jsonl: nothing was imported"):
+    with pytest.raises(ArchiveError, match=r"already exists, with another metrics.jsonl: nothing was imported"):
         unpack(archive, there)
     assert files_of(there) == before
 
@@ -106,7 +106,7 @@ def test_several_runs_come_all_or_not_at_all(there: Path) -> None:
     first, second = a_run(), a_run()
     pack([read_record(first), read_record(second)], Path("both.tar.gz"))
     (there / second.name).mkdir()
-    with pytest.raises(ArchiveError, match="is there already"):
+    with pytest.raises(ArchiveError, match="already exists"):
         unpack(Path("both.tar.gz"), there)
     assert leftovers(there) == [second.name]
     (there / second.name).rmdir()
@@ -138,7 +138,7 @@ def test_what_cannot_be_packed(here: Path) -> None:
         with pytest.raises(ArchiveError, match=rf"'{name}' cannot name an archive; expected .* ends in .tar.gz"):
             pack([done], Path(name))
     Path("b.tar.gz").touch()
-    with pytest.raises(ArchiveError, match=r"b.tar.gz is there already; name another file with --to"):
+    with pytest.raises(ArchiveError, match=r"b.tar.gz already exists; name another file with --to"):
         pack([done], Path("b.tar.gz"))
     with pytest.raises(ArchiveError, match=r"cannot write no/c.tar.gz: No such file"):
         pack([done], Path("no/c.tar.gz"))
@@ -166,7 +166,7 @@ def test_committed_secrets_do_not_leave_the_machine(repository: Path, git: Git, 
         pack([read_record(folder)], Path("a.tar.gz"))
     assert str(caught.value) == (
         "committed files hold what looks like secrets: deep.py (AWS key on line 2); server.pem (its name says that it "
-        "holds secrets); leave the code out with --no-code, or take it as it is with --allow-secrets"
+        "holds secrets); leave the code out with --no-code, or include it anyway with --allow-secrets"
     )
     assert not Path("a.tar.gz").exists()
     pack([read_record(folder)], Path("without.tar.gz"), leave_out=["code"])

@@ -173,11 +173,11 @@ def test_export_and_import(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         f"{run.id} builds on {base}, which is not in the archive: --parents takes it along"
     ]
     assert said("export", run.id, "--parents", "--to", "both.tar.gz").startswith("2 runs (")
-    with pytest.raises(ArchiveError, match=r"both\.tar\.gz is there already"):
+    with pytest.raises(ArchiveError, match=r"both\.tar\.gz already exists"):
         said("export", run.id, "--to", "both.tar.gz")
     monkeypatch.setenv("UNDERSTUDY_RUNS", "elsewhere")
     assert said("import", f"{run.id}.tar.gz") == f"imported {run.id}\n{base}, which they build on, is not here\n"
-    assert said("import", "both.tar.gz") == f"imported {base}\n{run.id} is there already, with the same content\n"
+    assert said("import", "both.tar.gz") == f"imported {base}\n{run.id} already exists, with the same content\n"
     assert Path("elsewhere", ".gitignore").read_text() == "*\n"
     assert sorted(ids(said())) == sorted([base, run.id])
     assert "loss 2" in said()

@@ -1,6 +1,6 @@
 """Conversations, as people wrote them, from the two formats in common use, told apart by their content.
 
-The messages form, an object a line (JSONL) or one JSON array of them; further keys are ignored:
+The messages form, one object per line (JSONL) or one JSON array of them; further keys are ignored:
     {"messages": [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]}
 The ShareGPT form, likewise:
     {"conversations": [{"from": "human", "value": "Hi!"}, {"from": "gpt", "value": "Hello."}]}

@@ -135,8 +135,7 @@ def split(store: TokenStore, fraction: float, seed: int) -> tuple[Indices, Indic
     lowest, highest = scores.min(), scores.max()
     if lowest == highest:
         raise DataError(
-            f"{store.folder} has only one distinct document, so none can be held out; add data, or name a file to "
-            "validate on"
+            "the data hold only one distinct document, so none can be held out; add data, or name a file to validate on"
         )
     held_out = (scores < np.uint64(fraction * 2**64)) & (scores != highest) | (scores == lowest)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

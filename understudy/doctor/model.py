@@ -25,7 +25,7 @@ EMBEDDING_STD = 0.02
 GUESSING = 0.1
 # Share of a layer's units that may be dead: of fresh weights, and of learned ones, whose units may rarely fire.
 DEAD, RARELY = 0.5, 0.9
-# How far the head's scores may be from the embedding's; share of the unread rows that must have a gradient.
+# How far the head's logits may be from the embedding's; share of the unread rows that must have a gradient.
 TIED, UNREAD = 0.01, 0.99
 # How far logits over a cache may be from those without, as a share of their standard deviation.
 CACHED = 1e-3
@@ -50,7 +50,7 @@ def initial_loss(experiment: Experiment) -> Finding:
     guessing, measured = math.log(size), f"{loss:.2f} nats per token"
     if not experiment.fresh:
         return Finding(loss < guessing, measured, f"below {guessing:.2f} (ln {size}), as these weights have learned")
-    # With a tied head each token scores itself highest, which costs σ²D/2 + ln(1 + exp(σD) / V) at width D.
+    # With a tied head each token gives itself the highest logit, which costs σ²D/2 + ln(1 + exp(σD) / V) at width D.
     own = EMBEDDING_STD**2 * width / 2 + math.log1p(math.exp(EMBEDDING_STD * width) / size)
     low, high = (1 - GUESSING) * guessing, (1 + GUESSING) * guessing + own
     return Finding(low <= loss <= high, measured, f"{low:.2f} to {high:.2f} (ln {size} = {guessing:.2f})")
@@ -94,7 +94,7 @@ def dead_units(experiment: Experiment) -> Finding:
 def tied_weights(experiment: Experiment) -> Finding:
     """Check that the head is the embedding, and teaches it.
 
-    The model's scores must be hidden vectors times the embedding, before and after a step. The embeddings of tokens
+    The model's logits must be hidden vectors times the embedding, before and after a step. The embeddings of tokens
     that were not read must have a gradient, which only the head can give. Source: Press & Wolf, "Using the Output
     Embedding to Improve Language Models" (2017).
     """
@@ -120,8 +120,8 @@ def tied_weights(experiment: Experiment) -> Finding:
     taught = 0.0
     if gradient_VD is not None:
         taught = float((gradient_VD.cpu()[unread_V] != 0).any(dim=-1).float().mean())
-    measured = f"scores differ by {apart:.1e}; {taught:.0%} of the unread tokens have a gradient"
-    return Finding(apart < TIED and taught > UNREAD, measured, "equal scores, and all of the tokens")
+    measured = f"logits differ by {apart:.1e}; {taught:.0%} of the unread tokens have a gradient"
+    return Finding(apart < TIED and taught > UNREAD, measured, "equal logits, and all of the tokens")
 
 
 @check("positions or lengths in the cache are not moved on", "keys, values or states are of another row or step")

@@ -40,7 +40,7 @@ def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
 def check_start(experiment: Experiment, recorder: Recorder) -> None:
     """Run the checks of a training that is about to start; record and print their verdicts, and how long they took.
 
-    A check that fails does not end the training: whether the finding matters is for people to decide. A resumed run
+    A check that fails does not end the training: you decide whether the finding matters. A resumed run
     was checked when it began. All processes must call this; the first one checks.
     """
     learner, batches = experiment.learner, experiment.batches

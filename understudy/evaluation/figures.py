@@ -33,7 +33,7 @@ def loss_figures(losses: DocumentLoss, store: TokenStore, docs: Indices, tokeniz
         "loss": loss,
         "bpb": _ratio(nats / math.log(2), sizes[:, 0], of),
         "perplexity": loss.map(_exp),
-        # The end of a reply is no word, so what predicting it costs does not count here.
+        # The end of a reply is not a word, so its loss is not counted here.
         "word_perplexity": _ratio(nats - end_nats, sizes[:, 1], of).map(_exp),
     }
 

@@ -74,7 +74,7 @@ class Config:
             raise ConfigError(f"--out {self.out}: there is no folder {folder}; make it, or name another")
         there = [path for path in self.written if path.exists()]
         if there and not self.force:
-            raise ConfigError(f"{there[0]} is there already; name other files with --out, or overwrite with --force")
+            raise ConfigError(f"{there[0]} already exists; name other files with --out, or overwrite with --force")
 
     @property
     def written(self) -> tuple[Path, Path]:

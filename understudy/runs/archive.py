@@ -75,7 +75,7 @@ def pack(
     if not target.name.endswith((".tar.gz", ".tgz")):
         raise ArchiveError(f"{target.name!r} cannot name an archive; expected a name that ends in .tar.gz")
     if target.exists():
-        raise ArchiveError(f"{target} is there already; name another file with --to")
+        raise ArchiveError(f"{target} already exists; name another file with --to")
     for record in records:
         if record.status == "running":
             raise ArchiveError(f"run {record.id} is still running and its files are changing: wait until it has ended")
@@ -110,7 +110,7 @@ def _add(archive: tarfile.TarFile, name: str, size: int, source: IO[bytes]) -> N
 
 def _refuse_secrets(records: Sequence[Record]) -> None:
     """Raise ArchiveError where committed files hold secrets. Edits and untracked files were searched at the start."""
-    ways_out = "leave the code out with --no-code, or take it as it is with --allow-secrets"
+    ways_out = "leave the code out with --no-code, or include it anyway with --allow-secrets"
     found: list[str] = []
     seen: set[str] = set()
     for record in records:
@@ -214,7 +214,7 @@ def _unpack(archive: tarfile.TarFile, bounded: _Bounded, runs: Path) -> tuple[li
             with suppress(OSError):
                 same = _described(runs / run.id, file.path) == file
             if not same:
-                raise ArchiveError(f"run {run.id} is there already, with another {file.path}: nothing was imported")
+                raise ArchiveError(f"run {run.id} already exists, with another {file.path}: nothing was imported")
     size, free = sum(file.bytes for run in wanted for file in run.files), shutil.disk_usage(runs).free
     if size + ROOM_TO_LEAVE > free:
         raise ArchiveError(f"the archive unpacks to {size_of(size)}, and {runs} has {size_of(free)} of free space")
@@ -303,19 +303,19 @@ class ExportOptions:
     to: str = ""
     """The archive: a name that ends in .tar.gz. By default it is in this folder, named after the run."""
     parents: bool = False
-    """Take along the runs that these build on."""
+    """Include the runs that these depend on."""
     no_checkpoints: bool = False
     """Leave the checkpoints out: the record without the weights."""
     no_code: bool = False
-    """Leave the code out: the run can be looked at, and not be run again."""
+    """Leave the code out: the run can be viewed but not rerun."""
     allow_secrets: bool = False
-    """Take the code as it is, without a search for secrets in its committed files."""
+    """Include the code as it is, without a search for secrets in its committed files."""
 
 
 def export_runs(options: ExportOptions, console: Console) -> None:
     """Write runs, whole folders with their checkpoints, into one archive that `understudy runs import` takes in.
 
-    Committed files that look like secrets are refused: what you commit, a run keeps.
+    Committed files that look like secrets are refused, because a run keeps everything that is committed.
     """
     records = find_runs(options.runs)
     if options.parents:
@@ -351,10 +351,10 @@ class ImportOptions:
 def import_runs(options: ImportOptions, console: Console) -> None:
     """Take in the runs of an archive that `understudy runs export` wrote: all of them, or none where one is in doubt.
 
-    Every file is checked against the archive's list. A run that is there already stays as it is.
+    Every file is checked against the archive's list. A run that already exists stays as it is.
     """
     new, there, missing = unpack(Path(options.file).expanduser(), make_runs_folder(None))
     lines = [f"imported {run}" for run in new]
-    lines += [f"{run} is there already, with the same content" for run in there]
+    lines += [f"{run} already exists, with the same content" for run in there]
     lines += [f"{parent}, which they build on, is not here" for parent in missing]
     say(console, unicode("\n".join(lines)))

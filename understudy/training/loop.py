@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from understudy.console import on_signals, progress
+from understudy.console import counted, on_signals, progress
 from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Recorder
 from understudy.training.checkpoint import restore, save_checkpoint
@@ -56,8 +56,8 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
         recorder.say(f"resuming after step {learner.steps_done}")
         if threads != torch.get_num_threads():
             recorder.say(
-                f"this run had {threads} threads and now has {torch.get_num_threads()}: its floats will differ in the "
-                f"last digits from those of a run that was not interrupted; OMP_NUM_THREADS={threads} keeps them equal",
+                f"this run began with {counted(threads, 'thread')} and now has {torch.get_num_threads()}, so its last "
+                f"digits may differ from those of an uninterrupted run; OMP_NUM_THREADS={threads} keeps them equal",
                 style="yellow",
             )
 

@@ -86,7 +86,7 @@ def test_replaying_twice_changes_nothing(store: Store, address: Address, here: P
 
 
 def test_a_batch_whose_answer_never_came_is_not_doubled(store: Store, address: Address, here: Path) -> None:
-    """The server commits, the connection breaks, and what follows is sent together with what is there already."""
+    """The server commits, the connection breaks, and what follows is sent together with what already exists."""
     run = new_run(steps=3000)
     with run:
         run.log(3000, loss=math.nan, rate=math.inf, norm=-math.inf, zero=-0.0)

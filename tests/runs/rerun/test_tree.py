@@ -1,5 +1,6 @@
 import os
 import platform
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,13 @@ def test_a_run_without_code(here: Path) -> None:
     record = run_here()
     record.data["code"] = {"kind": "none", "error": "the disk was full"}
     with pytest.raises(UserError, match="cannot run again: the disk was full"):
+        restore_tree(record, here / "tree")
+
+
+def test_a_run_that_was_exported_without_its_code(here: Path) -> None:
+    record = run_here()
+    shutil.rmtree(record.folder / "code")
+    with pytest.raises(UserError, match="exported without its code"):
         restore_tree(record, here / "tree")
 
 

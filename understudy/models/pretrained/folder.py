@@ -101,7 +101,7 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
     `kind` says what the model was trained on, text or chats, for when it is read again.
 
     Raises:
-        ConfigError: the folder is there already, or the model is neither GPT-1's kind nor GPT-2's.
+        ConfigError: the folder already exists, or the model is neither GPT-1's kind nor GPT-2's.
     """
     spec = model.spec
     if spec.core != "transformer" or spec.block not in OUTSIDE:
@@ -111,7 +111,7 @@ def export(model: LanguageModel, tokenizer: Tokenizer, folder: Path, kind: str =
             "--base gpt1 or gpt2, can be exported"
         )
     if folder.exists():
-        raise ConfigError(f"{folder} is there already; name a folder that is not")
+        raise ConfigError(f"{folder} already exists; name a folder that is not")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole(folder) as building:
         building.mkdir()

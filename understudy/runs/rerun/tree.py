@@ -59,7 +59,10 @@ def restore_tree(record: Record, root: Path) -> Tree:
     """
     code = record.data.get("code") or {}
     if code.get("kind") not in ("git", "copy"):
-        raise UserError(f"no code was kept with run {record.id}, so it cannot run again: {code.get('error') or ''}")
+        why = f": {code['error']}" if code.get("error") else ""
+        raise UserError(f"no code was kept with run {record.id}, so it cannot run again{why}")
+    if not (record.folder / "code").is_dir():
+        raise UserError(f"run {record.id} was exported without its code (--no-code), so it cannot run again")
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     cwd, package = record.data["cwd"], code["understudy"]

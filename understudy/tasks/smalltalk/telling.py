@@ -87,7 +87,7 @@ def ask_next(talk: Talk) -> str:
 def _prompts(talk: Talk, fact: Fact) -> tuple[str, Lines]:
     """Return what kind of answer the assistant's questions for a fact want, and the questions."""
     topic = topic_of(fact.key)
-    # Nobody asks about a family and means the boss.
+    # A question about family does not include the boss.
     if fact.about in words.NOT_FAMILY:
         return "", ()
     # Whether there are pets or relatives is asked before their names.
