@@ -151,7 +151,7 @@ def test_what_has_changed_since_is_said(here: Path, understudy: Understudy, caps
     assert understudy("pretrain", "--resume", run.name) == 0
     said = capsys.readouterr().out
     assert "talk.jsonl has changed since this run began: it goes on with other data" in said
-    assert "this run had 1 threads and now has 2" in said
+    assert "this run began with 1 thread and now has 2" in said
 
 
 def test_the_tokenizer_is_not_trained_again(here: Path, understudy: Understudy) -> None:
