@@ -51,7 +51,7 @@ def report_decoding(batch: int, found: dict[str, list[float]]) -> None:
     for format, names in PEERS.items():
         mine = found[f"ours, {format}"]
         for at, loops in enumerate(LOOPS[1:], start=1):
-            peers = {name: found[name][at] for name in names if name in found}
+            peers = {name: found[name][at] for name in names if len(found.get(name, ())) > at}
             name = f"busy_{format}_batch_{batch}_beside_{loops}"
             if peers:
                 finish(name, "tokens/s", mine[at], peers, None, mine[at] / max(peers.values()), 1.0)

@@ -136,7 +136,7 @@ def show_quality(quick: bool) -> None:
 
 
 def main() -> None:
-    contend({**MAKERS, "memory": lambda: reading(), "late": late_tokens})
+    contend({**MAKERS, "memory": reading, "late": late_tokens})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer tokens and rounds, batch 1 alone: some minutes")
     parser.add_argument("--only", choices=("gpt1", "gpt2"), help="one of the two races alone")

@@ -5,7 +5,6 @@ own, one at a time, in turn. The others sleep meanwhile. `race` starts the bench
 script calls `contend` first of all, which makes that contender and runs it when it is asked to.
 """
 
-import importlib
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -155,9 +153,9 @@ def reading() -> Callable[[], float]:
     """Make the contender that reads memory: bytes per second of 1 GiB in huge pages by all cores, best of three."""
     import numba
 
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    pages = importlib.import_module("understudy.models.huge_pages").HugePages()
-    numbers = pages.zeros([1 << 28], torch.float32)
+    from understudy.models.huge_pages import HugePages
+
+    numbers = HugePages().zeros([1 << 28], torch.float32)
     numbers += 1
     threads = torch.get_num_threads()
     numba.set_num_threads(threads)

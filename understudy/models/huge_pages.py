@@ -4,6 +4,7 @@ Decoding reads all weights for each token, and from pages of 4 KiB it reads them
 (docs/journal.md). Linux gives huge pages to those who ask, by `madvise`; elsewhere memory is as usual.
 """
 
+import math
 import mmap
 from collections.abc import Sequence
 
@@ -24,8 +25,7 @@ class HugePages:
 
     def zeros(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Return a tensor of zeros."""
-        tensor = torch.empty(shape, dtype=dtype, device="meta")
-        size = tensor.nbytes
+        size = math.prod(shape) * dtype.itemsize
         if size == 0 or not hasattr(mmap, "MADV_HUGEPAGE"):
             return torch.zeros(shape, dtype=dtype)
         if size > len(self._free):
