@@ -12,10 +12,9 @@ A verb is a function of one of three shapes, told apart by the names of its para
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, get_type_hints
 
 from understudy import __version__
 from understudy.errors import UserError, suggestion
@@ -84,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     """Call a verb with its options from the command line, and return the exit code."""
+    from typing import get_type_hints
+
     from rich.console import Console
 
     from understudy.config import parse, read_config
@@ -121,10 +122,9 @@ def _run(name: str, arguments: list[str]) -> int:
     return function(config, Console()) or 0
 
 
-def _load(name: str) -> Callable[..., Any]:
+def _load(name: str):  # type: ignore[no-untyped-def]  # importing `typing` for it would slow the help by a tenth
     module, _, attribute = name.rpartition(".")
-    function: Callable[..., Any] = getattr(import_module(f"understudy.{module}"), attribute)
-    return function
+    return getattr(import_module(f"understudy.{module}"), attribute)
 
 
 def _help() -> str:
