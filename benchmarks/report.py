@@ -164,14 +164,18 @@ def reading() -> Callable[[], float]:
     def total(rows: Any) -> Any:
         sums = np.zeros(16 * len(rows), np.float32)
         for row in numba.prange(len(rows)):
-            found = np.float32(0)
+            # Four streams: from one alone a core reads a third less.
             part = rows[row]
-            for index in range(len(part)):
-                found += part[index]
-            sums[16 * row] = found
+            a = b = c = d = np.float32(0)
+            for index in range(part.shape[1]):
+                a += part[0, index]
+                b += part[1, index]
+                c += part[2, index]
+                d += part[3, index]
+            sums[16 * row] = a + b + c + d
         return sums
 
-    rows = numbers.numpy().reshape(threads, -1)
+    rows = numbers.numpy().reshape(threads, 4, -1)
     return lambda **_: max(numbers.nbytes / _seconds(lambda: total(rows)) for _ in range(4))
 
 
