@@ -298,3 +298,9 @@ def test_help(argv: list[str], expected: list[str], here: Path, capsys: pytest.C
     text = capsys.readouterr().out
     for part in expected:
         assert part in text
+
+
+def test_a_reason_may_be_written_as_an_option(here: Path) -> None:
+    name = make(0)
+    main(["mark-bad", name, "--reason", "labels were shifted"], Console())
+    assert read_record(RUNS / name).marks.bad == "labels were shifted"

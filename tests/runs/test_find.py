@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from understudy.errors import RunNotFoundError
+from understudy.errors import RunNotFoundError, UserError
 from understudy.runs import find
 from understudy.runs.find import SLOT, claim_folder, find_run, latest_runs, list_runs, run_id, runs_folder
 from understudy.runs.listing import print_runs
@@ -139,6 +139,9 @@ def test_the_folder_of_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert runs_folder() == here / "runs"
     monkeypatch.setenv("UNDERSTUDY_RUNS", "elsewhere")
     assert runs_folder() == here / "elsewhere"
+    (here / "elsewhere").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        runs_folder()
 
 
 REFERENCES = [

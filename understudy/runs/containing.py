@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from understudy.console import and_more, progress, say, table, text
+from understudy.console import and_more, counted, progress, say, table, text
 from understudy.errors import GitError, UserError, suggestion
 from understudy.runs.code.git import files_of, git, repository_of
 from understudy.runs.code.kept import PACKAGE_PREFIX, READ_FILES, KeptCode, open_code, parts_of
@@ -93,7 +93,9 @@ def _lines_at(path: str, first: int, last: int, files: dict[str, list[str]]) -> 
         raise UserError(f"{path} may be any of {', '.join(found)}: write more of the path")
     lines = files[found[0]]
     if not 1 <= first <= last <= len(lines):
-        raise UserError(f"{path} has {len(lines)} lines; there is no {first}{f'-{last}' if last != first else ''}")
+        raise UserError(
+            f"{path} has {counted(len(lines), 'line')}; there is no {first}{f'-{last}' if last != first else ''}"
+        )
     if not "".join(lines[first - 1 : last]).strip():
         raise UserError(f"line {first} of {path} is blank; point at a line of code")
     return _block(found[0].removeprefix(PACKAGE_PREFIX), lines, first, last)

@@ -48,7 +48,10 @@ def matches(reference: str, run_id: str) -> bool:
 
 def runs_folder() -> Path:
     """Return where runs are kept: the environment variable UNDERSTUDY_RUNS, or `runs` in the current folder."""
-    return Path(os.environ.get("UNDERSTUDY_RUNS") or "runs").expanduser().absolute()
+    runs = Path(os.environ.get("UNDERSTUDY_RUNS") or "runs").expanduser().absolute()
+    if runs.is_file():
+        raise UserError(f"runs are kept in a folder, and {runs} is a file; name a folder in UNDERSTUDY_RUNS")
+    return runs
 
 
 def make_runs_folder(folder: Path | str | None) -> Path:

@@ -88,7 +88,9 @@ def mark_bad(options: MarkBadOptions, console: Console) -> None:
 
     `understudy runs mark-good` removes the mark.
     """
-    reason = " ".join(" ".join(options.reason).split())
+    # Some write it as an option.
+    words = options.reason[1:] if options.reason[:1] == ("--reason",) else options.reason
+    reason = " ".join(" ".join(words).split())
     if not reason:
         raise UserError(f"mark-bad needs a reason: understudy runs mark-bad {options.run} labels were shifted")
     _mark(find_runs([options.run]), console, bad=reason)

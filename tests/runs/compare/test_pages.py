@@ -48,7 +48,7 @@ def test_a_comparison(repository: Path) -> None:
         assert expected in found.text
     assert f"is marked bad: shifted {SCRIPT}" in found.text
     assert f"a note {SCRIPT}" in found.text
-    assert "loss was not a finite number at 1 steps, first at step 7" in found.text
+    assert "loss was not a finite number at 1 step, first at step 7" in found.text
     assert found.tags.count("svg") >= 3  # the legend's, and two curves
     assert ("meta", "name", "viewport") in found.attributes
 

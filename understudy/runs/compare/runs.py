@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from understudy.console import flat
+from understudy.console import counted, flat
 from understudy.errors import UserError
 from understudy.runs.find import words_of
 from understudy.runs.journal import read_metrics, series, with_floats
@@ -78,7 +78,9 @@ class ComparedRun:
         steps = [row["step"] for row in self.rows if name in row and row["step"] not in shown]
         if not steps:
             return ""
-        return f"{self.label}: {name} was not a finite number at {len(steps):,} steps, first at step {steps[0]:,}"
+        return (
+            f"{self.label}: {name} was not a finite number at {counted(len(steps), 'step')}, first at step {steps[0]:,}"
+        )
 
 
 def compared(folders: Sequence[Path]) -> list[ComparedRun]:

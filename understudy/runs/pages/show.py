@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from understudy.console import age, flat, number, text
+from understudy.console import age, counted, flat, number, text
 from understudy.runs.arguments import OneRun
 from understudy.runs.code.kept import files_beside
 from understudy.runs.compare.differences import data_files
@@ -89,7 +89,7 @@ def _beginning_and_end(record: Record) -> dict[str, Any]:
     try:
         told = json.loads((record.folder / "verified.json").read_bytes())
         when = age(datetime.fromtimestamp(told["time"]).astimezone())
-        compared = f"{told['lines']:,} lines of metrics, {told['checkpoints']:,} checkpoints"
+        compared = f"{counted(told['lines'], 'line')} of metrics, {counted(told['checkpoints'], 'checkpoint')}"
         verdict = "identical, bit for bit" if told["identical"] else f"differs from {told['difference']}"
         lines["verified"] = f"{verdict}; {compared}; {when} ago"
     except (OSError, ValueError, KeyError, TypeError):
