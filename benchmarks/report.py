@@ -203,7 +203,7 @@ def matrix_rate(dtype: torch.dtype, size: int = 1536) -> float:
     return 2 * size**3 / side_by_side({"product": lambda: a @ b}, rounds=9, warm_up=2)["product"]
 
 
-def read_bandwidth(megabytes: int = 256) -> float:
-    """Bytes a second that a sum over a large buffer reads."""
-    buffer = torch.ones(megabytes * 2**18)
-    return buffer.nbytes / side_by_side({"sum": buffer.sum}, rounds=9, warm_up=2)["sum"]
+def matrix_rate(dtype: torch.dtype, size: int = 1536) -> float:
+    """Operations a second of a square matrix product: the arithmetic limit in practice."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    return 2 * size**3 / side_by_side({"product": lambda: a @ b}, rounds=9, warm_up=2)["product"]

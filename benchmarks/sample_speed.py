@@ -5,14 +5,17 @@
 First table: milliseconds for one more token with 16 to 511 tokens before it, with the cache (or the LSTM's state) and
 by the plain path, which computes the whole sequence again. Second: greedy decoding of a GPT-2 block, all rows alike,
 ours against transformers with its own cache on a GPT-2 of the same size, both in float32 and in bfloat16 (in which we
-serve what was trained in it); the limit reads every weight, and the float32 cache, once a step.
+serve what was trained in it), each contender in a process of its own; the limit reads every weight, and half of the
+cache, once per step.
 """
 
 import argparse
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
 
 import torch
-from report import finish, read_bandwidth, side_by_side, table
+from report import Maker, contend, finish, race, racers, reading, side_by_side, table
 
 from understudy.acting.engine import generate
 from understudy.acting.sampling import SamplingConfig
@@ -20,6 +23,7 @@ from understudy.data.tokenizers import ByteTokenizer
 from understudy.models.device import prepare_process
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
+from understudy.native.dispatch import compiled
 
 CONTEXTS = (16, 64, 128, 256, 511)
 VOCABULARY = ByteTokenizer().vocab_size
@@ -74,41 +78,55 @@ def cost_table(rounds: int) -> float:
     return spread
 
 
+def decoder(batch: int, dtype: str, theirs: bool = False) -> Callable[..., float]:
+    """Make a contender: greedy decoding, ours or transformers' own; it returns the seconds that `new` tokens took."""
+    prepare_process()
+    prompts, kind = torch.randint(200, (batch, PROMPT)), getattr(torch, dtype)
+    if theirs:
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        sizes = {"n_positions": 512, "n_embd": 384, "n_layer": 6, "n_head": 6}
+        config = GPT2Config(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, **sizes)
+        other = GPT2LMHeadModel(config).eval().to(kind)
+        mask = torch.ones_like(prompts)
+
+        def run(new: int) -> object:
+            return other.generate(prompts, attention_mask=mask, max_new_tokens=new, do_sample=False, pad_token_id=0)
+    else:
+        compiled(wait=True)
+        model, lists, tokenizer = build("transformer", "gpt2").to(kind), prompts.tolist(), ByteTokenizer()
+        tokenizer.special["<|end|>"] = -1  # nothing ends a row early
+
+        def run(new: int) -> object:
+            return generate(model, tokenizer, lists, SamplingConfig(temperature=0, max_tokens=new))
+
+    @torch.inference_mode()
+    def seconds(new: int) -> float:
+        began = time.perf_counter()
+        run(new)
+        return time.perf_counter() - began
+
+    return seconds
+
+
+MAKERS: dict[str, Maker] = {"decoder": decoder, "memory": reading}
+
+
 def speeds(batch: int, new: int, rounds: int) -> dict[str, float]:
-    """Tokens a second of both in both number formats, and the bandwidth limit of ours in bfloat16."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=512, n_embd=384, n_layer=6, n_head=6, bos_token_id=None, eos_token_id=None
-    )  # fmt: skip
-    prompts = torch.randint(200, (batch, PROMPT))
-    greedy = SamplingConfig(temperature=0, max_tokens=new)
-    lists, tokenizer = prompts.tolist(), ByteTokenizer()
-    tokenizer.special["<|end|>"] = -1  # nothing ends a row early
-
-    def theirs(model: torch.nn.Module) -> object:
-        with torch.inference_mode():
-            return model.generate(  # type: ignore[operator]
-                prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=new, do_sample=False, pad_token_id=0
-            )
-
-    contenders: dict[str, Callable[[], object]] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        name, mine, other = (
-            str(dtype)[6:],
-            build("transformer", "gpt2").to(dtype),
-            GPT2LMHeadModel(config).eval().to(dtype),
-        )
-        contenders[f"ours, {name}"] = lambda model=mine: generate(model, tokenizer, lists, greedy)
-        contenders[f"transformers, {name}"] = lambda model=other: theirs(model)
-    seconds = side_by_side(contenders, rounds)
-    bytes_a_step = 2 * mine.parameter_count() + batch * (PROMPT + new // 2) * 2 * 6 * 384 * 4
-    return {name: batch * new / value for name, value in seconds.items()} | {
-        "limit": batch * read_bandwidth() / bytes_a_step
-    }
+    """Return tokens per second of both in both number formats, and the bound of ours in bfloat16."""
+    contenders: dict[str, tuple[str, Mapping[str, object]]] = {"memory": ("memory", {})}
+    for dtype in ("float32", "bfloat16"):
+        contenders[f"ours, {dtype}"] = "decoder", {"batch": batch, "dtype": dtype}
+        contenders[f"transformers, {dtype}"] = "decoder", {"batch": batch, "dtype": dtype, "theirs": True}
+    with racers(contenders) as started:
+        found = {name: median(results) for name, results in race(started, rounds, new=new).items()}
+    bytes_per_step = 2 * build("transformer", "gpt2").parameter_count() + batch * (PROMPT + new // 2) * 2 * 6 * 384 * 2
+    limit = batch * found.pop("memory") / bytes_per_step
+    return {name: batch * new / seconds for name, seconds in found.items()} | {"limit": limit}
 
 
 def main() -> None:
+    contend(MAKERS)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and tokens: under a minute")
     quick = parser.parse_args().quick
