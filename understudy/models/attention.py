@@ -3,8 +3,10 @@
 Shape suffixes: B batch rows, T time steps, D width, H heads, K head size.
 """
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from understudy.models.spec import BlockStyle, CoreSpec
 
 LONGEST_SQUARE = 1024
 """Longest sequence for attention by hand, which keeps every weight for the backward pass."""
+GROUP_WORTH = 100_000
+"""Weights of attention that may be computed for nothing before another group of segments is cheaper."""
 
 
 class Attention(nn.Module):
@@ -81,39 +85,76 @@ def zero_bias(module: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
+class _Group(NamedTuple):
+    """Segments of similar length, side by side, each filled up to the longest of them with its own last step."""
+
+    length: int
+    row_N: Tensor
+    """For each (segment, head, step) the row of (row, step, head) that it is."""
+    filling: Tensor
+    """Which of them fill up. No step sees a later one, so they change nothing as long as they have no gradient."""
+
+
+@lru_cache(maxsize=32)
+def _grouped(segments: tuple[tuple[int, int, int], ...], time: int, heads: int) -> tuple[list[_Group], Tensor]:
+    """Return the groups, and for each (row, step, head) its place among the groups' (segment, head, step)."""
+    groups, longest, wasted = list[list[tuple[int, int, int]]](), 0, 0
+    for segment in sorted(segments, key=lambda segment: segment[1] - segment[2]):
+        length = segment[2] - segment[1]
+        wasted += heads * (longest**2 - length**2)
+        if not groups or wasted > GROUP_WORTH:
+            longest, wasted = length, 0
+            groups.append([])
+        groups[-1].append(segment)
+
+    made, place_N, first = [], np.empty(sum(end - start for _, start, end in segments) * heads, np.int64), 0
+    for group in groups:
+        row_G11, start_G11, end_G11 = np.array(group).T[:, :, None, None]
+        step_G1L = start_G11 + np.arange((end_G11 - start_G11).max())
+        filling_G1L = step_G1L >= end_G11
+        row_GHL = (row_G11 * time + np.minimum(step_G1L, end_G11 - 1)) * heads + np.arange(heads)[:, None]
+        filling_N = np.broadcast_to(filling_G1L, row_GHL.shape).ravel()
+        row_N = row_GHL.ravel()
+        place_N[row_N[~filling_N]] = first + (~filling_N).nonzero()[0]
+        first += len(row_N)
+        made.append(_Group(step_G1L.shape[-1], torch.from_numpy(row_N), torch.from_numpy(filling_N.nonzero()[0])))
+    return made, torch.from_numpy(place_N)
+
+
 class _CausalAttentionFunction(torch.autograd.Function):
+    # Segment by segment would take many small operations, and one masked square much work for nothing.
+
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: list[tuple[int, int, int]] | None) -> Tensor:
         batch, heads, time, size = q.shape
-        ctx.segments = [(slice(row, row + 1), slice(a, b)) for row, a, b in segments or ()]
-        ctx.segments = ctx.segments or [(slice(0, batch), slice(0, time))]
-        ctx.scale = size**-0.5
-        hidden_TT = torch.full((time, time), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
-        y_BTHK = q.new_empty(batch, time, heads, size)
-        weights = []
-        for rows, steps in ctx.segments:
-            q_GLK, k_GLK, v_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v))
-            length = q_GLK.shape[1]
-            scores_GLL = torch.baddbmm(hidden_TT[:length, :length], q_GLK, k_GLK.mT, alpha=ctx.scale)
-            p_GLL = scores_GLL.softmax(dim=-1)
-            y_BTHK[rows, steps] = (p_GLL @ v_GLK).view(-1, heads, length, size).transpose(1, 2)
-            weights.append(p_GLL)
-        ctx.save_for_backward(q, k, v, *weights)
-        return y_BTHK
+        all_rows = tuple(segments or ((row, 0, time) for row in range(batch)))
+        ctx.groups, ctx.place_N = _grouped(all_rows, time, heads)
+        rows = [x.transpose(1, 2).reshape(-1, size) for x in (q, k, v)]
+        longest = max(group.length for group in ctx.groups)
+        hidden_LL = torch.full((longest, longest), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
+        kept, found = [], []
+        for length, row_N, _ in ctx.groups:
+            q_GLK, k_GLK, v_GLK = (x.index_select(0, row_N).view(-1, length, size) for x in rows)
+            p_GLL = torch.baddbmm(hidden_LL[:length, :length], q_GLK, k_GLK.mT, alpha=size**-0.5).softmax(dim=-1)
+            found.append((p_GLL @ v_GLK).view(-1, size))
+            kept += [q_GLK, k_GLK, v_GLK, p_GLL]
+        ctx.save_for_backward(*kept)
+        return torch.cat(found).index_select(0, ctx.place_N).view(batch, time, heads, size)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, *weights = ctx.saved_tensors
-        dy_BHTK = gradients[0].transpose(1, 2)
-        out = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
-        for (rows, steps), p_GLL in zip(ctx.segments, weights, strict=True):
-            q_GLK, k_GLK, v_GLK, dy_GLK = (x[rows, :, steps].flatten(0, 1) for x in (q, k, v, dy_BHTK))
+        batch, time, heads, size = gradients[0].shape
+        dy_NK = gradients[0].reshape(-1, size)
+        found: tuple[list[Tensor], ...] = [], [], []
+        for number, (length, row_N, filling) in enumerate(ctx.groups):
+            q_GLK, k_GLK, v_GLK, p_GLL = ctx.saved_tensors[4 * number : 4 * number + 4]
+            dy_GLK = dy_NK.index_select(0, row_N).index_fill_(0, filling, 0).view(-1, length, size)
             dp_GLL = dy_GLK @ v_GLK.mT
-            ds_GLL = torch.ops.aten._softmax_backward_data(dp_GLL, p_GLL, -1, p_GLL.dtype).mul_(ctx.scale)
-            found = ds_GLL @ k_GLK, ds_GLL.mT @ q_GLK, p_GLL.mT @ dy_GLK
-            for x, dx_GLK in zip(out, found, strict=True):
-                x[rows, :, steps] = dx_GLK.view(-1, q.shape[1], *dx_GLK.shape[1:])
-        return *out, None
+            ds_GLL = torch.ops.aten._softmax_backward_data(dp_GLL, p_GLL, -1, p_GLL.dtype).mul_(size**-0.5)
+            for some, dx_GLK in zip(found, (ds_GLL @ k_GLK, ds_GLL.mT @ q_GLK, p_GLL.mT @ dy_GLK), strict=True):
+                some.append(dx_GLK.view(-1, size))
+        flat = [torch.cat(some).index_select(0, ctx.place_N) for some in found]
+        return *(dx_NK.view(batch, time, heads, size).transpose(1, 2) for dx_NK in flat), None
 
 
 def causal_attention(
