@@ -201,9 +201,3 @@ def matrix_rate(dtype: torch.dtype, size: int = 1536) -> float:
     """Operations a second of a square matrix product: the arithmetic limit in practice."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     return 2 * size**3 / side_by_side({"product": lambda: a @ b}, rounds=9, warm_up=2)["product"]
-
-
-def matrix_rate(dtype: torch.dtype, size: int = 1536) -> float:
-    """Operations a second of a square matrix product: the arithmetic limit in practice."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2 * size**3 / side_by_side({"product": lambda: a @ b}, rounds=9, warm_up=2)["product"]
