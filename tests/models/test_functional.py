@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.models.attention import causal_attention, rotate
+from understudy.models.attention import _grouped, causal_attention, rotate
 from understudy.models.convolution import short_convolution
 from understudy.models.norm import rms_norm
 from understudy.models.transformer import squared_relu
@@ -49,6 +49,19 @@ def test_attention_by_hand_is_torchs_attention(episodes):
     q, k, v = (x.detach().bfloat16() for x in (q, k, v))
     exact = masked_attention(q.float(), k.float(), v.float(), episodes)
     torch.testing.assert_close(causal_attention(q, k, v, episodes).float(), exact, atol=3e-2, rtol=3e-2)
+
+
+def test_segments_of_very_unequal_length_come_in_several_groups():
+    segments = [(0, 0, 200), (0, 200, 207), (1, 0, 3), (1, 3, 207)]
+    assert len(_grouped(tuple(segments), 207, 3)[0]) == 2
+    q, k, v = (random((2, 3, 207, 4), seed) for seed in range(3))
+    mask_BTT = torch.stack([torch.block_diag(*(torch.ones(n, n) for n in lengths)) for lengths in ((200, 7), (3, 204))])
+    exact = F.scaled_dot_product_attention(q, k, v, mask_BTT.tril().bool()[:, None]).transpose(1, 2)
+    found = causal_attention(q, k, v, segments)
+    torch.testing.assert_close(found, exact)
+    weights = random(exact.shape, 4).detach()
+    for ours, theirs in zip(*(torch.autograd.grad(y, (q, k, v), weights) for y in (found, exact)), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_rotation_turns_pairs_and_its_backward_pass_turns_back():
