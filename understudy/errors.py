@@ -51,6 +51,14 @@ class QueryError(UserError):
     """Raised when a query for runs cannot be understood."""
 
 
+class QueueFullError(UserError):
+    """Raised when a server takes no more requests for now, with the seconds after which to try again."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class RunNotFoundError(UserError):
     """Raised when no run, or more than one, matches a reference."""
 

@@ -1,8 +1,9 @@
-"""Attention of each row's new token to its cache, one head of one row at a time."""
+"""Attention of the new tokens to what is cached before them, one head of one sequence at a time."""
 # mypy: allow-untyped-defs
 
 from understudy.native.kv_cache import append, mix_bytes, mix_floats, mix_halves, score_floats, score_packed
 from understudy.native.layout import ROWS
+from understudy.native.matmul import sequence
 from understudy.native.pointwise import F, copy, exponential, native, rms_norm, rotate
 from understudy.native.vectors import LANES, add, get_integer, larger, largest, load, mul, put, splat, store, sub, total
 from understudy.native.work_sharing import OPENING, bounds, close, cut, may_write, opened, overdue, take, written
@@ -40,14 +41,14 @@ def _append_head(p, layer, row, head):
         turn = F * size * position
         rotate(q, p.cosine + turn, p.sine + turn, size)
         rotate(k, p.cosine + turn, p.sine + turn, size)
-    append(p, layer, row * p.heads + head, position, k, v)
+    append(p, layer, sequence(p, row) * p.heads + head, position, k, v)
 
 
 @native
 def _attend_head(p, layer, thread, row, head, to):
     """Write to `to` what one head's query attends to."""
     # The query's products with all keys so far
-    size, place = p.head_size, row * p.heads + head
+    size, place = p.head_size, sequence(p, row) * p.heads + head
     q = p.wide.address + row * p.wide.stride + F * head * size
     # A thread that is late, of a step that is over, must not look beyond the cache.
     count = min(get_integer(p.lengths + 8 * row) + 1, p.slots)
@@ -72,28 +73,35 @@ def _attend_head(p, layer, thread, row, head, to):
 @native
 def attend(p, layer, thread, control, phase):
     """Take this thread's share of the heads. Returns True for the thread that must begin the next phase."""
-    # The first row's length stands for all, since rows are nearly alike.
-    heads, size, room = p.batch * p.heads, F * p.head_size, F * (p.head_size + LANES)
-    part = 2 * size * (get_integer(p.lengths) + 1)
-    sharing, halves = cut(heads, part, p.threads)
+    # An item of work is one head's tokens of one group. All groups of a head come before the next head, so that threads
+    # have equal shares of long and short groups. What is read here is of this step also for a thread that is late.
+    batch, groups, heads = p.batch, p.groups, p.heads
+    size, room, seen = F * p.head_size, F * (p.head_size + LANES), 0
+    for row in range(batch):
+        seen += get_integer(p.lengths + 8 * row) + 1
+    part = 2 * size * seen // groups
+    sharing, halves = cut(groups * heads, part, p.threads)
     results = p.scratch + thread * p.scratch_stride
     while True:
         piece = take(control, phase, thread, sharing, halves, OPENING)
-        if piece >= 0:
-            first, end = bounds(piece, heads, sharing, halves)
-            for item in range(first, end):
-                _append_head(p, layer, item // p.heads, item % p.heads)
-            opened(control, phase, piece)
-        else:
-            piece = overdue(control, phase, thread, heads, part, sharing, halves)
+        is_mine = piece >= 0
+        if not is_mine:
+            piece = overdue(control, phase, thread, groups * heads, part, sharing, halves)
             if piece < 0:
                 return close(control, phase, sharing, halves)
-            first, end = bounds(piece, heads, sharing, halves)
-        for item in range(first, end):
-            _attend_head(p, layer, thread, item // p.heads, item % p.heads, results + (item - first) * room)
+        first, end = bounds(piece, groups * heads, sharing, halves)
+        # From items to tokens, all of a head before the next head
+        first = first // groups * batch + get_integer(p.firsts + 8 * (first % groups))
+        end = min(end // groups * batch + get_integer(p.firsts + 8 * (end % groups)), heads * batch)
+        if is_mine:
+            for at in range(first, end):
+                _append_head(p, layer, at % batch, at // batch)
+            opened(control, phase, piece)
+        for at in range(first, end):
+            _attend_head(p, layer, thread, at % batch, at // batch, results + (at - first) * room)
 
         if may_write(control, phase, piece):
-            for item in range(first, end):
-                to = p.mixed.address + item // p.heads * p.mixed.stride + item % p.heads * size
-                copy(results + (item - first) * room, to, p.head_size)
+            for at in range(first, end):
+                to = p.mixed.address + at % batch * p.mixed.stride + at // batch * size
+                copy(results + (at - first) * room, to, p.head_size)
             written(control, phase, piece)

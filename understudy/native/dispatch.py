@@ -38,6 +38,20 @@ def native_session(model: LanguageModel, state: Any, greedy: bool = False) -> An
     return Session(model, _weights_of(model, format), state, team(torch.get_num_threads()), exact)
 
 
+def native_batch(model: LanguageModel, slots: int, most: int) -> Any:
+    """Return a `NativeBatch` of free slots whose steps take at most `most` tokens, or None where there is none.
+
+    It waits for the code to be compiled.
+    """
+    format = native_format(model)
+    if format is None or not compiled(wait=True):
+        return None
+    from understudy.native.batch import NativeBatch
+    from understudy.native.workers import team
+
+    return NativeBatch(model, _weights_of(model, format), slots, most, team(torch.get_num_threads()))
+
+
 def _weights_of(model: LanguageModel, format: str) -> Any:
     from understudy.native.weights import Weights
 

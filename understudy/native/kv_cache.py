@@ -22,14 +22,15 @@ def append(p, layer, place, position, k, v):
     Args:
         p: the plan.
         layer: the layer's row.
-        place: index of the head among all heads of all rows.
+        place: index of the head among all heads of all sequences.
         position: slot of the new token.
         k: address of the key.
         v: address of the value.
     """
     stride, room = F * p.head_size, (p.slots + ROWS - 1) // ROWS * ROWS
-    copy(k, layer.keys + (place * p.slots + position) * stride, p.head_size)
-    copy(v, layer.values + (place * p.slots + position) * stride, p.head_size)
+    if layer.keys != 0:
+        copy(k, layer.keys + (place * p.slots + position) * stride, p.head_size)
+        copy(v, layer.values + (place * p.slots + position) * stride, p.head_size)
     if p.packed_format == 0:
         return
     first, slot = place * room + position // ROWS * ROWS, place * room + position

@@ -26,7 +26,8 @@ _NUMBERS = _table(
     "threads lstm format batch width heads head_size layers slots vocabulary pre_norm rms_norm qk_norm "
     "ids types lengths embedding embedding_stride embedding_is_half positions cosine sine "
     "taps recent start_gain start_bias zeros spare bytes_stride margins "
-    "weights weights_stride queries queries_stride scratch scratch_stride packed_format packed_stride"
+    "weights weights_stride queries queries_stride scratch scratch_stride packed_format packed_stride "
+    "sequences groups firsts wanted asked"
 )
 PLAN = np.dtype(
     [(name, np.int64) for name in _NUMBERS.names or ()]
@@ -34,14 +35,20 @@ PLAN = np.dtype(
 )
 """One row. `types` is 0 where tokens have none, `margins` where they are not asked for. `weights`, `queries` and
 `scratch` have room for each thread. `packed_format` numbers the format of the cache's packed copy, with `packed_stride`
-bytes per key or value; 0 for none."""
+bytes per key or value; 0 for none.
+
+A row of the batch is a token. `sequences` says for each row where its sequence stands in the cache and in what LSTMs
+and convolutions remember, `lengths` how many tokens come before it there. The rows of one sequence lie together, in the
+order of its tokens: a group. There are `groups` of them, and `firsts` has the first row of each, then the end. Logits
+are computed for `asked` rows, those in `wanted`, in ascending order; where that is 0, for the first ones."""
 
 LAYER = _table(
     "middle_gain middle_bias end_gain end_bias keys values packed_keys packed_values "
     "key_scales key_offsets value_scales qkv_recent mlp_taps mlp_recent hidden cell"
 )
 """One row per layer; 0 where a block lacks the part. The `middle` norm stands after attention, the `end` norm after the
-MLP. `packed_keys` and `packed_values` are copies of the cache in the weights' format (see `kv_cache`)."""
+MLP. `packed_keys` and `packed_values` are copies of the cache in the weights' format (see `kv_cache`). `keys` and
+`values` may be 0 where there are such copies."""
 
 MATRIX = _table("address stride rows columns bias scales offsets activation taps")
 """One row per matrix: four per layer of a Transformer (qkv, out, up, down), two per layer of an LSTM (of inputs, of

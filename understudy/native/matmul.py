@@ -4,6 +4,7 @@
 from understudy.native.kernels import make_tile
 from understudy.native.layout import BLOCK, GELU, ROWS, SQUARED_RELU
 from understudy.native.pointwise import F, copy, gelu, native, short_convolution, squared_relu, to_bytes
+from understudy.native.vectors import get_integer
 from understudy.native.work_sharing import TAKEN, bounds, close, cut, may_write, overdue, take, written
 
 float_1, float_2, float_4 = (make_tile("float32", vectors) for vectors in (1, 2, 4))
@@ -41,17 +42,23 @@ _byte_rows = _over_batch(2, byte_2, byte_2, byte_1)
 
 
 @native
-def _rows(p, m, row, x, y, y_stride):
-    """Multiply four rows, or the last few, with each vector of the batch; y has room for all four."""
+def sequence(p, row):
+    """Return where the sequence of a row of the batch stands among all."""
+    return get_integer(p.sequences + 8 * row)
+
+
+@native
+def _rows(p, m, row, count, x, y, y_stride):
+    """Multiply four rows, or the last few, with `count` vectors; y has room for all four."""
     if p.format == 1:
-        _half_rows(m, row, p.batch, x.address, x.stride, 0, y, y_stride)
+        _half_rows(m, row, count, x.address, x.stride, 0, y, y_stride)
     elif p.format == 2:
-        _byte_rows(m, row, p.batch, x.bytes, p.bytes_stride, x.scales, y, y_stride)
+        _byte_rows(m, row, count, x.bytes, p.bytes_stride, x.scales, y, y_stride)
     elif row + ROWS <= m.rows:
-        _float_rows(m, row, p.batch, x.address, x.stride, 0, y, y_stride)
+        _float_rows(m, row, count, x.address, x.stride, 0, y, y_stride)
     else:
         # Packed matrices end with rows of zeros, this one does not.
-        for b in range(p.batch):
+        for b in range(count):
             for i in range(row, m.rows):
                 w, at, here = m.address + i * m.stride, x.address + b * x.stride, y + b * y_stride + F * (i - row)
                 one_row(w, 0, at, 0, m.columns, here, 0, m.bias + F * i, 0, 0, 0)
@@ -67,12 +74,13 @@ def quantize(p, x, count):
 
 
 @native
-def product(p, m, thread, control, phase, x, y, recent):
-    """Compute this thread's share of y = matrix · x + bias for each row of the batch, activated and convolved.
+def product(p, m, count, thread, control, phase, x, y, recent):
+    """Compute this thread's share of y = matrix · x + bias for the first rows of the batch, activated and convolved.
 
     Args:
         p: the plan.
         m: the matrix.
+        count: rows of the batch.
         thread: this thread's number.
         control: address of the words by which threads synchronize.
         phase: the phase whose pieces are the groups of rows.
@@ -89,24 +97,25 @@ def product(p, m, thread, control, phase, x, y, recent):
     while True:
         piece = take(control, phase, thread, sharing, halves, TAKEN)
         if piece < 0:
-            piece = overdue(control, phase, thread, groups, size * (3 + p.batch) // 4, sharing, halves)
+            piece = overdue(control, phase, thread, groups, size * (3 + count) // 4, sharing, halves)
         if piece < 0:
             return close(control, phase, sharing, halves)
         first, end = bounds(piece, groups, sharing, halves)
         stride = F * ROWS * (end - first)
         first, end = ROWS * first, min(m.rows, ROWS * end)
         for row in range(first, end, ROWS):
-            _rows(p, m, row, x, results + F * (row - first), stride)
-        for b in range(p.batch):
+            _rows(p, m, row, count, x, results + F * (row - first), stride)
+        for b in range(count):
             if m.activation == GELU:
                 gelu(results + b * stride, end - first)
             elif m.activation == SQUARED_RELU:
                 squared_relu(results + b * stride, end - first)
 
         if may_write(control, phase, piece):
-            for b in range(p.batch):
+            for b in range(count):
                 to = y.address + b * y.stride
                 copy(results + b * stride, to + F * first, end - first)
                 if m.taps != 0:
-                    short_convolution(to, m.taps, recent + b * 3 * F * m.rows, m.rows, first, end - first)
+                    before = recent + sequence(p, b) * 3 * F * m.rows
+                    short_convolution(to, m.taps, before, m.rows, first, end - first)
             written(control, phase, piece)

@@ -17,6 +17,7 @@ from understudy.models.huge_pages import HugePages
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
 from understudy.native.layout import BLOCK, FORMATS, ROWS
+from understudy.native.vectors import LANES
 from understudy.native.weights import Weights, by_fours, fill, pair_halves, to_int8
 from understudy.native.workers import Job, Team
 
@@ -36,8 +37,15 @@ class Session:
     """
 
     def __init__(
-        self, model: LanguageModel, weights: Weights, state: Cache | LSTMState, team: Team, exact: Weights | None = None
+        self,
+        model: LanguageModel,
+        weights: Weights,
+        state: Cache | LSTMState,
+        team: Team,
+        exact: Weights | None = None,
+        most: int = 0,
     ):
+        """Make the session. `most` is the most tokens in one step, where that may be more than one per row."""
         self._team, self._weights, self._vocabulary = team, weights, model.vocab_size
         self._plan, self._layers = weights.plan.copy(), weights.layers.copy()
         self._ids_at, self._logits_at = self._plan["ids"], self._plan["logits"]["address"]
@@ -55,8 +63,10 @@ class Session:
             self._state = LSTMState(*(self._hold(part.float().clone().contiguous()) for part in state))
             for row, h_BD, c_BD in zip(self._layers, *self._state, strict=True):
                 row["hidden"], row["cell"] = h_BD.data_ptr(), c_BD.data_ptr()
-        fill(self._plan, threads=team.threads, batch=batch)
-        self._make_buffers(batch, model.spec.width, model.spec.heads)
+        # Each row is a group of one token, the next of its sequence.
+        order = self._hold(torch.arange(batch + 1)).data_ptr()
+        fill(self._plan, threads=team.threads, batch=batch, asked=batch, groups=batch, sequences=order, firsts=order)
+        self._make_buffers(batch, max(batch, most), model.spec.width, model.spec.heads)
         self._margins: np.ndarray | None = None
         if exact:
             margins_B = self._hold(torch.zeros(batch))
@@ -129,7 +139,14 @@ class Session:
         fill(self._plan, slots=self._slots, lengths=lengths_B.data_ptr())
         pages = HugePages()
         fill(self._plan, packed_format=FORMATS.index(self._weights.format))
-        self._packed = {name: self._hold(pages.copy(part)) for name, part in self._packed_copy(cache).items()}
+        if cache.longest > 0:
+            self._packed = {name: self._hold(pages.copy(part)) for name, part in self._packed_copy(cache).items()}
+        else:  # of which the system need not give memory yet
+            first = replace(cache, keys_LBHSK=cache.keys_LBHSK[:, :1], values_LBHSK=cache.values_LBHSK[:, :1])
+            self._packed = {
+                name: self._hold(pages.zeros((len(part), len(cache.length_B), *part.shape[2:]), part.dtype))
+                for name, part in self._packed_copy(first).items()
+            }
         for name, part in {"keys": cache.keys_LBHSK, "values": cache.values_LBHSK, **self._packed}.items():
             for row, layer in zip(self._layers, part, strict=True):
                 row[name] = layer.data_ptr()
@@ -158,7 +175,7 @@ class Session:
             parts[f"packed_{name}s"] = by_fours(packed) if name == "key" else packed.contiguous()
         return parts
 
-    def _make_buffers(self, batch: int, width: int, heads: int) -> None:
+    def _make_buffers(self, sequences: int, batch: int, width: int, heads: int) -> None:
         """Give the step room to work in: a vector per row and operand, and what each thread needs for attention."""
         narrow, wide = _padded(width), _padded(4 * width)
         lstm = isinstance(self._state, LSTMState)
@@ -177,8 +194,9 @@ class Session:
             # As float32, or as two bytes per number with a scale behind them
             query = _padded(width // heads) + BLOCK
             fill(self._plan, queries=self._floats(self._team.threads, query), queries_stride=4 * query)
-        # For each thread the largest result: of a matrix, or of all heads
-        results = batch * (int(self._weights.matrices["rows"].max()) + BLOCK * heads)
+        # For each thread the largest result: of a matrix, of the head for every sequence, or of all heads of attention
+        *inner, vocabulary = (_padded(int(rows)) for rows in self._weights.matrices["rows"])
+        results = max(batch * max(inner), sequences * vocabulary, batch * (width + heads * LANES))
         fill(self._plan, scratch=self._floats(self._team.threads, results), scratch_stride=4 * results)
         # Operands in bytes, high ones before low ones. Only an LSTM's two inputs are wanted at the same time.
         fill(self._plan, bytes_stride=2 * wide)

@@ -5,7 +5,7 @@ from understudy.native import pointwise as pw
 from understudy.native import vectors as vec
 from understudy.native.attention import attend
 from understudy.native.layout import JOB, LAYER, MATRIX, PHASES, PLAN, STEP
-from understudy.native.matmul import product, quantize
+from understudy.native.matmul import product, quantize, sequence
 from understudy.native.work_sharing import await_phase, await_step, begin_phase, begin_step
 
 plan_at, layer_at, matrix_at = vec.table(PLAN), vec.table(LAYER), vec.table(MATRIX)
@@ -47,7 +47,7 @@ def _add_branch(p, gain, bias):
 def _copy_hidden(p, layer):
     """Copy an LSTM layer's hidden state to the operand `hidden`."""
     for b in range(p.batch):
-        pw.copy(layer.hidden + b * pw.F * p.width, p.hidden.address + b * p.hidden.stride, p.width)
+        pw.copy(layer.hidden + sequence(p, b) * pw.F * p.width, p.hidden.address + b * p.hidden.stride, p.width)
     quantize(p, p.hidden, p.width)
 
 
@@ -65,7 +65,7 @@ def _embed(p, layers):
         if p.positions != 0:
             pw.accumulate(stream, p.positions + pw.F * p.width * vec.get_integer(p.lengths + 8 * b), p.width)
         if p.taps != 0:
-            pw.short_convolution(stream, p.taps, p.recent + b * 3 * pw.F * p.width, p.width, 0, p.width)
+            pw.short_convolution(stream, p.taps, p.recent + sequence(p, b) * 3 * pw.F * p.width, p.width, 0, p.width)
     if p.lstm:
         _normalize(p, 0, 0, p.normed)
         _copy_hidden(p, layer_at(layers, 0))
@@ -77,6 +77,17 @@ def _embed(p, layers):
 
 
 @pw.native
+def _gather(p):
+    """Move the rows of the last layer for which logits are wanted to the front."""
+    if p.wanted != 0:
+        for index in range(p.asked):
+            row = vec.get_integer(p.wanted + 8 * index)
+            if row != index:
+                y = p.normed.address
+                pw.copy(y + row * p.normed.stride, y + index * p.normed.stride, p.width)
+
+
+@pw.native
 def _transformer(thread, p, layers, matrices, control, phase):
     """Take this thread's part in the layers of a Transformer. Returns the phase after them."""
     for index in range(p.layers):
@@ -85,7 +96,7 @@ def _transformer(thread, p, layers, matrices, control, phase):
         up, down = matrix_at(matrices, 4 * index + 2), matrix_at(matrices, 4 * index + 3)
 
         # Queries, keys and values
-        if product(p, qkv, thread, control, phase, p.normed, p.wide, layer.qkv_recent):
+        if product(p, qkv, p.batch, thread, control, phase, p.normed, p.wide, layer.qkv_recent):
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
 
@@ -96,23 +107,26 @@ def _transformer(thread, p, layers, matrices, control, phase):
         await_phase(control, phase + 2)
 
         # Its output joins the stream; from there to what the MLP reads
-        if product(p, out, thread, control, phase + 2, p.mixed, p.branch, 0):
+        if product(p, out, p.batch, thread, control, phase + 2, p.mixed, p.branch, 0):
             _add_branch(p, layer.middle_gain, layer.middle_bias)
             if layer.mlp_taps != 0:
                 for b in range(p.batch):
-                    x, recent = p.normed.address + b * p.normed.stride, layer.mlp_recent + b * 3 * pw.F * p.width
+                    x = p.normed.address + b * p.normed.stride
+                    recent = layer.mlp_recent + sequence(p, b) * 3 * pw.F * p.width
                     pw.short_convolution(x, layer.mlp_taps, recent, p.width, 0, p.width)
             quantize(p, p.normed, p.width)
             begin_phase(control, phase + 3)
         await_phase(control, phase + 3)
 
         # The MLP
-        if product(p, up, thread, control, phase + 3, p.normed, p.wide, 0):
+        if product(p, up, p.batch, thread, control, phase + 3, p.normed, p.wide, 0):
             quantize(p, p.wide, 4 * p.width)
             begin_phase(control, phase + 4)
         await_phase(control, phase + 4)
-        if product(p, down, thread, control, phase + 4, p.wide, p.branch, 0):
+        if product(p, down, p.batch, thread, control, phase + 4, p.wide, p.branch, 0):
             _add_branch(p, layer.end_gain, layer.end_bias)
+            if index + 1 == p.layers:
+                _gather(p)
             quantize(p, p.normed, p.width)
             begin_phase(control, phase + 5)
         await_phase(control, phase + 5)
@@ -127,19 +141,24 @@ def _lstm(thread, p, layers, matrices, control, phase):
         layer, is_last = layer_at(layers, index), index + 1 == p.layers
 
         # The gates' sums: of the inputs, then of the hidden state
-        if product(p, matrix_at(matrices, 2 * index), thread, control, phase, p.normed, p.wide, 0):
+        if product(p, matrix_at(matrices, 2 * index), p.batch, thread, control, phase, p.normed, p.wide, 0):
             begin_phase(control, phase + 1)
         await_phase(control, phase + 1)
-        if product(p, matrix_at(matrices, 2 * index + 1), thread, control, phase + 1, p.hidden, p.recurrent, 0):
+        if product(
+            p, matrix_at(matrices, 2 * index + 1), p.batch, thread, control, phase + 1, p.hidden, p.recurrent, 0
+        ):
             # The cells, and what the next layer or the head reads
             for b in range(p.batch):
                 gates, more = p.wide.address + b * p.wide.stride, p.recurrent.address + b * p.recurrent.stride
-                hidden, cell = layer.hidden + b * pw.F * p.width, layer.cell + b * pw.F * p.width
+                at = sequence(p, b) * pw.F * p.width
+                hidden, cell = layer.hidden + at, layer.cell + at
                 pw.lstm_cell(gates, more, hidden, cell, p.width)
                 if is_last:
                     pw.rms_norm(hidden, p.normed.address + b * p.normed.stride, p.width)
                 else:
                     pw.copy(hidden, p.normed.address + b * p.normed.stride, p.width)
+            if is_last:
+                _gather(p)
             quantize(p, p.normed, p.width)
             if not is_last:
                 _copy_hidden(p, layer_at(layers, index + 1))
@@ -151,7 +170,7 @@ def _lstm(thread, p, layers, matrices, control, phase):
 
 @pw.native
 def take_part(thread, done, job, plan, layers, matrices, control):
-    """Feed one token per row, from `ids` to `logits`; caches and states grow by it.
+    """Feed the tokens of a step, from `ids` to `logits`; caches and states grow by them.
 
     Thread 0 leads and returns once the step is done. The others help with the job's steps that follow the step `done`.
     They return the number of the last one they know of, once no more come or the next one is of another job.
@@ -172,9 +191,9 @@ def take_part(thread, done, job, plan, layers, matrices, control):
         else:
             phase = _transformer(thread, p, layers, matrices, control, step * PHASES)
         head = matrix_at(matrices, (2 if p.lstm else 4) * p.layers)
-        if product(p, head, thread, control, phase, p.normed, p.logits, 0):
+        if product(p, head, p.asked, thread, control, phase, p.normed, p.logits, 0):
             if p.margins != 0:
-                for b in range(p.batch):
+                for b in range(p.asked):
                     vec.put(
                         p.margins + pw.F * b, pw.margin(p.logits.address + b * p.logits.stride, p.vocabulary, p.spare)
                     )
