@@ -31,7 +31,8 @@ from understudy.training.evaluation import evaluate, scored_bytes
 from understudy.training.loading import load_model
 
 ORDER = 6
-TARGET = 0.95
+# What the Transformer is to get right of each kind; "scripts": recall questions with an answer that is not ASCII.
+TARGETS = {"recall": 0.95, "scripts": 0.9, "who": 0.85, "yes_no": 0.85, "count": 0.75, "compare": 0.75}
 
 
 class NGram:
@@ -116,11 +117,15 @@ def main() -> None:
         tokenizer = load_model(run).tokenizer
         results[f"{ORDER}-gram"] = ngram_row(tokenizer, 1000 if quick else 8000, held_out)
     asked = Counter(question.kind for talk in held_out for question in talk.questions)
+    asked["scripts"] = sum(
+        question.kind == "recall" and not question.answer.isascii() for talk in held_out for question in talk.questions
+    )
     kinds = sorted({kind for right, _ in results.values() for kind in right})
     rows = [
         [name, f"{bits:.3f}", *(f"{right.get(kind, float('nan')):.1%}" for kind in kinds)]
         for name, (right, bits) in results.items()
     ]
+    rows.append(["target", "", *(f"{TARGETS[kind]:.0%}" if kind in TARGETS else "" for kind in kinds)])
     table(
         "held-out conversations: bits a byte, share of questions answered right",
         ["", "bits a byte", *(f"{kind} ({asked[kind]})" for kind in kinds)],
@@ -128,7 +133,17 @@ def main() -> None:
     )
     recall = {name: right["recall"] for name, (right, _) in results.items()}
     ours = recall.pop("transformer")
-    finish("smalltalk", "share of recall questions right", ours, recall, 1.0, ours, TARGET)
+    right = results["transformer"][0]
+    ratio = min(right.get(kind, 0.0) / target for kind, target in TARGETS.items())
+    finish(
+        "smalltalk",
+        "share of recall questions right; ratio of all kinds' least to its target",
+        ours,
+        recall,
+        1.0,
+        ratio,
+        1.0,
+    )
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ def test_conversations_longer_than_the_context_lose_their_beginning_and_leave_ro
 def test_shares_are_counted_for_each_kind_of_question():
     name = Question(1, "recall", "name", "Ottoline", ("Mirela",))
     home = Question(3, "refuse", "home", "")
+    far = Question(5, "recall", "name", "Μίφέ", ())
     answered = [(name, "Ottoline!"), (name, "Mirela."), (name, ""), (name, "ottoline"), (home, "You never told me.")]
     assert shares_right(answered) == {"recall": 0.5, "refuse": 1.0}
+    assert shares_right([(name, "Mirela."), (far, "You're Μίφέ.")]) == {"recall": 0.5, "scripts": 1.0}
     assert shares_right([]) == {}

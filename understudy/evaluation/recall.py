@@ -14,7 +14,7 @@ from understudy.tasks.smalltalk import Question, SmallTalk, Split, is_right
 from understudy.tasks.smalltalk import generate as make_talks
 
 CONVERSATIONS = 150
-LONGEST_ANSWER = 48
+LONGEST_ANSWER = 96
 
 
 def answers(
@@ -37,10 +37,15 @@ def answers(
 
 
 def shares_right(answered: Sequence[tuple[Question, str]]) -> dict[str, float]:
-    """Return the share of right answers to each kind of question: "recall", "count" and so on."""
+    """Return the share of right answers to each kind of question: "recall", "count" and so on.
+
+    Answers to recall questions with accents or in other scripts are counted once more, as "scripts".
+    """
     right: dict[str, list[bool]] = defaultdict(list)
     for question, reply in answered:
         right[question.kind].append(is_right(question, reply))
+        if question.kind == "recall" and not question.answer.isascii():
+            right["scripts"].append(is_right(question, reply))
     return {kind: sum(values) / len(values) for kind, values in sorted(right.items())}
 
 

@@ -24,6 +24,13 @@ def test_coined_words_are_new_nearly_every_time(kind: str):
     assert all(word.isalpha() and word.istitle() for word in coined)
 
 
+def test_names_of_other_scripts_are_new_and_stay_whole():
+    rand = Random(0).random
+    made = [names.foreign("person", rand) for _ in range(3000)]
+    assert len(set(made)) > 2200
+    assert all(word.isalpha() and not word.isascii() for word in made)
+
+
 @pytest.mark.parametrize("kind", ["person", "town", "pet"])
 def test_splits_get_eight_one_and_one_tenth(kind: str):
     rand = Random(0).random

@@ -3,12 +3,23 @@ from string import Formatter
 
 import pytest
 
-from understudy.tasks.smalltalk.phrases import TOPICS, chat, closed_words, others, questions
+from understudy.tasks.smalltalk.phrases import TOPICS, beyond, chat, closed_words, others, questions
 from understudy.tasks.smalltalk.topic import Exchange, Topic
 
 USER_FIELDS = ("tell", "tell_asking", "short", "polar_short", "terse", "ask", "terse_ask", "polar", "when", "fix")
-ASSISTANT_FIELDS = ("prompt", "polar_prompt", "echo", "echo_answering", "reply", "fix_echo", "when_reply", "liking")
-SLOTS = {"v", "V", "va", "Va", "vs", "a", "A", "aa", "Aa", "as", "As", "d", "p", "y"}
+USER_FIELDS += ("check", "check_about", "have")
+ASSISTANT_FIELDS = (
+    "prompt",
+    "polar_prompt",
+    "echo",
+    "echo_answering",
+    "reply",
+    "fix_echo",
+    "when_reply",
+    "liking",
+    "lack",
+)
+SLOTS = {"x", "xa", "v", "V", "va", "Va", "vs", "a", "A", "aa", "Aa", "as", "As", "d", "p", "y"}
 
 
 def lines(topic: Topic, fields: tuple[str, ...]) -> list[str]:
@@ -16,12 +27,12 @@ def lines(topic: Topic, fields: tuple[str, ...]) -> list[str]:
 
 
 def exchanges() -> list[Exchange]:
-    said = [*chat.chats, *chat.self, chat.after_recall, chat.after_joke, chat.declines]
+    said = [*beyond.asks, *beyond.tells, *chat.chats, *chat.self, chat.after_recall, chat.after_joke, chat.declines]
     return said + [more for topic in TOPICS.values() for more in topic.more]
 
 
 def tables() -> list[tuple[str, tuple[str, ...]]]:
-    tables = {name: table for file in (chat, others, questions) for name, table in vars(file).items()}
+    tables = {name: table for file in (beyond, chat, others, questions) for name, table in vars(file).items()}
     return [(name, table) for name, table in tables.items() if isinstance(table, tuple)]
 
 

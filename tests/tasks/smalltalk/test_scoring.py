@@ -11,6 +11,9 @@ TOWN = Question(5, "recall", "home", "Port Zelmar", ("Bergen",))
 REFUSE = Question(5, "refuse", "home", "", ("Ottoline", "7"))
 SUM = Question(5, "sum", "numbers", "12", tuple(str(n) for n in range(21) if n not in (5, 7, 12)))
 
+OLDER = Question(5, "compare", "pet age", "Bix", ("Mofi",))
+ISNT = Question(5, "yes_no", "pet", "no", ("yes",))
+
 
 @pytest.mark.parametrize(
     ("question", "reply"),
@@ -26,6 +29,9 @@ SUM = Question(5, "sum", "numbers", "12", tuple(str(n) for n in range(21) if n n
         (REFUSE, "You haven’t told me that."),
         (SUM, "5 plus 7 is 12."),
         (SUM, "That's twelve!"),
+        (OLDER, "Bix is 7 and Mofi is 3, so Bix is older."),
+        (COUNT, "You have one cat and a dog, so two pets."),
+        (ISNT, "No, Bix is your cat."),
     ],
 )
 def test_right(question: Question, reply: str):
@@ -52,6 +58,11 @@ def test_right(question: Question, reply: str):
         (REFUSE, "I can't see it from here, seven."),
         (SUM, "5 plus 7 is 13."),
         (SUM, "5 plus 8 is 12."),
+        (OLDER, "Bix is 7 and Mofi is 3, so Mofi is older."),
+        (OLDER, "Bix is 7 and Mofi is 3."),
+        (COUNT, "You have two cats and a dog, so three pets."),
+        (ISNT, "Yes, Bix is your cat."),
+        (ISNT, "Bix is a nice name."),
     ],
 )
 def test_wrong(question: Question, reply: str):

@@ -49,7 +49,7 @@ def test_jobs_and_hobbies_of_one_world_always_agree(split: str):
 def test_relatives_have_names_that_suit_them():
     from understudy.tasks.smalltalk.names import COMMON
 
-    world = World("train", Mix(common_words=1, two_words=0), Random(2).random)
+    world = World("train", Mix(common_words=1, foreign=0, two_words=0), Random(2).random)
     assert all(world.fact("kin", "sister").value in COMMON["woman"] for _ in range(30))
     assert all(world.fact("kin", "grandfather").value in COMMON["man"] for _ in range(30))
 

@@ -1,5 +1,6 @@
 """What one user means to tell in a conversation, drawn before it begins."""
 
+from understudy.tasks.smalltalk.names import Rand
 from understudy.tasks.smalltalk.world import Fact, World
 
 Item = tuple[Fact, ...]  # facts that are told in one line
@@ -27,7 +28,7 @@ def _items(world: World, topic: str, taken: list[str]) -> list[Item]:
         return [name + age] if world.rand() < 0.4 else [name, age]
     if topic == "two pets":
         first = world.kind(taken)
-        return _side_by_side(_named(world, "pet", first), _named(world, "pet", world.kind([first, *taken])))
+        return _side_by_side(world.rand, _named(world, "pet", first), _named(world, "pet", world.kind([first, *taken])))
     if topic == "a pair":
         return [_item(world.pair(world.kind(taken)))]
     if topic == "kin":
@@ -35,7 +36,7 @@ def _items(world: World, topic: str, taken: list[str]) -> list[Item]:
     if topic == "two kin":
         first = world.relation(taken, young=True)
         second = world.relation([first, *taken], young=True)
-        return _side_by_side(_named(world, "kin", first), _named(world, "kin", second))
+        return _side_by_side(world.rand, _named(world, "kin", first), _named(world, "kin", second))
     return [_item(world.fact(topic))]
 
 
@@ -44,8 +45,10 @@ def _named(world: World, topic: str, about: str) -> tuple[Item, Item]:
     return _item(world.fact(topic, about)), _item(world.fact(f"{topic} age", about))
 
 
-def _side_by_side(first: tuple[Item, Item], second: tuple[Item, Item]) -> list[Item]:
-    """Tell both names in one line and both ages in the next."""
+def _side_by_side(rand: Rand, first: tuple[Item, Item], second: tuple[Item, Item]) -> list[Item]:
+    """Tell both names in one line and both ages in the next, or all at once."""
+    if rand() < 0.3:
+        return [first[0] + second[0] + first[1] + second[1]]
     return [first[0] + second[0], first[1] + second[1]]
 
 

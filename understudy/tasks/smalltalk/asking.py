@@ -8,7 +8,7 @@ from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Shares
 from understudy.tasks.smalltalk.phrases import TOPICS, chat, questions
 from understudy.tasks.smalltalk.style import decapitalised
-from understudy.tasks.smalltalk.talk import Key, Pending, Talk, listed, numbered, numbered_slots, topic_of
+from understudy.tasks.smalltalk.talk import Key, Pending, Talk, claimed, listed, numbered, numbered_slots, topic_of
 from understudy.tasks.smalltalk.topic import Lines
 
 _SUMMARY_ORDER = ("name", "home", "job", "pet", "kin", "hobby", "food")
@@ -42,11 +42,13 @@ def reverse(talk: Talk) -> None:
     """Give the value and ask whom or when it is about."""
     key = talk.pick(reversible(talk))
     slots, topic = talk.known(key), topic_of(key)
-    about = slots.get("d", key[1])
-    _note_asked(talk, key)
+    # A name is of somebody: of a pet, a relative or the user; a plan is for a day.
     planned = key[0] == "plan"
+    about = slots.get("d") or key[1] or "you"
+    note_asked(talk, key)
     rivals = [words.DAYS[on] if planned else on for topic_, on in talk.facts if (topic_ == "plan") == planned]
-    talk.question("recall", f"{key[0]} reversed", about, [rival for rival in rivals if rival and rival != about])
+    kind = "recall" if planned else "who"
+    talk.question(kind, f"{key[0]} reversed", about, [rival for rival in rivals if rival and rival != about])
     talk.say(topic.when, topic.when_reply, slots, chat.ask_leads, plain=True)
 
 
@@ -54,7 +56,7 @@ def recall_two(talk: Talk) -> None:
     """Ask for two told facts in one line."""
     first = _asked_key(talk)
     second = talk.pick([key for key in talk.facts if key != first])
-    _note_asked(talk, second)
+    note_asked(talk, second)
     keys = (first, second)
     slots = numbered_slots([talk.known(key) for key in keys])
     asks = [numbered(talk.pick(_nameless(topic_of(key).ask)[:3]), place) for place, key in enumerate(keys)]
@@ -75,7 +77,7 @@ def summary(talk: Talk) -> None:
     keys = sorted(talk.facts, key=lambda key: rank.get(key[0], len(rank)))[:3]
     slots = numbered_slots([talk.known(key) for key in keys])
     value, topic = talk.facts[keys[0]], keys[0][0]
-    _note_asked(talk, keys[0])
+    note_asked(talk, keys[0])
     told_too = [part for key in keys for part in talk.facts[key].split(" and ")]
     talk.question("recall", topic, value, [rival for rival in talk.rivals(topic) if rival not in told_too])
     user = talk.user_line(talk.pick(questions.summary_asks), {}, chat.ask_leads)
@@ -87,17 +89,25 @@ def ask_unknown(talk: Talk) -> None:
     if talk.chance(0.2):
         name = talk.world.word(talk.pick(("person", "pet")))
         slots = {"v": name.lower() if talk.style.lower else name}
+        slots |= claimed(talk.world.kind())
         talk.question("refuse", "stranger", "", talk.rivals())
         return talk.say(questions.who_asks, questions.who_refusals, slots, chat.ask_leads)
+    if not talk.kinds and not any(topic == "pair" for topic, _ in talk.facts) and talk.chance(0.1):
+        talk.question("refuse", "pets", "", talk.rivals())
+        return talk.say(questions.count_pets, questions.count_none, {}, chat.ask_leads)
     key = _untold(talk)
     topic = topic_of(key)
     question, opener = _question(talk, key)
     slots = talk.slots(key)
+    claim = talk.world.fact(*key) if topic.check and key[0] != "pet age" and talk.chance(0.25) else None
+    if claim:
+        question, opener = talk.pick(topic.check), ""
+        slots |= claimed(claim.value)
     user = talk.user_line(question, slots, chat.ask_leads)
     replies = questions.refusals
     prompts = key[0] not in _MANY and topic.prompt
     to_come = any(fact.key == key for item in talk.agenda for fact in item)
-    fact = talk.world.fact(key[0]) if prompts and not to_come and talk.chance(0.5) else None
+    fact = claim or talk.world.fact(key[0]) if prompts and not to_come and talk.chance(0.5) else None
     if fact:
         replies, talk.pending = questions.refusals_asking, Pending("short", (fact,))
     reply = talk.pick(replies).format(yours=topic.yours, prompt=talk.pick(topic.prompt))
@@ -122,7 +132,7 @@ def _asked_key(talk: Talk) -> Key:
     keys = askable(talk) or list(talk.facts)
     shares = {key: mix.asked.get(key[0], 1.0) * mix.asked_again ** talk.asked[key] for key in keys}
     chosen = Shares(shares).draw(talk.rand)
-    _note_asked(talk, chosen)
+    note_asked(talk, chosen)
     return chosen
 
 
@@ -131,7 +141,8 @@ def _nameless(lines: Lines) -> Lines:
     return tuple(line for line in lines if "{p}" not in line)
 
 
-def _note_asked(talk: Talk, key: Key) -> None:
+def note_asked(talk: Talk, key: Key) -> None:
+    """Remember that a fact was asked for."""
     talk.asked[key] += 1
     talk.last_asked = key
 

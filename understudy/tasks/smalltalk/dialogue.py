@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from understudy.data.conversations import Conversation
-from understudy.tasks.smalltalk import asking, chatting, reckoning, telling
+from understudy.tasks.smalltalk import asking, beyond, chatting, checking, reckoning, telling
 from understudy.tasks.smalltalk.agenda import draw_agenda
 from understudy.tasks.smalltalk.mix import MIX, PRACTICE, Mix
 from understudy.tasks.smalltalk.names import Split
@@ -31,21 +31,24 @@ BEATS = {
     "tell": Beat(telling.tell, lambda talk: talk.agenda),
     "recall": Beat(asking.recall, asking.askable),
     "reverse": Beat(asking.reverse, asking.reversible),
+    "check": Beat(checking.check, checking.checkable, most=4),
     "both": Beat(asking.recall_two, lambda talk: len(talk.facts) > 1),
     "summary": Beat(asking.summary, lambda talk: len(talk.facts) > 1, most=1),
-    "compare": Beat(reckoning.compare, reckoning.comparable, most=1),
-    "count": Beat(reckoning.count, reckoning.pets, most=1),
+    "compare": Beat(reckoning.compare, reckoning.comparable, most=2),
+    "count": Beat(reckoning.count, reckoning.pets, most=2),
     "told sum": Beat(reckoning.add_told, reckoning.pet_ages, most=1),
     "sum": Beat(reckoning.add, most=2),
     "unknown": Beat(asking.ask_unknown, most=2),
     "impossible": Beat(asking.ask_impossible, most=2),
+    "beyond": Beat(beyond.ask),
+    "idle": Beat(beyond.tell, most=2),
     "correct": Beat(telling.correct, telling.correctable, most=1),
     "chat": Beat(lambda talk: chatting.say_once(talk, chat.chats)),
     "about told": Beat(chatting.say_more, chatting.with_more, most=2),
     "joke": Beat(chatting.joke, most=1),
     "self": Beat(lambda talk: chatting.say_once(talk, chat.self), most=2),
 }
-_RECALLING = ("recall", "reverse", "both", "summary")
+_RECALLING = ("recall", "both", "summary")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,10 @@ def small_talk(seed: int, split: Split, index: int, mix: Mix = MIX, register: st
     # A greeting, one exchange after another, and a goodbye.
     if talk.chance(mix.greeting):
         chatting.greet(talk)
+    # Strangers try all kinds of things first.
+    while talk.chance(mix.strange_start):
+        talk.next_turn()
+        beyond.ask(talk)
     while talk.characters < mix.characters and not _finished(talk, exchanges, recalls, compares):
         talk.next_turn()
         _step(talk, exchanges, recalls)

@@ -54,6 +54,7 @@ class Mix:
     several: float = 0.45  # chance that several facts are told in one line where they can be
     kind_first: float = 0.15  # chance that a pet or relative is mentioned without the name, which is then asked for
     common_words: float = 0.35  # share of names and towns that really exist; the others are made up
+    foreign: float = 0.12  # share of all names with accents or in other scripts
     two_words: float = 0.03  # share of names with a surname, and of towns such as "Port Zelmar"
 
     beats: Shares[str] = _shares["beats"]  # what happens next
@@ -62,7 +63,9 @@ class Mix:
     recalls: Shares[str] = _shares["recalls"]  # how many recall questions
     asked: Mapping[str, float] = field(default_factory=lambda: {"name": 4, "home": 2.4, "pet": 3, "kin": 3})  # else 1
     asked_again: float = 0.5  # factor on that weight for each time the fact was asked for before
+    strange_start: float = 0.05  # chance that first of all something is asked that is beyond the assistant, and again
     unknown: Shares[str] = _shares["unknown"]  # what is asked for though it was not told
+    too_hard: float = 0.3  # share of sums that are too hard
     compared: float = 0.85  # chance that two told ages are compared before the end
     plain_reply: float = 0.65  # chance that an answer takes the topic's plainest form
 
@@ -75,5 +78,5 @@ class Mix:
 
 MIX = Mix()
 _changed = {name: getattr(MIX, name).but(table) for name, table in _practice.items()}
-PRACTICE = replace(MIX, asked=_asked, kind_first=0.25, characters=860, **_changed)
+PRACTICE = replace(MIX, asked=_asked, kind_first=0.25, characters=1040, foreign=0.25, strange_start=0.2, **_changed)
 """Of training conversations, which hold more of what is hard."""

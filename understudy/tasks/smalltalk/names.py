@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zlib import crc32
 
 from understudy.tasks.smalltalk.topic import Lines, read_toml
@@ -14,7 +14,7 @@ Rand = Callable[[], float]
 # With this salt "Ottoline" belongs to "test": she is the guest of our demonstrations and must never be trained on.
 _SALT = "prompter "
 
-_tables: dict[str, Lines] = read_toml("names.toml")
+_tables = read_toml("names.toml")
 COMMON: dict[str, Lines] = {kind: _tables[kind] for kind in ("woman", "man", "town", "pet")}
 COMMON["person"] = COMMON["woman"] + COMMON["man"]
 SURNAMES, TOWN_FIRSTS = _tables["surnames"], _tables["town_firsts"]
@@ -23,6 +23,7 @@ _ONSETS = _tables["common_onsets"] * 3 + _tables["onsets"]
 _VOWELS = _tables["common_vowels"] * 12 + _tables["vowels"]
 _MIDDLES = _tables["common_middles"] * 3 + _tables["middles"]
 _CODAS = _tables["codas"]
+_SCRIPTS: tuple[dict[str, Any], ...] = tuple(_tables["scripts"].values())
 
 RUDE = re.compile(
     "fuc|fuk|shit|cunt|nig|fag|cum|tit|dick|cock|puss|rape|slut|who?re|nazi|anal|anus|peni|arse|wank|pric"
@@ -68,3 +69,26 @@ def coin(kind: str, rand: Rand) -> str:
     if rand() < (0.15 if is_town else 0.2):
         stem += pick(_MIDDLES, rand) + pick(_VOWELS, rand)
     return (stem + pick(_CODAS if is_town else _MIDDLES, rand) + pick(endings, rand)).capitalize()
+
+
+def foreign(kind: str, rand: Rand) -> str:
+    """Make up a word with accents ("Kópavøgur") or of another script ("Вобине", "李娜"), or return one that exists.
+
+    Kinds look alike there: what is to be learned is to copy any run of bytes.
+    """
+    if rand() < 0.5:
+        word = coin(kind, rand)
+        accented = [letter for letter in word if letter in _tables["accents"]]
+        if not accented:
+            return foreign(kind, rand)
+        sure, accents = pick(accented, rand), _tables["accents"]
+        letters = (pick(accents[c], rand) if c in accents and (c == sure or rand() < 0.3) else c for c in word)
+        return "".join(letters)
+    script = pick(_SCRIPTS, rand)
+    if rand() < 0.25:
+        return pick(script["real"], rand)
+    if "signs" in script:
+        return "".join(pick("".join(script["signs"]), rand) for _ in range(2 + int(rand() * 3)))
+    syllables = 1 + int(rand() * 3)
+    word = "".join(pick(script["consonants"], rand) + pick(script["vowels"], rand) for _ in range(syllables))
+    return (word + (pick(script["consonants"], rand) if syllables == 1 or rand() < 0.4 else "")).capitalize()

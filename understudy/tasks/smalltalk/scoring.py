@@ -1,9 +1,9 @@
 """Exact scores: is this reply the right answer to that question?
 
-A reply is right when the answer stands in it as a whole word or phrase and no distractor does. Capitals do not matter,
-and numbers may be digits or words. A reply that says that it does not know is never right, unless the
-question asks for just that: a "refuse" question is answered right by any reply that holds one of REFUSALS and no
-distractor.
+A reply is right when the answer stands in it as a whole word or phrase and no distractor does. Where it concludes ("Bix
+is 7 and Mo is 3, so Bix is older."), only the conclusion counts. Capitals do not matter, and numbers may be digits or
+words. A reply that says that it does not know is never right, unless the question asks for just that: a "refuse"
+question is answered right by any reply that holds one of REFUSALS and no distractor.
 """
 
 import re
@@ -25,7 +25,7 @@ class Question:
     """What the assistant message at `index` of the conversation has to say, and which other values would be wrong."""
 
     index: int
-    kind: str  # "recall", "compare", "count", "sum" or "refuse"
+    kind: str  # "recall", "who", "yes_no", "compare", "count", "sum" or "refuse"
     topic: str
     answer: str
     distractors: tuple[str, ...] = ()
@@ -42,7 +42,8 @@ def is_right(question: Question, reply: str) -> bool:
     >>> is_right(Question(3, "refuse", "home", ""), "You haven't told me where you live.")
     True
     """
-    said = normalised(reply)
+    concluded = reply if question.kind == "refuse" else reply.rpartition(", so ")[2]
+    said = normalised(concluded)
     if any(normalised(distractor) in said for distractor in question.distractors):
         return False
     if question.kind == "refuse":

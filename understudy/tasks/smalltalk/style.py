@@ -70,10 +70,11 @@ def dressed(template: str, style: Style) -> str:
     text = _replaced(text, _EXPANSIONS) if style.register == "formal" else text
     text = decapitalised(text) if style.small_start else text
     text = re.sub(r"\bI\b", "i", text) if style.small_i else text
-    text = text if style.full_stops else text.rstrip(".!")
-    text = text if style.question_marks else text.replace("?", "")
+    # A line of nothing else keeps its marks.
+    text = text if style.full_stops else text.rstrip(".!") or text
+    text = text if style.question_marks else text.replace("?", "") or text
     text = text if style.apostrophes else text.replace("'", "")
-    return re.sub(r"[.,:!]", "", text) if style.lower else text
+    return (re.sub(r"[.,:!]", "", text) or text) if style.lower else text
 
 
 def _replaced(text: str, table: dict[str, str]) -> str:

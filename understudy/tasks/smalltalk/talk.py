@@ -82,7 +82,7 @@ class Talk:
         register = self.style.register
         if leads and register not in ("terse", "formal") and self.rand() < self.mix.lead_in:
             template = led_in(self.pick(leads), template)
-        elif register == "chatty" and self.messages and self.rand() < 0.25:
+        elif register == "chatty" and self.messages and re.match(r"[\w{]", template) and self.rand() < 0.25:
             template = led_in(self.pick(chat.chatty_leads), template)
         text = dressed(template, self.style)
         if self.rand() < self.mix.typo:
@@ -176,6 +176,11 @@ def numbered(template: str, place: int) -> str:
 def numbered_slots(each: Sequence[Slots]) -> Slots:
     """Return the slots of several facts for numbered templates."""
     return {f"{name}{place}": value for place, slots in enumerate(each) for name, value in slots.items()}
+
+
+def claimed(value: str) -> Slots:
+    """Return the slots of what a question asks about."""
+    return {"x": value, "xa": with_article(value)}
 
 
 def listed(parts: Sequence[str]) -> str:

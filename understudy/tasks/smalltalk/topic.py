@@ -4,6 +4,7 @@ Slots, filled by `Talk.slots`:
     {v} the value    {V} with a capital    {va} with a/an    {Va}    {vs} plural
     {a} whom or when it is about (the pet's kind, the relation, "on Monday")    {A}    {aa}    {as}    {d} the bare day
     {p} the pet's name, or "my cat"    {y} "year" or "years"    {n} the user's name
+    {x} what a question asks about, which may be so or not    {xa} with a/an
 A line that begins with an open-class word begins with {v} or {p}: these always keep the spelling as it was told.
 """
 
@@ -46,6 +47,10 @@ class Topic:
     fix: Lines = ()  # the user takes back what was told and says it differently
     fix_echo: Lines = ()  # the assistant, on that
     polar: Lines = ()  # questions that can be answered with "yes"
+    check: Lines = ()  # questions whether the value is {x}, answered with yes or no
+    check_about: Lines = ()  # questions whether the value is that of {x}
+    have: Lines = ()  # questions whether there is any {x}
+    lack: Lines = ()  # the assistant, where there is none
     when: Lines = ()  # the other way round: the value is given, {a} is asked for
     when_reply: Lines = ()
     liking: Lines = ()  # the assistant asks how the user finds it

@@ -16,6 +16,7 @@ COMMON_PETS: Lines = _tables["common_pets"]
 KIN_AGES: dict[str, tuple[int, int]] = _tables["kin_ages"]
 ELDERS: Lines = _tables["elders"]
 SEXES: dict[str, str] = _tables["sexes"]
+RELATIVES: Lines = (*KIN_AGES, *ELDERS)
 NOT_FAMILY: Lines = _tables["not_family"]
 # When it is said ("on Monday") to the day on its own.
 DAYS: dict[str, str] = _tables["days"]
@@ -27,4 +28,4 @@ def with_article(noun: str) -> str:
     >>> with_article("iguana"), with_article("best friend")
     ('an iguana', 'a best friend')
     """
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

@@ -7,7 +7,18 @@ from zlib import crc32
 
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.mix import Mix
-from understudy.tasks.smalltalk.names import COMMON, RUDE, SURNAMES, TOWN_FIRSTS, Rand, Split, coin, pick, split_of
+from understudy.tasks.smalltalk.names import (
+    COMMON,
+    RUDE,
+    SURNAMES,
+    TOWN_FIRSTS,
+    Rand,
+    Split,
+    coin,
+    foreign,
+    pick,
+    split_of,
+)
 from understudy.tasks.smalltalk.phrases import closed_words
 
 
@@ -76,7 +87,7 @@ class World:
     def word(self, kind: str) -> str:
         """Return an unused name of a "person", "woman", "man", "town" or "pet"."""
         word = self._single(kind)
-        if self.rand() < self.mix.two_words:
+        if word.isascii() and self.rand() < self.mix.two_words:
             if kind in ("person", "woman", "man"):
                 return f"{word} {pick([name for name in SURNAMES if split_of(name) == self.split], self.rand)}"
             if kind == "town":
@@ -100,9 +111,12 @@ class World:
     def _single(self, kind: str) -> str:
         common = _common(kind, self.split)
         while True:
-            word = pick(common, self.rand) if self.rand() < self.mix.common_words else coin(kind, self.rand)
+            if self.rand() < self.mix.foreign:
+                word = foreign(kind, self.rand)
+            else:
+                word = pick(common, self.rand) if self.rand() < self.mix.common_words else coin(kind, self.rand)
             lower = word.lower()
-            free = 3 <= len(word) <= 12 and lower not in self._used and lower not in _CLOSED
+            free = (3 if word.isascii() else 2) <= len(word) <= 12 and lower not in self._used and lower not in _CLOSED
             if free and split_of(word) == self.split and not RUDE.search(lower):
                 self._used.add(lower)
                 return word

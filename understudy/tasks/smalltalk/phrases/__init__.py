@@ -9,9 +9,12 @@ from typing import Any
 from understudy.tasks.smalltalk import words
 from understudy.tasks.smalltalk.topic import Exchange, Lines, Topic, read_toml
 
-_files = {name: read_toml(f"phrases/{name}.toml") for name in ("chat", "likes", "others", "questions", "you")}
-# Talk beside the facts, questions, and what is said of several facts at once: chat.greetings, questions.sum_asks, ...
-chat, questions, others = (SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others"))
+_files = {name: read_toml(f"phrases/{name}.toml") for name in ("beyond", "chat", "likes", "others", "questions", "you")}
+# Talk beside the facts, questions, what is said of several facts at once, and what is beyond a small model:
+# chat.greetings, questions.sum_asks, ...
+chat, questions, others, beyond = (
+    SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others", "beyond")
+)
 
 
 def _favourite(shared: dict[str, Any], own: dict[str, Any]) -> Topic:
@@ -49,7 +52,7 @@ def closed_words() -> frozenset[str]:
     >>> {"name", "iguana", "saturday"} <= closed_words()
     True
     """
-    beside = [value for table in (chat, questions, others) for value in vars(table).values()]
+    beside = [value for table in (chat, questions, others, beyond) for value in vars(table).values()]
     tables = [value for name, value in vars(words).items() if name.isupper()]
     tables += [value for value in beside if not (isinstance(value, dict) and "mine" in value)]  # topics come as such
     texts = _texts((*tables, *TOPICS.values()))
