@@ -118,7 +118,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
         config.sampling.checked()  # before minutes of training
         if config.run == builtin.NAME:
-            config = replace(config, run=str(builtin.ready()))
+            config = replace(config, run=str(builtin.ready(Console())))
     return function(config, Console()) or 0
 
 

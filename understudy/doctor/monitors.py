@@ -141,7 +141,7 @@ class TrainingMonitors:
         self.losses, self.updates = LossHistory(), UpdateHistory()
         self.baseline: dict[str, float] = {}
         """What is recorded of the first 20 steps, once they are done."""
-        self._program: dict[str, Any] = {"config": learner.config, "losses": self.losses, "updates": self.updates}
+        self._program: dict[str, Any] = {"losses": self.losses, "updates": self.updates}
         self._program |= {"baseline": self.baseline, "earlier": earlier}
         self._failed: dict[str, Verdict] = {}
         self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
@@ -160,7 +160,8 @@ class TrainingMonitors:
         step, config = self.learner.steps_done, self.learner.config
         self.updates.after(step, self.learner.model)
         self.losses.add(step, metrics["loss"])
-        self._program |= {"step": step, "metrics": metrics}
+        # The number of steps may have changed since the last one.
+        self._program |= {"step": step, "metrics": metrics, "config": config}
         if step == len(self._norms) + 1 <= FIRST_STEPS:  # else the run was resumed after some of them
             self._norms.append(metrics["grad_norm"])
             if len(self._norms) == FIRST_STEPS:

@@ -1,5 +1,6 @@
 """What recipes have in common: the options of a recorded run, its data, and its outcome."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from understudy.doctor.baselines import read_baselines
 from understudy.doctor.monitors import TrainingMonitors
 from understudy.doctor.start import check_start
 from understudy.evaluation.recall import recall
+from understudy.recipes.pace import Pace, Plan, train_at_pace
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
-from understudy.training.loop import begin, train
+from understudy.training.loop import begin
 
 SAMPLES = 2
 
@@ -80,13 +82,24 @@ def assemble(
     return Experiment(learner, batches, validation, dataset, tokenizer, dropout_seed=run.seed("dropout"), **more)
 
 
-def learn(experiment: Experiment, run: Run, asks: bool) -> None:
-    """Train and record the outcome; `asks` says whether to measure recall on the built-in conversations at the end."""
+def learn(experiment: Experiment, run: Run, asks: bool, plan: Plan = (), until: float | None = None) -> None:
+    """Train and record the outcome.
+
+    Args:
+        experiment: what is trained.
+        run: the record.
+        asks: whether to measure what the model remembers of the built-in conversations at the end.
+        plan: the numbers of steps that were decided on before (see `pace`).
+        until: when the last step has to be done, by `time.monotonic`.
+    """
     learner = experiment.learner
     begin(experiment, run)
     check_start(experiment, run)
     earlier = read_baselines(run.folder.parent, run.record)
-    figures = train(experiment, run, TrainingMonitors(learner, run, earlier))
+    monitors = TrainingMonitors(learner, run, earlier)
+    most = run.config["learner"]["steps"] if until is not None else learner.config.steps
+    pace = Pace(monitors, learner, plan, until, most, time.monotonic)
+    figures = train_at_pace(experiment, run, pace)
 
     # The outcome, which the first process records.
     if not learner.dist.is_main:

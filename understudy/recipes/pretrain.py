@@ -1,6 +1,7 @@
 """Train a language model from scratch, on conversations or plain text."""
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -10,11 +11,14 @@ from understudy.config import in_range
 from understudy.data.dataset import DataConfig, train_tokenizer
 from understudy.data.packing import PackedBatches
 from understudy.data.tokenizers import SPECIALS, Tokenizer, load_tokenizer
+from understudy.doctor.checks import preserve_rng
+from understudy.doctor.probes import clone
 from understudy.errors import ConfigError
 from understudy.models.device import pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.recipes.common import RunOptions, assemble, learn, load_recorded, record_data, waiting
+from understudy.recipes.pace import AFTER, Plan, first_plan
 from understudy.runs.run import Run
 from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.distributed import DistInfo, rank_zero_first
@@ -42,6 +46,10 @@ class Config:
     model: CoreConfig = field(default_factory=CoreConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    minutes: float = 0
+    """Take only as many of the steps as fit into these minutes (0: all)."""
+    plan: Annotated[Plan, tyro.conf.Suppress] = ()
+    """The numbers of steps that fitted, by the step from which each holds; recorded, so that a run can be repeated."""
     options: Annotated[RunOptions, tyro.conf.arg(name="run")] = field(default_factory=RunOptions)
 
     def validate(self, dist: DistInfo) -> "Config":
@@ -55,13 +63,30 @@ class Config:
                 f"--vocab-size {self.vocab_size} is too small; bytes and special tokens take {SMALLEST_VOCABULARY}"
             )
         in_range("other_weight", self.other_weight, 0, 1)
+        in_range("minutes", self.minutes, 0)
+        if self.minutes and dist.size > 1:
+            raise ConfigError("--minutes is for one process; leave it out, and give --steps")
         self.data.validate()
         return self
 
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
     """Pretrain as `config` says, and record everything in `run`."""
-    learn(build(config, run, dist), run, asks=config.data.is_generated)
+    until = None
+    if config.minutes and not config.plan:
+        until = time.monotonic() + 60 * config.minutes
+        run.say(f"this will take at most {config.minutes:g} minutes", style="dim")
+    experiment = build(config, run, dist)
+
+    # As many steps as fit, unless that was decided when the run began.
+    learner, plan = experiment.learner, config.plan
+    if until is not None:
+        with waiting(run, "measuring how fast this machine learns"), preserve_rng(learner.device):
+            plan = first_plan(clone(learner), experiment.batches, until, run, time.monotonic)
+        run.update(config={"plan": plan})
+    if plan:
+        learner.config = replace(learner.config, steps=plan[0][1])
+    learn(experiment, run, config.data.is_generated, plan, until and until - AFTER * 60 * config.minutes)
 
 
 def build(config: Config, run: Run, dist: DistInfo) -> Experiment:

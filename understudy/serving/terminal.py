@@ -34,7 +34,7 @@ class Config:
 
     run: tyro.conf.Positional[RunName] = "smalltalk"
     """Who to talk to: a run (its id, a beginning of it, last, last:finetune), a checkpoint's folder, or smalltalk,
-    the built-in model, which is trained first (about four minutes) unless a finished one is there."""
+    the built-in model, which is trained first (four minutes at most) unless a finished one is there."""
     system: str | None = None
     """A first message that sets the scene, for models trained with one."""
     device: str = "auto"
