@@ -39,8 +39,16 @@ class FirstProcessError(UserError):
     """Raised in the other processes of a run when the first one met a UserError, so that all end."""
 
 
+class GameError(UserError):
+    """Raised when a game is unknown, fails, or is given an action or an array that it does not take."""
+
+
 class HubError(UserError):
     """Raised when the Hub does not have what was asked for, or cannot be reached."""
+
+
+class LayoutError(UserError):
+    """Raised when there is no kitchen of a name, or a file does not draw one that can be played in."""
 
 
 class MissingPackageError(UserError):
@@ -57,6 +65,10 @@ class QueueFullError(UserError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RecordingError(UserError):
+    """Raised when a recorded game cannot be read, lacks steps, or does not fit the game as it is here."""
 
 
 class RunNotFoundError(UserError):

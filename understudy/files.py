@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -93,6 +94,32 @@ def write_atomically(path: Path | str, data: str | bytes) -> None:
         # Before the rename, or a power cut could leave an empty file in the place of the old one.
         file.flush()
         os.fsync(file.fileno())
+
+
+def cache_folder(kind: str, file: str = "") -> Path:
+    """Return the user's own folder for one kind of thing that is made once: below XDG_CACHE_HOME, by default ~/.cache.
+
+    Where that cannot be written and does not have `file` either, it is a folder among the temporary ones. Raises
+    PermissionError where others can write to that folder.
+    """
+    kept = os.environ.get("XDG_CACHE_HOME")
+    home = Path(kept) if kept else Path("~/.cache").expanduser()
+    folder = home / "understudy" / kind
+    try:
+        # A user without a home does not get one made.
+        if kept or home.parent.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+        if (file and (folder / file).exists()) or os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+
+    user = os.getuid() if hasattr(os, "getuid") else None
+    folder = Path(tempfile.gettempdir()) / f"understudy-{kind}-{user or 0}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if user is not None and (folder.stat().st_uid != user or folder.stat().st_mode & 0o022):
+        raise PermissionError(f"others can write {folder}, so nothing in there can be trusted; remove it")
+    return folder
 
 
 @contextmanager

@@ -6,10 +6,8 @@ own cache takes half a second.
 
 import ctypes
 import hashlib
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +16,7 @@ from typing import Any
 
 from llvmlite import binding  # type: ignore[import-untyped]
 
-from understudy.files import locked, write_atomically
+from understudy.files import cache_folder, locked, write_atomically
 
 NAME = "take_part"
 ARGUMENTS = 7
@@ -26,32 +24,11 @@ TakePart = Callable[..., int]
 
 
 def code_file() -> Path:
-    """Return where the code of this source for this processor is kept: below XDG_CACHE_HOME, by default ~/.cache.
-
-    Where that cannot be written, it is kept in a folder of the user's own among the temporary ones. Raises
-    PermissionError where others can write to that folder.
-    """
+    """Return where the code of this source for this processor is kept, in the user's `files.cache_folder`."""
     parts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     parts += [text.encode() for text in (version("numba"), version("llvmlite"), *_processor())]
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24] + ".o"
-    kept = os.environ.get("XDG_CACHE_HOME")
-    home = Path(kept) if kept else Path("~/.cache").expanduser()
-    folder = home / "understudy" / "native"
-    try:
-        # A user without a home does not get one made.
-        if kept or home.parent.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-        if (folder / name).exists() or os.access(folder, os.W_OK):
-            return folder / name
-    except OSError:
-        pass
-
-    user = os.getuid() if hasattr(os, "getuid") else None
-    folder = Path(tempfile.gettempdir()) / f"understudy-native-{user or 0}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if user is not None and (folder.stat().st_uid != user or folder.stat().st_mode & 0o022):
-        raise PermissionError(f"others can write {folder}, so no code is run from there; remove it")
-    return folder / name
+    return cache_folder("native", name) / name
 
 
 @cache

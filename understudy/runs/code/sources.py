@@ -10,7 +10,10 @@ from typing import Any
 
 from understudy.runs.code import secrets
 
-SUFFIXES = {".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md", ".j2", ".html", ".css", ".js"}
+SUFFIXES = {
+    *(".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md"),
+    *(".j2", ".html", ".css", ".js", ".layout"),
+}
 NAMES = {"Makefile"}
 SKIPPED_FOLDERS = {"site-packages", "node_modules", "__pycache__"}
 LARGEST_FILE = 1_000_000

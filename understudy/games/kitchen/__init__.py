@@ -1,0 +1,1 @@
+"""Overcooked: rules and observations as numba functions, layouts, and people's recorded games."""

@@ -1,0 +1,43 @@
+"""Games by name: `kitchen/LAYOUT`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from understudy.config import from_dict, in_range
+from understudy.errors import GameError, suggestion
+from understudy.games.env import Env
+
+
+def make(name: str, worlds: int = 1, **options: Any) -> Env:
+    """Return a game.
+
+    Args:
+        name: `kitchen/cramped_room`, or any layout or layout file after `kitchen/`.
+        worlds: how many of it are stepped together.
+        options: the game's own, such as `horizon=1000` of the kitchen.
+
+    Raises:
+        GameError: there is no such game.
+        ConfigError: it has no such option, or not with that value.
+
+    >>> make("kitchen/cramped_room", worlds=3).observation.shape
+    (20, 4, 5)
+    """
+    in_range("worlds", worlds, 1)
+    for prefix, maker in GAMES.items():
+        if name.startswith(prefix) and name != prefix:
+            return maker(name, worlds, options)
+    known = ", ".join(f"{prefix}{which}" for prefix, which in WHICH.items())
+    raise GameError(f"there is no game {name!r}{suggestion(name, GAMES)}; games are {known}")
+
+
+def _kitchen(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
+    from understudy.games.kitchen.env import Kitchen, Options
+
+    return Kitchen(name.removeprefix("kitchen/"), worlds, from_dict(Options, options))
+
+
+GAMES: dict[str, Callable[[str, int, Mapping[str, Any]], Env]] = {
+    "kitchen/": _kitchen,
+}
+WHICH = {"kitchen/": "LAYOUT"}
