@@ -45,7 +45,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """Return the configuration that `files.plain` wrote, checked field by field.
 
     Missing fields get their defaults, as the file may be older than an option. Fields may be nested dataclasses,
-    `X | None`, Literal, tuple[X, ...], list[X], dict[str, X], bool, str, int and float.
+    `X | None`, Literal, tuple[X, ...], list[X], dict[str, X], bool, str, int, float and Any.
 
     Raises:
         ConfigError: a field is unknown, has a value of another type, or is missing and has no default.
@@ -191,6 +191,8 @@ def parse(
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     """Return `value` as the type `kind`; `where` names the field in errors."""
+    if kind is Any:
+        return value
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(value, Mapping):
         return _dataclass(kind, value, where and where + ".")

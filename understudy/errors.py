@@ -75,6 +75,10 @@ class RunNotFoundError(UserError):
     """Raised when no run, or more than one, matches a reference."""
 
 
+class ScenarioError(UserError):
+    """Raised when a scenario cannot be read, or does not fit the game: an unknown agent, or an unknown control."""
+
+
 class TooLongError(UserError):
     """Raised when a text does not fit the model's context."""
 

@@ -27,10 +27,10 @@ The promises, which `tests/contracts/test_games.py` holds every game to:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +153,9 @@ class Env(ABC):
     action: Action
     options: Mapping[str, Any] = field(default_factory=dict)
     """What `names.make` got beside the name and the number of worlds."""
+
+    scripts: ClassVar[Mapping[str, Callable[["Env"], Any]]] = {}
+    """The game's own scripted players, by name: each a maker of a `teams.Controller`."""
 
     @property
     def rows(self) -> int:

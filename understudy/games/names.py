@@ -1,4 +1,4 @@
-"""Games by name: `kitchen/LAYOUT`."""
+"""Games by name: `kitchen/LAYOUT`, `gym:ID` and `pettingzoo:ID`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,13 +12,15 @@ def make(name: str, worlds: int = 1, **options: Any) -> Env:
     """Return a game.
 
     Args:
-        name: `kitchen/cramped_room`, or any layout or layout file after `kitchen/`.
+        name: `kitchen/cramped_room`, or any layout or layout file after `kitchen/`; `gym:CartPole-v1`, or any
+            environment of Gymnasium; `pettingzoo:classic/rps-v2`, or any parallel environment of PettingZoo.
         worlds: how many of it are stepped together.
-        options: the game's own, such as `horizon=1000` of the kitchen.
+        options: the game's own, such as `horizon=1000` of the kitchen. Games of others have `processes` too.
 
     Raises:
         GameError: there is no such game.
         ConfigError: it has no such option, or not with that value.
+        MissingPackageError: it needs a package that is not installed.
 
     >>> make("kitchen/cramped_room", worlds=3).observation.shape
     (20, 4, 5)
@@ -37,7 +39,15 @@ def _kitchen(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
     return Kitchen(name.removeprefix("kitchen/"), worlds, from_dict(Options, options))
 
 
+def _adapter(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
+    from understudy.games.adapters import Adapter
+
+    return Adapter(name, worlds, options)
+
+
 GAMES: dict[str, Callable[[str, int, Mapping[str, Any]], Env]] = {
     "kitchen/": _kitchen,
+    "gym:": _adapter,
+    "pettingzoo:": _adapter,
 }
-WHICH = {"kitchen/": "LAYOUT"}
+WHICH = {"kitchen/": "LAYOUT", "gym:": "ID", "pettingzoo:": "ID"}
