@@ -153,14 +153,14 @@ def test_models_are_chosen_described_and_compared(page, script):
     page.select_option("#model", "calm-heron")
     assert "LSTM" in page.inner_text("#cards")
     say(page, "hi")
-    wait_for_reply(page, "from calm-heron to: hi")
+    wait_for_reply(page, "from 20261123-1412-calm-heron to: hi")
 
     page.select_option("#model", "brave-otter")
     page.click("#compare")
     page.select_option("#other", "calm-heron")
     say(page, "both")
     expect(page.locator(".sides article:not([aria-busy])")).to_have_count(2)
-    assert sorted(body["model"] for body in script.asked[-2:]) == ["brave-otter", "calm-heron"]
+    assert sorted(body["model"] for body in script.asked[-2:]) == ["20261123-1412-calm-heron", "brave-otter"]
     assert page.locator(".sides .who").all_inner_texts() == ["brave-otter", "calm-heron"]
     page.click("text=Go on from this one")
     page.wait_for_selector(".sides article:nth-child(2) >> text=The chat goes on from here")
@@ -169,7 +169,7 @@ def test_models_are_chosen_described_and_compared(page, script):
     page.click("#compare")
     say(page, "go on")
     wait_for_reply(page, "to: go on")
-    assert "from calm-heron to: both" in script.asked[-1]["messages"][-2]["content"]
+    assert "from 20261123-1412-calm-heron to: both" in script.asked[-1]["messages"][-2]["content"]
 
 
 def test_a_click_on_a_token_shows_how_likely_it_was(page):

@@ -90,8 +90,8 @@ export class Draft {
   extend(text, tokens) {
     this.content += text;
     for (const { token, bytes, logprob, top_logprobs: top = [] } of tokens) {
-      const own = bytes ? this.decoder.decode(new Uint8Array(bytes), { stream: true }) : token;
-      const others = top.filter((other) => other.token !== token).map((other) => [other.token, other.logprob]);
+      const own = bytes?.length ? this.decoder.decode(new Uint8Array(bytes), { stream: true }) : token;
+      const others = top.filter((other) => other.token !== token).map((other) => [other.token, other.logprob]).slice(0, 4);
       this.details.tokens.push({ text: own, logprob, top: others });
     }
   }

@@ -49,6 +49,9 @@ export function iconButton(name, label, onclick, attributes = {}) {
   return make("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
 }
 
+/** Return a model's name for people: of a run's id the words, which are easier to tell apart than the times before them. */
+export const shortName = (id) => id.replace(/^\d{8}-\d{4}-/, "");
+
 export const find = (id) => document.getElementById(id);
 
 /** Say something to a screen reader. */

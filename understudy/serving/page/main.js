@@ -2,14 +2,14 @@
 
 import { ask, askText, drawReply } from "./api.js";
 import { Conversation, Draft } from "./conversation.js";
-import { announce, download, find, icon, make, notify } from "./dom.js";
+import { announce, download, find, icon, make, notify, shortName } from "./dom.js";
 import { prepareSampling, sampling, showCards } from "./panel.js";
 import { preparePanes, showList } from "./sidebar.js";
 import { focusKey, scrollToEnd, showMore, showThread } from "./thread.js";
 
 const SETTINGS = "understudy-settings";
 const UNSAVED = "understudy-unsaved";
-const RUNNERS_UP = 4;
+const TOP_LOGPROBS = 5; // the drawn token may be one of them
 
 const settings = stored(SETTINGS, {});
 let cards = [];
@@ -36,7 +36,7 @@ function renderModels() {
 function welcome() {
   const card = cards.find((one) => one.id === find("model").value);
   return make("div", { class: "welcome" },
-    make("h2", {}, card ? `Talk with ${card.id}` : "No model to talk with"),
+    make("h2", {}, card ? `Talk with ${shortName(card.id)}` : "No model to talk with"),
     make("p", { class: "soft" }, card?.summary ?? "None of the served models learned from conversations."));
 }
 
@@ -61,7 +61,7 @@ async function reply(on, parent, who = settings.comparing ? models() : [find("mo
   const kept = await Promise.all(drawn);
   if (kept.length > 1 && kept[0]) await on.show(kept[0]);
   if (on === conversation) render();
-  announce(kept.filter(Boolean).map((message) => `${message.model}: ${message.content}`).join(" "));
+  announce(kept.filter(Boolean).map((message) => `${shortName(message.model)}: ${message.content}`).join(" "));
 }
 
 /** Draw a reply of one model, and return it as the server keeps it; null if nothing came. */
@@ -75,10 +75,10 @@ async function draw(on, parent, model) {
   notify();
   render();
   scrollToEnd();
-  announce(`${model} is replying.`);
+  announce(`${shortName(model)} is replying.`);
   let failure = null;
   try {
-    const request = { ...options, model, messages: on.prompt(parent), logprobs: true, top_logprobs: RUNNERS_UP };
+    const request = { ...options, model, messages: on.prompt(parent), logprobs: true, top_logprobs: TOP_LOGPROBS };
     const end = await drawReply(request, (text, tokens) => {
       draft.extend(text, tokens);
       showMore(draft);
@@ -229,7 +229,7 @@ async function saveHalves() {
 function prepareModels() {
   for (const [index, id] of ["model", "other"].entries()) {
     const select = find(id);
-    select.replaceChildren(...cards.map((card) => make("option", {}, card.id)));
+    select.replaceChildren(...cards.map((card) => make("option", { value: card.id }, shortName(card.id))));
     const wanted = settings.models?.[index] ?? cards[index]?.id;
     if (cards.some((card) => card.id === wanted)) select.value = wanted;
     select.addEventListener("change", () => { save({ models: models() }); renderModels(); });

@@ -1,6 +1,6 @@
 // How replies are drawn, and what the models are that draw them.
 
-import { find, make } from "./dom.js";
+import { find, make, shortName } from "./dom.js";
 
 const DEFAULTS = { temperature: "0.5", top_p: "1", max_tokens: "256", seed: "", stop_text: "", system: "" };
 
@@ -43,7 +43,7 @@ export function sampling() {
 /** Show what the chosen models are. */
 export function showCards(cards) {
   find("cards").replaceChildren(...cards.map((card) => make("section", { class: "card" },
-    make("h3", {}, card.id),
+    make("h3", {}, shortName(card.id)),
     make("p", { class: "soft" }, card.summary),
     card.warnings.map((warning) => make("p", { class: "callout warn" }, warning)),
     Object.entries(card.sections).map(([title, values]) => [

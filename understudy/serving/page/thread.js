@@ -1,6 +1,6 @@
 // The messages of a conversation, each with what can be done about it.
 
-import { announce, copy, find, iconButton, make } from "./dom.js";
+import { announce, copy, find, iconButton, make, shortName } from "./dom.js";
 import { said } from "./conversation.js";
 import { spell, tokenAt, tokenView } from "./tokens.js";
 
@@ -59,7 +59,7 @@ function compared(conversation, last, [left, right]) {
 function messageView(message, context, isSide = false) {
   const fromUser = message.role === "user";
   const body = editing === message.id ? editor(message, context) : words(message, context);
-  const title = fromUser ? "You" : message.model;
+  const title = fromUser ? "You" : shortName(message.model);
   return make("article", { class: `message ${message.role}`, "data-message": message.id, "aria-busy": message.isDraft && "true" },
     make("h2", { class: fromUser ? "unseen" : "who" }, title, message.rewrite !== null && message.rewrite !== undefined && make("span", { class: "badge" }, "rewritten by hand")),
     body,
