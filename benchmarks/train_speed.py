@@ -231,7 +231,10 @@ def main() -> None:
         speed = measure(size, rounds=2 if quick else 7, steps=4 if quick else 12)
         gap = loss_gap(size, 16 if quick else 120)
         verdict = "it counts" if gap <= 0.005 else "it does not count"
-        print(f"bfloat16's loss after equal tokens is {gap:.2%} from float32's: {verdict}\n")
+        print(f"bfloat16's loss after equal tokens is {gap:.2%} from float32's: {verdict}")
+        for dtype in ("float32", "bfloat16"):
+            share = speed[f"ours, {dtype}"] / speed[f"limit, {dtype} products"]
+            print(f"ours reaches {share:.0%} of what its {dtype} products alone would take")
         peers = {name: speed[name] for name in PEERS if name in speed}
         counted = max(speed["ours, float32"], speed["ours, bfloat16"] if gap <= 0.005 else 0)
         most = max(speed["limit, float32 products"], speed["limit, bfloat16 products"])

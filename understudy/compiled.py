@@ -6,7 +6,7 @@ under a hash of all of these.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,14 +21,15 @@ SOURCES = "kernels.py"
 SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], fastmath: Collection[str] = ()) -> Any:
     """Compile a function of a file `kernels.py` at its first call.
 
     It runs without holding Python's lock, and can make no arrays: without the counting of references that these would
     need, the kitchen steps seven times as fast. Nothing is raised for a division by zero or an index out of bounds.
+    `fastmath` names what LLVM may do to sums and products of floats.
     """
     assert Path(function.__code__.co_filename).name == SOURCES
-    dispatcher: Any = numba.njit(**SETTINGS)(function)
+    dispatcher: Any = numba.njit(**SETTINGS, fastmath=set(fastmath))(function)
     dispatcher._cache = _Cache(function)
     return dispatcher
 

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.models import passes
 from understudy.models.cache import AttentionInputs
 from understudy.models.convolution import ShortConvolution
-from understudy.models.norm import rms_norm
+from understudy.models.norm import EPS, rms_norm
 from understudy.models.spec import BlockStyle, CoreSpec
 
 LONGEST_SQUARE = 1024
@@ -42,13 +43,17 @@ class Attention(nn.Module):
         qkv = self.qkv(x_BTD)
         if self.convolution is not None:
             qkv = self.convolution(qkv, layout.conv)
-        qkv = qkv.view(batch, time, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
-        qk, v = qkv[:2], qkv[2]
-        if self.qk_norm:
-            qk = rms_norm(qk)
-        if layout.rotation is not None:
-            qk = rotate(qk, *layout.rotation)
-        q, k = qk.unbind()
+        qkv_BTJHK = qkv.view(batch, time, 3, self.heads, self.head_size)
+        if self.qk_norm and layout.rotation is not None and cached is None and passes.fits(qkv):
+            q, k, v = (part.transpose(1, 2) for part in passes.heads(qkv_BTJHK, *layout.rotation, EPS))
+        else:
+            qkv_JBHTK = qkv_BTJHK.permute(2, 0, 3, 1, 4)
+            qk, v = qkv_JBHTK[:2], qkv_JBHTK[2]
+            if self.qk_norm:
+                qk = rms_norm(qk)
+            if layout.rotation is not None:
+                qk = rotate(qk, *layout.rotation)
+            q, k = qk.unbind()
         if cached is not None and layout.write is not None:
             k, v = layout.write(cached[0], k), layout.write(cached[1], v)
         y_BTHK = attend(q.to(k.dtype), k, v, layout, self.dropout if self.training else 0.0)

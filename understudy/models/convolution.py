@@ -4,13 +4,16 @@ Shape suffixes: B batch rows, T time steps, D channels, R recent inputs, P = R +
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.models import passes
 from understudy.models.core import positions
 
 RECENT = 3
@@ -21,19 +24,34 @@ class ConvState:
     """The last few inputs of every short convolution, each at the slot of its module.
 
     Attributes:
+        fresh: whether there are no inputs before these.
         after: by slot, what a later piece needs; filled as the convolutions run.
-        crossing: for each number of steps back the (rows, steps) whose input there lies in another segment.
     """
 
     def __init__(self, before: tuple[Tensor, ...] = (), reset_BT: Tensor | None = None):
-        self._before = before
+        self._before, self.fresh = before, not before
         self.after: dict[int, Tensor] = {}
         self._since_BT: Tensor | None = None
-        self.crossing: list[tuple[Tensor, ...]] = []
+        self._reach_N: np.ndarray | None = None
         if reset_BT is not None:
             since_BT, last_reset_BT = positions(reset_BT)
             self._since_BT = torch.where(last_reset_BT < 0, RECENT, since_BT)
-            self.crossing = [(self._since_BT < back).nonzero(as_tuple=True) for back in range(1, RECENT + 1)]
+
+    @cached_property
+    def crossing(self) -> list[tuple[Tensor, ...]]:
+        """For each number of steps back the (rows, steps) whose input there lies in another segment."""
+        if self._since_BT is None:
+            return []
+        return [(self._since_BT < back).nonzero(as_tuple=True) for back in range(1, RECENT + 1)]
+
+    def reach(self, batch: int, time: int) -> np.ndarray:
+        """Return for each step of each row how many inputs before it count, at a fresh start."""
+        if self._reach_N is None:
+            reach_BT = torch.arange(time).clamp_(max=RECENT).expand(batch, time)
+            if self._since_BT is not None:
+                reach_BT = torch.minimum(reach_BT, self._since_BT)
+            self._reach_N = reach_BT.flatten().numpy()
+        return self._reach_N
 
     def pad(self, slot: int, x_BTD: Tensor) -> Tensor:
         """Return the inputs with those before them in front (zeros at a fresh start), and keep the last ones."""
@@ -65,6 +83,8 @@ class ShortConvolution(nn.Module):
 
     @override
     def forward(self, x_BTD: Tensor, state: ConvState) -> Tensor:
+        if state.fresh and passes.fits(x_BTD, self.taps_RD):
+            return passes.short_convolution(x_BTD, self.taps_RD, state.reach(*x_BTD.shape[:2]))
         return short_convolution(state.pad(self.slot, x_BTD), self.taps_RD, state.crossing)
 
 

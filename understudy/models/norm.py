@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.models import passes
 from understudy.models.device import compute_dtype
+
+EPS = 1e-5
+"""What the norm adds to the mean of the squares."""
 
 
 class _RMSNormFunction(torch.autograd.Function):
@@ -27,13 +31,16 @@ class _RMSNormFunction(torch.autograd.Function):
         return torch.mul(across, scale, out=torch.empty_like(across, dtype=scale.dtype)), None, None
 
 
-def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> Tensor:
+def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = EPS) -> Tensor:
     """x / √(mean(x²) + eps) over the last dimension, without a gain (Zhang & Sennrich 2019), rounded to `dtype`.
 
     >>> rms_norm(torch.tensor([3.0, -3.0]))
     tensor([ 1.0000, -1.0000])
     """
-    y: Tensor = _RMSNormFunction.apply(x, dtype or x.dtype, eps)
+    dtype = dtype or x.dtype
+    if passes.fits(x) and dtype in passes.FORMATS:
+        return passes.rms_norm(x, dtype, eps)
+    y: Tensor = _RMSNormFunction.apply(x, dtype, eps)
     return y
 
 

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from understudy.errors import TooLongError
+from understudy.models import passes
 from understudy.models.attention import Attention, zero_bias
 from understudy.models.cache import AttentionInputs, Cache, layout_cached
 from understudy.models.convolution import ConvState, ShortConvolution
@@ -184,7 +185,7 @@ class MLP(nn.Module):
         if self.convolution is not None:
             x_BTD = self.convolution(x_BTD, layout.conv)
         up_BTF = self.up(x_BTD)
-        up_BTF = squared_relu(up_BTF) if self.squared_relu else F.gelu(up_BTF, approximate="tanh")
+        up_BTF = squared_relu(up_BTF) if self.squared_relu else gelu(up_BTF)
         return self.drop(self.out(up_BTF))
 
 
@@ -207,8 +208,15 @@ def squared_relu(x: Tensor) -> Tensor:
     >>> squared_relu(torch.tensor([-1.0, 3.0]))
     tensor([0., 9.])
     """
+    if passes.fits(x):
+        return passes.squared_relu(x)
     y: Tensor = _SquaredReLUFunction.apply(x)
     return y
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return the tanh form of GELU, elementwise (Hendrycks 2016)."""
+    return passes.gelu(x) if passes.fits(x) else F.gelu(x, approximate="tanh")
 
 
 def _norm(width: int, style: BlockStyle) -> nn.Module:
