@@ -61,9 +61,9 @@ def pick_serving_dtype(dtype: ServingDtype, device: torch.device, spec: CoreSpec
     return torch.bfloat16 if half else torch.float32
 
 
-def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+def autocast(device: torch.device, dtype: torch.dtype, cache_enabled: bool = True) -> torch.autocast:
     """Return a context of autocast to `dtype`; float32 turns it off."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=cache_enabled)
 
 
 def compute_dtype(x: torch.Tensor) -> torch.dtype:

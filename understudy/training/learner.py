@@ -1,11 +1,13 @@
 """The learner: one objective, one optimizer, one step at a time."""
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from understudy.config import in_range
@@ -13,8 +15,9 @@ from understudy.errors import ConfigError
 from understudy.models.device import Dtype, autocast, pick_dtype
 from understudy.models.transformer import Transformer
 from understudy.training.distributed import DistInfo, all_reduce_sum
-from understudy.training.objectives import Objective
+from understudy.training.objectives import Objective, Term
 from understudy.training.schedules import Schedule, rate_at
+from understudy.training.shares import run_shares
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class Learner:
         Returns the objective's means before the step (the "loss" in nats per token), the rate and the gradient's norm.
         """
         self.model.train()
-        terms = self.objective.terms(batch, self.micro_batches(batch), self.device)
+        shares = self.shares
+        terms = self.objective.terms(batch, self.micro_batches(batch, shares), self.device)
 
         # The rate of this step.
         config = self.config
@@ -107,16 +111,11 @@ class Learner:
         # Add up the gradients of all parts.
         means = {term.name: torch.zeros((), device=self.device) for term in terms}
         parts = [(term, part) for term in terms for part in term.parts]
-        for number, (term, part) in enumerate(parts, 1):
-            assert term.weight > 0, "a batch without a single target"
-            # All-reduce gradients only after the last part.
-            waiting = self.wrapped if number < len(parts) else None
-            with waiting.no_sync() if isinstance(waiting, DistributedDataParallel) else nullcontext():
-                with autocast(self.device, self.dtype):
-                    mean = self.wrapped(*part) / term.weight
-                # DistributedDataParallel averages over processes, where the sum is meant.
-                (mean * (self.dist.size * term.scale)).backward()
-            means[term.name] += mean.detach()
+        for first in range(0, len(parts), shares):
+            some = parts[first : first + shares]
+            last = first + len(some) == len(parts)
+            for (term, _), mean in zip(some, self._add_gradients(some, last), strict=True):
+                means[term.name] += mean
 
         # Clip and step.
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip or float("inf"))
@@ -126,12 +125,56 @@ class Learner:
         metrics = {name: all_reduce_sum(float(mean), self.dist, self.device) for name, mean in means.items()}
         return {**metrics, "lr": rate, "grad_norm": float(norm)}
 
-    def micro_batches(self, batch: Sized) -> list[range]:
-        """Return this process's rows of the batch, cut into those that are computed at once."""
+    @property
+    def shares(self) -> int:
+        """In how many parts a micro-batch is computed at the same time, on threads of their own.
+
+        Dropout draws its random numbers in the order of the operations, so a model with it is computed in one part.
+        """
+        rows = self.config.micro_batch_size or self.config.batch_size // self.dist.size
+        drops = any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.model.modules())
+        whole = self.wrapped is not self.objective or self.device.type != "cpu" or drops
+        return 1 if whole else min(torch.get_num_threads(), rows)
+
+    def micro_batches(self, batch: Sized, shares: int = 1) -> list[range]:
+        """Return this process's rows of the batch, cut into micro-batches and each of these into `shares`."""
         share = len(batch) // self.dist.size
         first = self.dist.rank * share
-        size = self.config.micro_batch_size or share
+        size = -(-(self.config.micro_batch_size or share) // shares)
         return [range(row, min(row + size, first + share)) for row in range(first, first + share, size)]
+
+    def _add_gradients(self, parts: Sequence[tuple[Term, tuple[Any, ...]]], last: bool) -> list[Tensor]:
+        """Add the gradients of parts that are computed at the same time, and return their shares of the means."""
+
+        def scaled(term: Term, part: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+            assert term.weight > 0, "a batch without a single target"
+            # What autocast has rounded once is another thread's too, with the gradients that flow through it.
+            with autocast(self.device, self.dtype, cache_enabled=len(parts) == 1):
+                mean = self.wrapped(*part) / term.weight
+            # DistributedDataParallel averages over processes, where the sum is meant.
+            return mean.detach(), mean * (self.dist.size * term.scale)
+
+        if len(parts) == 1:
+            # All-reduce gradients only after the last part.
+            waiting = None if last else self.wrapped
+            with waiting.no_sync() if isinstance(waiting, DistributedDataParallel) else nullcontext():
+                mean, loss = scaled(*parts[0])
+                loss.backward()
+            return [mean]
+
+        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+        def share(term: Term, part: tuple[Any, ...]) -> tuple[Tensor, Sequence[Tensor | None]]:
+            mean, loss = scaled(term, part)
+            return mean, torch.autograd.grad(loss, learned, allow_unused=True)
+
+        computed = run_shares([partial(share, *part) for part in parts])
+        # In the order of the parts, whoever was first: sums of floats depend on it.
+        for _, gradients in computed:
+            for parameter, gradient in zip(learned, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        return [mean for mean, _ in computed]
 
 
 def make_optimizer(model: nn.Module, config: LearnerConfig) -> torch.optim.AdamW:
