@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 import pytest
 import torch
+import tyro
 
 from understudy.cli import VERBS, main
 from understudy.runs.find import list_runs
@@ -300,6 +301,7 @@ CONFIGS = {
     "finetune": "recipes.finetune",
     "chat": "serving.terminal",
     "sample": "serving.sample",
+    "serve": "serving.serve",
     "eval": "recipes.evaluate",
     "doctor": "recipes.doctor",
     "import-chats": "recipes.import_chats",
@@ -310,8 +312,10 @@ CONFIGS = {
 def options_of(config: Any, default: Any = None) -> Iterator[tuple[Any, str, Any, str]]:
     """(class, name, default, docstring) of each option; `default` is the instance that the defaults come from."""
     source = io.StringIO(Path(importlib.import_module(config.__module__).__file__).read_text()).getvalue()  # type: ignore[arg-type]
-    types_of = get_type_hints(config)
+    types_of, marked = get_type_hints(config), get_type_hints(config, include_extras=True)
     for field in fields(config):
+        if tyro.conf.Suppress in getattr(marked[field.name], "__metadata__", ()):
+            continue
         value = getattr(default, field.name) if default is not None else default_of(field)
         if is_dataclass(types_of[field.name]):
             yield from options_of(types_of[field.name], value)

@@ -40,6 +40,7 @@ VERBS = {
     "pretrain": Verb("recipes.pretrain.main", "train a language model from scratch, on conversations or plain text"),
     "finetune": Verb("recipes.finetune.main", "continue training a model on conversations", "recipes.finetune.preset"),
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
+    "serve": Verb("serving.serve.main", "serve trained models: an API as OpenAI's, and a page to chat with them"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),
     "eval": Verb("recipes.evaluate.main", "measure a trained model: bits per byte, perplexity, what it remembers"),
     "import-chats": Verb("recipes.import_chats.main", "turn exported chats into conversations for fine-tuning"),
@@ -112,13 +113,19 @@ def _run(name: str, arguments: list[str]) -> int:
         launch(name, function, config, arguments)
         return 0
 
-    # Chat is a sibling of the recipes, so here is where it gets the built-in model, which is trained when first needed.
+    # Chat and serve are siblings of the recipes, so here is where they get the built-in model, which chat trains when
+    # it is first needed.
     if name == "chat":
         from understudy.recipes import builtin
 
         config.sampling.checked()  # before minutes of training
         if config.run == builtin.NAME:
             config = replace(config, run=str(builtin.ready(Console())))
+    if name == "serve":
+        from understudy.recipes import builtin
+
+        named = config.run or (builtin.NAME,)
+        config = replace(config, run=tuple(str(builtin.trained()) if run == builtin.NAME else run for run in named))
     return function(config, Console()) or 0
 
 

@@ -31,6 +31,7 @@ Files = Annotated[
 ]
 Texts = Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT [TEXT ...]", help_behavior_hint="(default: none)")]
 RunName = Annotated[str, tyro.conf.arg(metavar="RUN")]
+RunNames = Annotated[tuple[str, ...], tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="(default: none)")]
 # What tyro says, and what we say instead.
 REWORDED = (
     (r"Missing value for argument '(\S+)'.*", r"\1 needs a value"),

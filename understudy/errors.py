@@ -71,6 +71,21 @@ class RecordingError(UserError):
     """Raised when a recorded game cannot be read, lacks steps, or does not fit the game as it is here."""
 
 
+class RefusedError(UserError):
+    """Raised to refuse a request to the server: with the HTTP status, the field at fault and a code for programs."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code, self.headers = status, param, code, headers
+
+
 class RunNotFoundError(UserError):
     """Raised when no run, or more than one, matches a reference."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from understudy.console import say
+from understudy.errors import RunNotFoundError
 from understudy.files import plain
 from understudy.recipes import pretrain
 from understudy.recipes.launch import launch
@@ -48,6 +49,17 @@ def ready(console: Console) -> Path:
             "yellow",
         )
         return stopped[-1].folder
+
+
+def trained() -> Path:
+    """Return the last run of the built-in model that finished or, failing that, saved a checkpoint.
+
+    Raises RunNotFoundError if there is none.
+    """
+    mine = [record for record in _runs() if list_checkpoints(record.folder)]
+    if not mine:
+        raise RunNotFoundError("the built-in model is not trained yet; try understudy chat, or name a run")
+    return max(mine, key=lambda record: (record.status == "finished", record.created)).folder
 
 
 def _runs() -> list[Record]:

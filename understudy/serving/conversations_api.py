@@ -23,7 +23,7 @@ from understudy.serving.feedback import good_conversations, preference_pairs, sh
 Title = Annotated[str, Field(max_length=200)]
 Words = Annotated[str, Field(max_length=200_000)]
 Name = Annotated[str, Field(max_length=500)]
-Number = Annotated[int, Field(ge=1, lt=2**63)]
+Number = Annotated[int, Field(ge=1, le=2**53)]
 Responses = dict[int | str, dict[str, Any]]
 JSON_LINES: Responses = {200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}}
 MISSING: Responses = {404: {"description": "There is no such conversation, or it is another's."}}

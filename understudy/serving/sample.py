@@ -16,7 +16,7 @@ from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.folder import is_pretrained
 from understudy.models.pretrained.vocabulary import opening
 from understudy.serving.terminal import announce
-from understudy.training.loading import load_to_serve, resolve
+from understudy.training.loading import Loaded, load_to_serve, resolve
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,7 @@ def main(config: Config, console: Console) -> None:
     in_range("count", config.count, 1)
     loaded = load_to_serve(resolve(config.run), pick_device(config.device), config.dtype)
     if loaded.state["progress"].get("kind") == "text":
-        # A text starts at <|bos|>, which published weights have never met.
-        tokenizer = loaded.tokenizer
-        prompt = tokenizer.encode(config.prompt)
-        if is_pretrained(loaded.folder) and not read_learned(loaded.folder):
-            prompt = prompt or opening(tokenizer)
-        else:
-            prompt = [tokenizer.special["<|bos|>"], *prompt]
+        prompt = text_prompt(loaded, config.prompt)
     else:
         said = [Message("user", config.prompt)] if config.prompt else []
         prompt = render_prompt(said, loaded.tokenizer)
@@ -58,3 +52,12 @@ def main(config: Config, console: Console) -> None:
         console.print(Text(printable(reply.text)), soft_wrap=True)
         if config.count > 1:
             console.rule(style="dim")
+
+
+def text_prompt(loaded: Loaded, text: str) -> list[int]:
+    """Return the ids that the continuation of a text follows."""
+    # A text starts at <|bos|>, which published weights have never met.
+    prompt = loaded.tokenizer.encode(text)
+    if is_pretrained(loaded.folder) and not read_learned(loaded.folder):
+        return prompt or opening(loaded.tokenizer)
+    return [loaded.tokenizer.special["<|bos|>"], *prompt]
