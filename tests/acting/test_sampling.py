@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from understudy.acting.sampling import (
     SamplingConfig,
+    index_at,
     make_generator,
     min_p_filter,
     penalise_repetition,
@@ -298,6 +300,17 @@ def test_a_token_without_probability_is_never_drawn():
     logits_BV = torch.full((50_000, 4), -math.inf)
     logits_BV[:, 1] = logits_BV[:, 2] = 0.0
     assert set(sample(logits_BV, PLAIN, torch.Generator().manual_seed(0)).tolist()) == {1, 2}
+
+
+@given(st.integers(1, 1000), st.integers(0, 99), st.floats(0, 1, exclude_max=True))
+def test_a_share_of_many_weights_is_found_where_their_running_sum_passes_it(count, seed, share):
+    weights_V = np.random.default_rng(seed).random(count).astype(np.float32)
+    weights_V[weights_V < 0.7] = 0
+    weights_V[seed % count] = 1
+    upto = weights_V.cumsum(dtype=np.float64)
+    found = index_at(weights_V, share)
+    assert weights_V[found] > 0
+    assert upto[found] - weights_V[found] - 1e-9 <= share * upto[-1] <= upto[found] + 1e-9
 
 
 def test_scores_that_are_no_numbers_are_an_error():

@@ -27,8 +27,8 @@ from understudy.errors import QueueFullError, UserError
 from understudy.models.language_model import LanguageModel
 from understudy.native.dispatch import native_batch
 
-PROMPT_TOKENS = 64
-"""Most prompt tokens in one step, so that those who decode do not wait long for those who begin."""
+PROMPT_TOKENS, PIECE = 64, 16
+"""Most prompt tokens in one step, and most of one prompt where others run beside it, so that nobody waits long."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,8 @@ class Scheduler:
         for ticket in begun[:1] + sorted(begun[1:], key=lambda ticket: len(ticket.ids) - ticket.fed):
             if left > 0:
                 self._find(ticket)
-                end = min(ticket.fed + left, ticket.fed // BLOCK * BLOCK + BLOCK, len(ticket.ids))
+                most = min(left, PIECE) if len(self._running) > 1 else BLOCK
+                end = min(ticket.fed + most, ticket.fed // BLOCK * BLOCK + BLOCK, len(ticket.ids))
                 pieces[ticket] = ticket.ids[ticket.fed : end]
                 left -= len(pieces[ticket])
         return pieces
