@@ -70,6 +70,24 @@ def test_a_soup_is_ready_after_twenty_steps_and_not_before():
     assert (env.kitchens[:, kernels.HELD] >= kernels.SOUP).tolist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("soups", "out", "earned"),
+    [(0, None, 0), (1, None, 3), (1, kernels.PLAYER + kernels.HELD, 0), (1, kernels.CONTENTS + 3, 0)],
+)
+def test_a_dish_is_worth_something_if_a_soup_lacks_one(soups, out, earned):
+    """Nothing where the other cook holds one, nor where one lies on a counter."""
+    env = make("kitchen/cramped_room", shaping=1.0)
+    buffers = Buffers.of(env)
+    env.reset([0], buffers)
+    env.kitchens[0, [kernels.PLACE, kernels.FACING]] = (11, kernels.SOUTH)
+    env.kitchens[0, kernels.CONTENTS + 2] = kernels.SOUP * soups
+    if out:
+        env.kitchens[0, out] = kernels.DISH
+    env.step(np.array([[kernels.INTERACT], [kernels.STAY]]), buffers)
+    assert env.kitchens[0, kernels.HELD] == kernels.DISH
+    assert buffers.rewards.tolist() == [earned, 0]
+
+
 def test_features_say_what_their_names_say():
     env = make("kitchen/cramped_room", worlds=1, view="features")
     out = Buffers.of(env)
