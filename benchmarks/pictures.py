@@ -1,13 +1,14 @@
-"""The pictures of the README, from real runs: a chat, the verdicts of the checks, a page that compares runs.
+"""The pictures of the README and the docs, from real runs: a chat, the checks' verdicts, a comparison, the chat page.
 
     python benchmarks/pictures.py [--out docs/pictures]
 
-The chat is with the built-in model, which is trained if there is none yet. The runs of the other two pictures are made
-in a folder of their own, which takes about three minutes. The page is a screenshot by headless Chromium.
+The chats are with the built-in model, which is trained if there is none yet. The runs of the other two pictures are
+made in a folder of their own, which takes about three minutes. Pages are screenshots by headless Chromium.
 """
 
 import argparse
 import io
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from report import console
 from rich.console import Console
@@ -33,6 +35,7 @@ LINES = (
     "What's the weather like?",
 )
 TINY = "--layers 2 --width 64 --heads 2 --context 128 --batch-size 4 --warmup 10 --vocab-size 512 --sample-every 0"
+SETTINGS = json.dumps({"sampling": {"temperature": "0"}})
 CHROMIUM = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
 
 
@@ -100,11 +103,63 @@ def picture_comparison(path: Path, place: Path) -> None:
     screenshot(page, path, "1000,1150")
 
 
+def picture_page(wide: Path, narrow: Path) -> None:
+    """Take screenshots of the chat page: one wide, with a reply's tokens, and one on a phone, in the dark."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "understudy", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
+        try:
+            assert server.stdout
+            told = next(server.stdout, "")
+            if (found := re.search(r"http://[\d.:]+", told)) is None:
+                raise SystemExit("understudy serve does not start; `make chat` trains the model that it needs")
+            address = found[0]
+            browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM.split())
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            chat(page, address, LINES[:6])
+            talk = page.url
+            page.locator("[aria-label='Good reply']").nth(-2).click()
+            page.locator("[aria-label='Tokens and their probabilities']").nth(-2).click()
+            page.mouse.move(0, 0)
+            page.screenshot(path=wide)
+            phone = browser.new_page(
+                viewport={"width": 390, "height": 844},
+                device_scale_factor=2,
+                has_touch=True,
+                is_mobile=True,
+                color_scheme="dark",
+            )
+            phone.goto(talk)
+            phone.locator("article.assistant").last.wait_for()
+            phone.screenshot(path=narrow)
+            page.request.delete(f"{address}/api/conversations/{talk.partition('#')[2]}")
+            browser.close()
+        finally:
+            server.terminate()
+
+
+def chat(page: Any, address: str, lines: Sequence[str]) -> None:
+    """Say these lines on the chat page, at temperature 0, each after the reply to the one before."""
+    page.add_init_script(f"localStorage.setItem('understudy-settings', {SETTINGS!r})")
+    page.goto(address)
+    page.locator("#model option").first.wait_for(state="attached")
+    for count, line in enumerate(lines, 1):
+        page.fill("#message", line)
+        page.keyboard.press("Enter")
+        page.locator("article.assistant:not([aria-busy])").nth(count - 1).wait_for()
+
+
+def chromium() -> str:
+    """Return the path of Chromium."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        raise SystemExit("pages are drawn by Chromium, which is not installed; on Debian: apt install chromium")
+    return found
+
+
 def screenshot(page: Path, path: Path, size: str) -> None:
     """Draw a page as headless Chromium shows it."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        raise SystemExit("the page is drawn by Chromium, which is not installed; on Debian: apt install chromium")
     with tempfile.TemporaryDirectory() as profile:
         words = [
             *CHROMIUM.split(),
@@ -112,14 +167,14 @@ def screenshot(page: Path, path: Path, size: str) -> None:
             f"--window-size={size}",
             f"--screenshot={path.resolve()}",
         ]
-        subprocess.run([chromium, *words, page.as_uri()], check=True, capture_output=True)
+        subprocess.run([chromium(), *words, page.as_uri()], check=True, capture_output=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make all three."""
+    """Make all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
-    parser.add_argument("--only", choices=("chat", "verdicts", "comparison"))
+    parser.add_argument("--only", choices=("chat", "verdicts", "comparison", "page"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -130,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             picture_verdicts(options.out / "verdicts.svg", place)
         if options.only in (None, "comparison"):
             picture_comparison(options.out / "comparison.png", place)
+    if options.only in (None, "page"):
+        picture_page(options.out / "page.png", options.out / "page-phone.png")
     console.print(f"written: {', '.join(str(path) for path in sorted(options.out.iterdir()))}")
 
 

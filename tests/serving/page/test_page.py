@@ -162,6 +162,10 @@ def test_models_are_chosen_described_and_compared(page, script):
     expect(page.locator(".sides article:not([aria-busy])")).to_have_count(2)
     assert sorted(body["model"] for body in script.asked[-2:]) == ["20261123-1412-calm-heron", "brave-otter"]
     assert page.locator(".sides .who").all_inner_texts() == ["brave-otter", "calm-heron"]
+    # The left one counts, whichever came last, until another is chosen.
+    page.wait_for_selector(".sides article:nth-child(1) >> text=The chat goes on from here")
+    page.reload()
+    page.wait_for_selector(".sides article:nth-child(1) >> text=The chat goes on from here")
     page.click("text=Go on from this one")
     page.wait_for_selector(".sides article:nth-child(2) >> text=The chat goes on from here")
     page.reload()
@@ -188,6 +192,7 @@ def test_a_click_on_a_token_shows_how_likely_it_was(page):
     page.keyboard.press("Tab")
     reply.locator(".token[aria-pressed=true]").focus()
     page.keyboard.press("ArrowRight")
+    expect(reply.locator(".token[aria-pressed=true]")).to_be_focused()
     assert reply.locator(".token[aria-pressed=true]").inner_text() == " brave-otter"
     reply.locator("[aria-label='Tokens and their probabilities']").click()
     assert reply.locator(".token").count() == 0
