@@ -234,7 +234,7 @@ def test_questions_come_at_all_distances():
 
 def test_every_kind_of_question_occurs():
     kinds = Counter(question.kind for talk in everything() for question in talk.questions)
-    assert set(kinds) == {"recall", "who", "yes_no", "compare", "count", "sum", "refuse"}
+    assert set(kinds) == {"recall", "who", "yes_no", "compare", "count", "refuse"}
     assert min(kinds.values()) > 100
 
 
@@ -297,13 +297,15 @@ def test_comparisons_and_counts_follow_from_what_was_told():
     assert checked > 5
 
 
-def test_sums_add_up():
-    for talk in everything():
-        for question in talk.questions:
-            asked = talk.conversation.messages[question.index - 1].content.lower()
-            numbers = [int(number) for number in re.findall(r"\d+", asked)]
-            if question.kind == "sum" and question.topic == "numbers" and len(numbers) == 2:
-                assert int(question.answer) == sum(numbers)
+def test_arithmetic_is_refused():
+    replies = [
+        talk.conversation.messages[question.index].content
+        for talk in everything()
+        for question in talk.questions
+        if question.topic == "numbers"
+    ]
+    assert len(replies) > 100
+    assert all(refuses(reply) for reply in replies)
 
 
 @pytest.mark.parametrize("register", REGISTERS)

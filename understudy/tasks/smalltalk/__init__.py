@@ -1,7 +1,7 @@
 """The built-in conversations: a small world in which people tell things, and the partner remembers them exactly.
 
 A user tells their name, home, work, pets, family, tastes and plans, and asks for them later; the partner answers,
-counts, compares, adds small numbers, and says so when it cannot know. Everything is drawn from a seed. How much of
+counts, compares, and says so when it cannot know. Everything is drawn from a seed. How much of
 everything there is stands in mix.toml, what is said in phrases/, which words exist in words.toml and names.toml.
 """
 

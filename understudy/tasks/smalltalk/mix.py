@@ -65,7 +65,6 @@ class Mix:
     asked_again: float = 0.5  # factor on that weight for each time the fact was asked for before
     strange_start: float = 0.05  # chance that first of all something is asked that is beyond the assistant, and again
     unknown: Shares[str] = _shares["unknown"]  # what is asked for though it was not told
-    too_hard: float = 0.3  # share of sums that are too hard
     compared: float = 0.85  # chance that two told ages are compared before the end
     plain_reply: float = 0.65  # chance that an answer takes the topic's plainest form
 

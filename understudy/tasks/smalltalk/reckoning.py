@@ -1,4 +1,4 @@
-"""The user asks for what follows from told facts, and for sums: counting, comparing, adding."""
+"""The user asks for what follows from told facts, counts and comparisons, and for arithmetic."""
 
 from understudy.tasks.smalltalk.phrases import chat, questions
 from understudy.tasks.smalltalk.talk import Key, Talk, listed
@@ -56,44 +56,14 @@ def count(talk: Talk) -> None:
     talk.say(questions.count_pets, questions.count_pets_replies, slots, chat.ask_leads)
 
 
-def add(talk: Talk) -> None:
-    """Ask for a sum: of two numbers up to ten the assistant knows it, and it refuses all other reckoning."""
-    if talk.chance(talk.mix.too_hard):
-        asks = questions.sum_others if talk.chance(0.4) else questions.sum_beyond
-        low = 2 if asks is questions.sum_others else 11
-        x, z = low + int(talk.rand() ** 2 * 200), 1 + int(talk.rand() ** 2 * 100)
-        numbers = {"x": str(x), "z": str(z)} if talk.chance(0.5) else {"x": str(z), "z": str(x)}
-        talk.question("refuse", "numbers", "", ())
-        return talk.say(asks, questions.sum_refusals, numbers, chat.ask_leads)
-    x, z = (1 + int(talk.rand() * 10) for _ in range(2))
-    as_words = talk.chance(0.25)
-    asked = {"x": NUMBERS[x] if as_words else str(x), "z": NUMBERS[z] if as_words else str(z)}
-    user = talk.user_line(talk.pick(questions.sum_asks), asked, chat.ask_leads)
-    talk.question("sum", "numbers", str(x + z), _numbers_but(x, z, x + z))
-    slots = {"x": str(x), "z": str(z), "w": str(x + z)}
-    talk.exchange(user, talk.reply_line(talk.pick_plain(questions.sum_replies), slots))
-
-
-def pet_ages(talk: Talk) -> list[Key]:
-    """Return the ages of pets that were told."""
-    return [key for key in talk.facts if key[0] == "pet age"]
-
-
-def add_told(talk: Talk) -> None:
-    """Ask for a sum of told numbers: the ages of two pets together, or the age of one in a year or two."""
-    keys = comparable(talk)
-    if keys and keys[0][0] == "pet age" and talk.chance(0.6):
-        x, z = (_number(talk, key) for key in keys)
-        asks, replies = questions.told_sum_asks, questions.told_sum_replies
-        slots = {"p": talk.facts["pet", keys[0][1]], "q": talk.facts["pet", keys[1][1]]}
-    else:
-        key = talk.pick(pet_ages(talk))
-        x, z = _number(talk, key), 1 + int(talk.rand() * 2)
-        asks, replies = questions.later_asks[str(z)], questions.later_replies
-        slots = {"p": talk.facts["pet", key[1]]}
-    slots |= {"x": str(x), "z": str(z), "w": str(x + z), "W": str(x + z)}
-    talk.question("sum", "ages", str(x + z), _numbers_but(x, z, x + z))
-    talk.say(asks, replies, slots, chat.ask_leads)
+def reckon(talk: Talk) -> None:
+    """Ask for arithmetic, which the assistant refuses: a model of this size gets most sums wrong."""
+    asks = talk.pick((questions.sums, questions.sums, questions.other_reckoning))
+    x, z = (1 + int(talk.rand() ** 2 * 200) for _ in range(2))
+    as_words = max(x, z) < len(NUMBERS) and talk.chance(0.25)
+    slots = {"x": NUMBERS[x] if as_words else str(x), "z": NUMBERS[z] if as_words else str(z)}
+    talk.question("refuse", "numbers", "", ())
+    talk.say(asks, questions.reckoning_refusals, slots, chat.ask_leads)
 
 
 def _number(talk: Talk, key: Key) -> int:

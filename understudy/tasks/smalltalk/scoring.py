@@ -25,7 +25,7 @@ class Question:
     """What the assistant message at `index` of the conversation has to say, and which other values would be wrong."""
 
     index: int
-    kind: str  # "recall", "who", "yes_no", "compare", "count", "sum" or "refuse"
+    kind: str  # "recall", "who", "yes_no", "compare", "count" or "refuse"
     topic: str
     answer: str
     distractors: tuple[str, ...] = ()

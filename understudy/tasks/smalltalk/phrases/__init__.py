@@ -11,7 +11,7 @@ from understudy.tasks.smalltalk.topic import Exchange, Lines, Topic, read_toml
 
 _files = {name: read_toml(f"phrases/{name}.toml") for name in ("beyond", "chat", "likes", "others", "questions", "you")}
 # Talk beside the facts, questions, what is said of several facts at once, and what is beyond a small model:
-# chat.greetings, questions.sum_asks, ...
+# chat.greetings, questions.count_pets, ...
 chat, questions, others, beyond = (
     SimpleNamespace(**_files[name]) for name in ("chat", "questions", "others", "beyond")
 )
