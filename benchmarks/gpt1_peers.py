@@ -17,7 +17,7 @@ import torch
 from understudy.acting.engine import Engine, prefill
 from understudy.acting.rows import RowState
 from understudy.acting.sampling import SamplingConfig
-from understudy.data.tokenizers import SPECIALS, ByteTokenizer, Tokenizer
+from understudy.data.tokenizers import SPECIALS, BPETokenizer, ByteTokenizer, Tokenizer
 from understudy.models.device import prepare_process
 from understudy.models.huge_pages import settle
 from understudy.models.language_model import LanguageModel
@@ -189,8 +189,8 @@ def ctranslate2_generate(format: str, batch: int = 1) -> Contender:
     return run
 
 
-def gguf_file(model: LanguageModel, path: Path, kind: str) -> None:
-    """Write our GPT-2 in llama.cpp's format, its matrices as float32, f16, bf16 or q8_0."""
+def gguf_file(model: LanguageModel, path: Path, kind: str, tokenizer: BPETokenizer | None = None) -> None:
+    """Write our GPT-2 in llama.cpp's format, matrices as float32, f16, bf16 or q8_0, with its vocabulary, if any."""
     import gguf
 
     types = gguf.GGMLQuantizationType
@@ -204,7 +204,17 @@ def gguf_file(model: LanguageModel, path: Path, kind: str) -> None:
     writer.add_head_count(spec.heads)
     writer.add_layer_norm_eps(1e-5)
     writer.add_vocab_size(model.vocab_size)
-    writer.add_tokenizer_model("no_vocab")
+    if tokenizer is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        words = tokenizer.definition()["vocabulary"]
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_list([*words, *SPECIALS])
+        writer.add_token_types([gguf.TokenType.NORMAL] * len(words) + [gguf.TokenType.CONTROL] * len(SPECIALS))
+        # llama.cpp wants merges; no text has this one.
+        writer.add_token_merges([f"{words[255]} {words[254]}"])
+        writer.add_eos_token_id(tokenizer.special["<|end|>"])
     for name, tensor in model.state_dict().items():
         values = np.ascontiguousarray(tensor.numpy())
         if values.ndim == 2 and name != "core.positions":
