@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.acting.engine import generate_plain
+from understudy.acting.engine import generate, generate_plain
 from understudy.acting.prefix_cache import BLOCK
 from understudy.acting.sampling import SamplingConfig
 from understudy.acting.scheduler import Request, Scheduler, Ticket, TokenInfo, Update
@@ -174,6 +174,37 @@ def test_log_probabilities_are_the_models_own(scheduler, model):
     (updates,) = ask(scheduler, replace(request, top_logprobs=0))
     assert [info.id for update in updates for info in update.tokens] == [info.id for info in infos]
     assert {info.top for update in updates for info in update.tokens} == {()}
+
+
+def test_in_float32_tokens_are_the_same_alone_and_among_31_others(sharp_model):
+    """To the last bit: drawn from nearly flat distributions, tokens would differ soon if any number did."""
+    model = sharp_model("modern").float()
+    requests = [
+        Request(
+            prompt(text[:40] + "y" * number), SamplingConfig(temperature=50.0, max_tokens=30, sampling_seed=number), 0
+        )
+        for number, text in enumerate(SAYINGS[:8] * 4)
+    ]
+    scheduler = Scheduler(model, BYTES, slots=32)
+    together = ask(scheduler, *requests)
+    assert max(scheduler.stats().batch_sizes) > 16
+    scheduler.close(drain=True)
+    for request, among in zip(requests[:8], together, strict=False):
+        scheduler = Scheduler(model, BYTES, slots=1)
+        (alone,) = ask(scheduler, request)
+        scheduler.close(drain=True)
+        assert [update.tokens for update in alone] == [update.tokens for update in among]  # log-probabilities too
+        assert said(alone) == said(among)
+
+
+def test_greedy_replies_are_those_of_generate(sharp_model):
+    model = sharp_model("gpt2").float()
+    scheduler = Scheduler(model, BYTES)
+    requests = [Request(prompt(text), GREEDY) for text in SAYINGS]
+    replies = generate(model, BYTES, [request.prompt for request in requests], GREEDY)
+    for reply, updates in zip(replies, ask(scheduler, *requests), strict=True):
+        assert said(updates) == (reply.ids, reply.text, reply.finish_reason)
+    scheduler.close(drain=True)
 
 
 @pytest.fixture
