@@ -121,6 +121,14 @@ class EntryError(Exception):
         self.lines_down = lines_down
 
 
+class ReplannedError(Exception):
+    """Raised where a training is to go on with another number of steps, `steps`, to end when it should."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(steps)
+        self.steps = steps
+
+
 class GitError(Exception):
     """Raised when git is missing, refuses, or takes too long; the message is the line in which it said so."""
 

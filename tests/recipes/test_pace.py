@@ -13,11 +13,11 @@ import torch
 
 from recipes.conftest import TINY, Understudy, after_step, last_run, metrics_of, record_of, weights_of
 from understudy.data.packing import Batch
-from understudy.errors import UserError
+from understudy.errors import ReplannedError, UserError
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.recipes import pretrain
-from understudy.recipes.pace import LEAST, Pace, ReplannedError, first_plan
+from understudy.recipes.pace import LEAST, Pace, first_plan
 from understudy.runs.journal import series
 from understudy.training.distributed import DistInfo
 from understudy.training.learner import Learner, LearnerConfig

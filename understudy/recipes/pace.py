@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from understudy.data.packing import PackedBatches
+from understudy.errors import ReplannedError
 from understudy.runs.run import Recorder
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
@@ -28,14 +29,6 @@ LEAST = 0.03
 """Share of the steps that are taken however late it is: the rate falls in them."""
 WORTH = 1.25
 """How many times as many steps must fit for the plan to grow, and only in its first half, while the rate is high."""
-
-
-class ReplannedError(Exception):
-    """The training is to go on with another number of steps."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(steps)
-        self.steps = steps
 
 
 def first_plan(probe: Learner, batches: PackedBatches, until: float, run: Recorder, clock: Clock) -> Plan:

@@ -12,7 +12,7 @@ from understudy.runs.code import secrets
 
 SUFFIXES = {
     *(".py", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".sh", ".md"),
-    *(".j2", ".html", ".css", ".js", ".layout"),
+    *(".j2", ".html", ".css", ".js", ".svg", ".layout"),
 }
 NAMES = {"Makefile"}
 SKIPPED_FOLDERS = {"site-packages", "node_modules", "__pycache__"}
