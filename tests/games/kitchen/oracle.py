@@ -27,14 +27,15 @@ class Oracle:
     things: dict[tuple[int, int], str | Soup] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.cooks = [Cook(self.find(player)[0]) for player in "12"]
+        self.places = {symbol: [] for symbol in "XODPST 12"}
+        for y, line in enumerate(self.lines):
+            for x, symbol in enumerate(line):
+                self.places[symbol].append((x, y))
+        self.cooks = [Cook(self.places[player][0]) for player in "12"]
 
     def at(self, position):
         x, y = position
         return self.lines[y][x]
-
-    def find(self, symbol):
-        return [(x, y) for y, line in enumerate(self.lines) for x, each in enumerate(line) if each == symbol]
 
     def is_floor(self, position):
         return self.at(position) in " 12"
@@ -47,7 +48,7 @@ class Oracle:
                 earned, shaped[who] = self.interact(self.cooks[who])
                 reward += earned
         self.move(names)
-        for pot in self.find("P"):
+        for pot in self.places["P"]:
             soup = self.things.get(pot)
             if soup and soup.onions == 3:
                 soup.cooked += 1
@@ -79,7 +80,7 @@ class Oracle:
             case "O" if not cook.held:
                 cook.held = "onion"
             case "D" if not cook.held:
-                pots = [self.things.get(pot) for pot in self.find("P")]
+                pots = [self.things.get(pot) for pot in self.places["P"]]
                 soups = sum(1 for soup in pots if soup and soup.onions == 3)
                 dishes = [*self.things.values(), *(each.held for each in self.cooks)].count("dish")
                 cook.held = "dish"
@@ -106,7 +107,7 @@ class Oracle:
             seen[turn][cook.position] = 1
             seen[2 + 4 * turn + list(DIRECTIONS.values()).index(cook.facing)][cook.position] = 1
         for layer, symbol in enumerate("PXODS", 10):
-            seen[layer] = dict.fromkeys(self.find(symbol), 1)
+            seen[layer] = dict.fromkeys(self.places[symbol], 1)
         held = [(cook.position, cook.held) for cook in self.cooks if cook.held]
         for position, thing in [*self.things.items(), *held]:
             if isinstance(thing, Soup) and self.at(position) == "P":

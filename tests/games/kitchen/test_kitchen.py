@@ -124,6 +124,34 @@ def test_features_say_what_their_names_say():
     assert np.array_equal(out.observations[1, :half], out.observations[0, half : 2 * half])
 
 
+def test_of_two_onions_equally_near_the_faced_one_counts():
+    env = make("kitchen/cramped_room", view="features")
+    out = Buffers.of(env)
+    env.reset([0], out)
+    # On the right of the room, with onions to the east and an onion on the counter to the north
+    env.kitchens[0, kernels.PLACE] = 8
+    env.kitchens[0, kernels.PLAYER + kernels.PLACE] = 11
+    env.kitchens[0, kernels.CONTENTS + 3] = kernels.ONION
+    ways = []
+    for facing in (kernels.NORTH, kernels.EAST):
+        env.kitchens[0, kernels.FACING] = facing
+        env.see(out.observations)
+        seen = dict(zip(feature_names(), out.observations[0], strict=True))
+        ways.append((seen["self: onion to the east"] > 0, seen["self: onion to the south"] < 0))
+        assert seen["self: onion is faced"] == 1
+    assert ways == [(False, True), (True, False)]
+
+
+def test_a_soup_is_seen_to_cook_up_to_ready():
+    env = make("kitchen/cramped_room", worlds=3)
+    out = Buffers.of(env)
+    env.reset([0] * 3, out)
+    env.kitchens[:, kernels.CONTENTS + 2] = kernels.SOUP + np.array([0, 20, 300])
+    env.see(out.observations)
+    assert out.observations[::2, 15, 0, 2].tolist() == [3, 3, 3]
+    assert out.observations[::2, 16, 0, 2].tolist() == [0, 20, 20]
+
+
 def test_what_cannot_be_reached_has_no_features():
     env = make("kitchen/forced_coordination", worlds=1, view="features")
     out = Buffers.of(env)
