@@ -52,7 +52,7 @@ def write(folder: Path) -> None:
 
 
 def commands(folder: Path, port: int) -> dict[str, list[str]]:
-    """Return how each server is started, with its usual settings."""
+    """Return how each server is started, with its usual settings but for the memory of one."""
     python, threads, model = sys.executable, str(torch.get_num_threads()), str(folder / "model")
     ours = [python, "-m", "understudy", "serve", model, "--port", str(port), "--dtype", "float32"]
     transformers = str(Path(python).parent / "transformers")
@@ -61,7 +61,8 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
         "ours, one at a time": [*ours, "--slots", "1"],
         "transformers serve": [
             transformers, "serve", model, "--continuous-batching", "--device", "cpu", "--dtype", "float32",
-            "--port", str(port),
+            # By default it takes 60% of all memory, which is more than a machine in use can give.
+            "--cb-max-memory-percent", "0.25", "--port", str(port),
         ],
         "llama.cpp (Python)": [
             python, "-m", "llama_cpp.server", "--model", f"{model}.gguf", "--n_ctx", "1024", "--n_threads", threads,
