@@ -81,6 +81,7 @@ def test_a_session_at_a_terminal(sharp_model, save, tmp_path, monkeypatch):
         terminal.type("not sent\x03")
         terminal.wait_for("you: *not sent.*you:")
         terminal.type("\x04")
+        terminal.wait_for("in a browser: understudy serve .*endless")
         assert terminal.process.wait(timeout=600) == 0
     finally:
         terminal.close()

@@ -27,7 +27,8 @@ from understudy.serving.sample import text_prompt
 
 DEFAULT_CONTINUATION = 16
 """Tokens of a text's continuation, where a request does not say how many: OpenAI's number."""
-STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAM = {"content": {"text/event-stream": {"schema": EVENT}}}
 
 
 def openai_routes(served: Mapping[str, Served], metrics: Metrics) -> APIRouter:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MOST_CHOICES = 128
-Count = Annotated[int, Field(ge=1, le=2**31)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Token = Annotated[int, Field(ge=0, le=2**31)]
 FinishReason = Literal["stop", "length"]
 

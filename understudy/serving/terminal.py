@@ -17,13 +17,14 @@ from rich.text import Text
 from understudy.acting.chat import Chat
 from understudy.acting.sampling import SamplingConfig
 from understudy.config import RunName
-from understudy.console import printable, table
+from understudy.console import printable, say, table
 from understudy.data.conversations import Conversation, conversation_to_json
 from understudy.errors import ConfigError, UserError, suggestion
 from understudy.files import write_atomically
 from understudy.models.device import ServingDtype, pick_device
 from understudy.models.language_model import LanguageModel
 from understudy.native.dispatch import announcement
+from understudy.runs.find import runs_folder
 from understudy.tasks.smalltalk import DEMO_LINES
 from understudy.training.loading import load_to_serve, resolve
 
@@ -62,6 +63,8 @@ def main(config: Config, console: Console) -> None:
         console.print(Text(f"Talking with {name}, {loaded.model.parameter_count():,} parameters."))
         console.print("Type /help for commands, Ctrl-D to leave.\n", style="dim")
         chat_by_keys(chat, console)
+        reference = Path(config.run).name if Path(config.run).parent == runs_folder() else config.run
+        say(console, f"To talk with it in a browser: understudy serve {reference}", "dim")
     else:
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")

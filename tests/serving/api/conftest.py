@@ -20,16 +20,21 @@ from understudy.serving.serve import Protocol, listen
 from understudy.training.loading import load_model
 
 
-@pytest.fixture(scope="session")
-def models(save, model, sharp_model) -> Iterator[dict[str, Served]]:
-    folders = {"chatty": save(model), "writer": save(sharp_model("gpt2", context=64), kind="text")}
-    served = {}
+def served(folders: dict[str, str]) -> dict[str, Served]:
+    """The models of these folders, each with a scheduler."""
+    found = {}
     for name, folder in folders.items():
         loaded = load_model(Path(folder))
         loaded.model.float()
-        served[name] = Served(name, loaded, Scheduler(loaded.model, loaded.tokenizer, slots=8, max_queue=64), 1)
-    yield served
-    for each in served.values():
+        found[name] = Served(name, loaded, Scheduler(loaded.model, loaded.tokenizer, slots=8, max_queue=64), 1)
+    return found
+
+
+@pytest.fixture(scope="session")
+def models(save, model, sharp_model) -> Iterator[dict[str, Served]]:
+    models = served({"chatty": save(model), "writer": save(sharp_model("gpt2", context=64), kind="text")})
+    yield models
+    for each in models.values():
         each.scheduler.close(drain=False)
 
 
