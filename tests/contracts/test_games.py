@@ -48,6 +48,12 @@ def drawn(env, steps, seed=0):
     return random.uniform(low, high, (*shape, env.action.width)).astype(np.float32)
 
 
+def fill(out):
+    """Write ones where nothing of a game is."""
+    for array in vars(out).values():
+        array[...] = 1
+
+
 def play(env, actions, seeds):
     """Return all that is written over the steps, with worlds that are over reset to the next seed."""
     out, seeds, seen = Buffers.of(env), np.array(seeds), []
@@ -110,6 +116,7 @@ def test_reset_writes_the_chosen_worlds_alone(game):
     env.reset([1, 2, 3], out)
     for now in drawn(env, LONGEST).reshape(LONGEST, env.rows, -1):
         env.step(now, out)
+    fill(out)
     before = {name: array.copy() for name, array in vars(out).items()}
     env.reset([7, 8, 9], out, np.array([False, True, False]))
     middle = slice(agents, 2 * agents)
@@ -131,11 +138,14 @@ def test_it_writes_into_slices_of_what_the_caller_stores(game):
     plain = []
     for now in actions:
         env.step(now, out)
-        plain.append(out.observations.copy())
+        plain.append({name: array.copy() for name, array in vars(out).items()})
     env.reset([1, 2], out)
+    # Whatever was there before
+    fill(stored)
     for step, now in enumerate(actions):
         env.step(now, stored.at(step))
-    assert np.array_equal(stored.observations, plain)
+        for name in vars(out).keys() - {"final_observations"}:
+            assert np.array_equal(getattr(stored, name)[step], plain[step][name]), name
 
 
 def test_observations_are_within_their_bounds(game):

@@ -138,6 +138,13 @@ def conversation_routes(store: ConversationStore, owner: Callable[[Request], str
         with _found():
             return store.judge(owner(request), conversation, message, **body.model_dump(exclude_unset=True))
 
+    _add_exports(router, store, owner)
+    return router
+
+
+def _add_exports(router: APIRouter, store: ConversationStore, owner: Callable[[Request], str]) -> None:
+    """Add the routes that give conversations away as files to train on."""
+
     @router.get(
         "/conversations/{conversation}/export", responses=MISSING | JSON_LINES, response_class=PlainTextResponse
     )
@@ -160,8 +167,6 @@ def conversation_routes(store: ConversationStore, owner: Callable[[Request], str
         everything = store.read_all(owner(request))
         lines = (json.dumps(pair, ensure_ascii=False) for each in everything for pair in preference_pairs(each))
         return _json_lines(lines, "preferences")
-
-    return router
 
 
 @contextmanager

@@ -104,7 +104,10 @@ def main(config: Config, console: Console) -> None:
         # Both warn of clients that send what is no HTTP, or that are gone.
         for logger in ("uvicorn.error", "asyncio"):
             logging.getLogger(logger).setLevel(logging.ERROR)
-        settings = uvicorn.Config(app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False)
+        # Clients and proxies keep a connection for 5 to 60 s; closed before that, it fails the request just sent.
+        settings = uvicorn.Config(
+            app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75
+        )
         Server(settings, [each.scheduler for each in models.values()]).run(sockets=[listening])
 
 
