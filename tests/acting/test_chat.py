@@ -1,5 +1,6 @@
 """A chat that keeps its state says what it would say if it read the whole conversation anew."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -159,6 +160,38 @@ def test_ctrl_c_while_it_computes_leaves_a_whole_conversation(model, call):
     assert len(chat.messages) == (4 if call else 2)
     "".join(chat.regenerate())
     assert_as_anew(chat)
+    say(chat, "no")
+    assert_as_anew(chat)
+
+
+@pytest.mark.parametrize("line", range(0, 60, 3))
+def test_ctrl_c_may_come_at_any_line_of_a_step(model, line):
+    chat = Chat(model, BYTES, GREEDY)
+    say(chat, "hi there")
+    reply = chat.say("what is it")
+    seen = "".join(next(reply) for _ in range(3))
+    left = [line]
+
+    def trace(frame, event, argument):
+        if not frame.f_code.co_filename.endswith(("acting/engine.py", "acting/rows.py", "models/cache.py")):
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        seen += next(reply)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    reply.close()
+    assert chat.messages[-1] == Message("assistant", seen)
+    assert len(chat.why()) == len(chat.last.ids) == len(chat.last.logits) >= 3
     say(chat, "no")
     assert_as_anew(chat)
 

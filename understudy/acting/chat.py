@@ -21,7 +21,7 @@ class ReplyRecord:
 
     num_prefilled: int
     """Prompt tokens that had to be computed: those of this turn alone, unless messages were dropped just now (then
-    all) or a stop text cut the reply before (then that reply's too)."""
+    all) or a stop text or Ctrl-C cut the reply before (then that reply's too)."""
     dropped: int
     """Number of oldest messages that the prompt leaves out since they no longer fit the context."""
     ids: list[int] = field(default_factory=list)
@@ -114,23 +114,27 @@ class Chat:
     def _reply(self, prompt: Prefix, logits_BV: Tensor, last: ReplyRecord) -> Generator[str]:
         row = RowState(self.model, self.tokenizer, prompt.ids, self.config, self._generator, self.tokenizer.unknown)
         engine = Engine(self.model, [row], logits_BV, prompt.state)
+        text, length, is_whole = "", 0, True
         try:
             while not row.finish_reason:
+                is_whole = False
                 engine.step()
                 last.logits.append(engine.logits_BV[0])
                 last.finish_reason = row.finish_reason or "length"
-                yield row.new_text()
+                text, length, piece, is_whole = row.text, len(row.ids), row.new_text(), True
+                yield piece
         finally:  # also where the reader stopped listening: what was said so far was said
-            last.ids, end = row.ids, self.tokenizer.special["<|end|>"]
-            del last.logits[len(row.ids) :]  # of the end token
-            if row.finish_reason == "stop":
+            # A token in whose step Ctrl-C came does not count, and what the state holds of it is not known.
+            last.ids, end = row.ids[:length], self.tokenizer.special["<|end|>"]
+            del last.logits[length:]  # of the end token, too
+            if row.finish_reason == "stop" or not is_whole:
                 # What was cut off was never said, so the state must not hold it.
-                said = self.tokenizer.encode(row.text)
+                said = last.ids if not is_whole else self.tokenizer.encode(text)
                 self._history = Prefix([*prompt.ids, *said, end], prompt.state, prompt.num_cached)
             else:
                 num_cached = prompt.num_cached + engine.num_fed
-                self._history = Prefix([*prompt.ids, *row.ids, end], engine.state, num_cached)
-            self.messages.append(Message("assistant", row.text))
+                self._history = Prefix([*prompt.ids, *last.ids, end], engine.state, num_cached)
+            self.messages.append(Message("assistant", text))
 
     def _shown(self, token: int) -> str:
         names = {number: name for name, number in self.tokenizer.special.items()}
