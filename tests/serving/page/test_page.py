@@ -280,6 +280,7 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(page, script):
     page.wait_for_selector("text=(broken off by an error)")
     page.click("text=Try again")
     page.wait_for_selector("text=2 of 2")
+    page.wait_for_selector("#notice >> text=the model broke")
     page.goto(page.url.split("#")[0] + "#nobody")
     page.wait_for_selector("#notice >> text=no conversation 'nobody'")
 

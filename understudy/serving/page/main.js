@@ -242,6 +242,7 @@ async function start() {
   preparePanes(settings, save);
   prepareSampling(settings, save);
   prepareComposer();
+  find("message").focus(); // at once: what is typed while the rest loads is not lost
   find("new").addEventListener("click", () => attempt(begin));
   find("export").addEventListener("click", () => attempt(async () => {
     download(await askText(`${conversation.address}/export`), "conversation.jsonl");
@@ -256,7 +257,6 @@ async function start() {
   await attempt(saveHalves);
   await listConversations();
   await openAddressed();
-  find("message").focus();
 }
 
 attempt(start);
