@@ -34,8 +34,9 @@ def visit(browser, address) -> Iterator[Any]:
     complaints: list[str] = []
     contexts = []
 
-    def visit(ready: str = "#model option", **options: Any) -> Any:
+    def visit(ready: str = "#model option", before: str = "", **options: Any) -> Any:
         contexts.append(browser.new_context(**options))
+        contexts[-1].add_init_script(before)
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -103,6 +104,23 @@ def test_a_conversation_survives_a_reload_and_can_be_left_and_found(page, script
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#conversations button")
     page.wait_for_selector("#conversations .none")
+
+
+def test_what_is_said_while_the_page_still_loads_stays_on_it(visit):
+    # The list of conversations comes while the first message is on its way.
+    slow = """
+        const fetched = window.fetch;
+        window.fetch = async (path, options) => {
+            const isList = options.method === "GET" && path === "/api/conversations";
+            const wait = path.endsWith("/messages") ? 1500 : isList ? 700 : 0;
+            const answer = await fetched(path, options);
+            await new Promise((resolve) => setTimeout(resolve, wait));
+            return answer;
+        };
+    """
+    page = visit(before=slow)
+    say(page, "early")
+    wait_for_reply(page, "to: early")
 
 
 def test_a_reply_streams_and_can_be_stopped(page, script):

@@ -130,10 +130,14 @@ const actions = {
 
 // --- conversations come and go ---
 
+const addressed = () => decodeURIComponent(location.hash.slice(1));
+
 async function openAddressed() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = addressed();
   if (id === (conversation.id ?? "")) return;
-  conversation = id ? await Conversation.load(id) : new Conversation();
+  const opened = id ? await Conversation.load(id) : new Conversation();
+  if (id !== addressed()) return; // another one was chosen meanwhile
+  conversation = opened;
   notify();
   render();
   scrollToEnd();
@@ -252,11 +256,11 @@ async function start() {
   })));
   addEventListener("popstate", () => attempt(openAddressed));
   cards = (await ask("GET", "/api/models")).filter((card) => card.chats);
+  await attempt(saveHalves);
+  await attempt(openAddressed); // before there is a model to talk with: what is sent goes where the address says
   prepareModels();
   renderModels();
-  await attempt(saveHalves);
   await listConversations();
-  await openAddressed();
 }
 
 attempt(start);
