@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.errors import GameError
+from understudy.games.pictures import Frame, Scene
 
 Array = NDArray[Any]
 
@@ -207,6 +208,18 @@ class Env(ABC):
 
     def close(self) -> None:  # noqa: B027 - most games start nothing
         """End what the game started."""
+
+    def scene(self) -> Scene:
+        """Return what people see of the game all the time, and the keys with which they play it.
+
+        Raises:
+            GameError: the game cannot be shown.
+        """
+        raise GameError(f"{self.name} says nowhere what it looks like, so that people cannot play or watch it")
+
+    def frame(self, world: int = 0) -> Frame:
+        """Return what one world looks like now, or raise as `scene` does."""
+        raise GameError(f"{self.name} says nowhere what it looks like, so that people cannot play or watch it")
 
     @abstractmethod
     def _reset(self, seeds: Array, out: Buffers, chosen: Array) -> None: ...

@@ -15,11 +15,14 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from understudy.config import in_range
 from understudy.games.env import Action, Array, Buffers, Env, Observation
 from understudy.games.kitchen import kernels
 from understudy.games.kitchen.layout import Layout, read_layout
+from understudy.games.kitchen.picture import kitchen_frame, kitchen_scene
+from understudy.games.pictures import Frame, Scene
 
 ACTIONS = ("north", "south", "east", "west", "stay", "interact")
 DIRECTIONS = ACTIONS[:4]
@@ -113,6 +116,14 @@ class Kitchen(Env):
         self._divide(share)
         if out.truncated.any():
             out.final_observations[out.truncated] = out.observations[out.truncated]
+
+    @override
+    def scene(self) -> Scene:
+        return kitchen_scene(self.kitchen)
+
+    @override
+    def frame(self, world: int = 0) -> Frame:
+        return kitchen_frame(self.kitchens[world], self.kitchen)
 
     def close(self) -> None:
         """End the threads."""
