@@ -57,13 +57,13 @@ def measure_training(folder: Path, quick: bool) -> None:
     from understudy.models.language_model import LanguageModel
     from understudy.models.spec import CoreConfig
     from understudy.training.learner import Learner, LearnerConfig
-    from understudy.training.objectives import TokenLoss
+    from understudy.training.objectives import ImitationLoss
 
     prepare_process()
     import torch
 
     learner = Learner(
-        TokenLoss(LanguageModel(CoreConfig().resolved(), 1024)), LearnerConfig(steps=10**6), torch.device("cpu")
+        ImitationLoss(LanguageModel(CoreConfig().resolved(), 1024)), LearnerConfig(steps=10**6), torch.device("cpu")
     )
     dice = np.random.default_rng(0)
     ids = dice.integers(0, 1024, (2, 513))

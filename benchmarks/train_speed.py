@@ -27,7 +27,7 @@ from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.tasks.smalltalk import generate
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 VOCABULARY = 512
 PEERS = "plain nanoGPT-style loop, float32", "transformers GPT2LMHeadModel, float32"
@@ -134,7 +134,7 @@ def our_step(size: Size, data: list[Batch], dtype: str) -> Callable[[], float]:
     shape = CoreConfig(block="gpt2", layers=size.layers, width=size.width, heads=size.heads, context=size.context)
     model = LanguageModel(shape.resolved(), VOCABULARY)
     config = LearnerConfig(batch_size=size.batch, lr=1e-3, beta2=0.95, schedule="constant", warmup=20, dtype=dtype)
-    learner, steps = Learner(TokenLoss(model), config, torch.device("cpu")), count()
+    learner, steps = Learner(ImitationLoss(model), config, torch.device("cpu")), count()
     return lambda: learner.step(data[next(steps) % len(data)])["loss"]
 
 

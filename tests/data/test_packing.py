@@ -92,7 +92,7 @@ def test_every_target_comes_once_an_epoch_with_its_weight_and_its_own_past(
     for epoch in (0, 1, 5):
         assert targets_in([batches.batch(epoch * steps + i) for i in range(steps)]) == due
     assert targets_in(list(batches.eval_batches())) == due
-    assert batches.tokens_per_epoch == due.total()
+    assert batches.targets_per_epoch == due.total()
 
 
 def test_the_arrays_are_as_declared(store: TokenStore) -> None:
@@ -192,8 +192,8 @@ def test_packing_is_best_fit_decreasing(lengths: list[int], slack: int) -> None:
 def test_typical_conversations_fill_the_rows(tmp_path: Path) -> None:
     lengths = np.clip(np.random.default_rng(0).lognormal(4.6, 0.6, 3000), 10, 513).astype(int)
     batches = PackedBatches(store_of(tmp_path / "s", lengths.tolist()), np.arange(3000), 32, 512, seed=0)
-    assert batches.tokens_per_epoch == lengths.sum() - 3000
-    assert batches.tokens_per_epoch > 0.98 * batches.rows * 512
+    assert batches.targets_per_epoch == lengths.sum() - 3000
+    assert batches.targets_per_epoch > 0.98 * batches.rows * 512
 
 
 def test_planning_and_assembling_are_quick(tmp_path: Path) -> None:

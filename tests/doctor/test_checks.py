@@ -25,7 +25,8 @@ from understudy.models.spec import CoreConfig
 from understudy.runs.run import NullRecorder
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
+from understudy.training.text import Text
 
 BYTES = ByteTokenizer()
 CPU = torch.device("cpu")
@@ -40,12 +41,13 @@ def make_experiment(folder: Path, documents: list[np.ndarray], valid: list[np.nd
     ]
     torch.manual_seed(0)
     model = LanguageModel(CoreConfig(layers=1, width=16, heads=2, context=48, **options).resolved(), BYTES.vocab_size)
-    learner = Learner(TokenLoss(model), LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32"), CPU)
+    config = LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32")
+    learner = Learner(ImitationLoss(model), config, CPU)
     docs = [np.arange(len(store)) for store in stores]
     batches = PackedBatches(stores[0], docs[0], 4, 48, seed=1)
     held_out = PackedBatches(stores[1], docs[1], 4, 48, seed=None)
     corpus = Dataset(stores[0], docs[0], stores[1], docs[1], "text", "")
-    return Experiment(learner, batches, held_out, corpus, BYTES, dropout_seed=0)
+    return Experiment(learner, batches, held_out, Text(corpus, BYTES), dropout_seed=0)
 
 
 def texts(count: int, seed: int, low: int = 10, high: int = 90) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from understudy.errors import ConfigError
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import BlockKind, CoreConfig
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 BLOCKS: list[BlockKind] = ["modern", "gpt1", "gpt2"]
 
@@ -23,7 +23,7 @@ def gradients(block: BlockKind, again: bool, dtype: torch.dtype, reset_BT: torch
     model.core.checkpoint_activations = again
     ids_BT = torch.randint(0, 50, (3, 24))
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        TokenLoss(model)(ids_BT, ids_BT.roll(-1, 1), torch.ones(3, 24), reset_BT).backward()
+        ImitationLoss(model)(ids_BT, ids_BT.roll(-1, 1), torch.ones(3, 24), reset_BT).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
@@ -41,7 +41,7 @@ def test_gradients_are_the_same_bit_for_bit(block: BlockKind, dtype: torch.dtype
 def test_each_block_runs_twice_in_training_and_once_otherwise() -> None:
     model = LanguageModel(CoreConfig(layers=2, width=16, heads=2, block="gpt1").resolved(), 50)
     config = LearnerConfig(steps=1, checkpoint_activations=True)
-    learner = Learner(TokenLoss(model), config, torch.device("cpu"))
+    learner = Learner(ImitationLoss(model), config, torch.device("cpu"))
     calls: list[int] = []
     model.core.blocks[0].mlp.register_forward_hook(lambda *_: calls.append(1))
     ids_BT = torch.randint(0, 50, (2, 8))
@@ -57,14 +57,14 @@ PEAK = """
 import re, torch
 from understudy.models.spec import CoreConfig
 from understudy.models.language_model import LanguageModel
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 model = LanguageModel(CoreConfig(layers=8, width=128, heads=4, context=256, block="gpt1").resolved(), 64)
 ids_BT = torch.randint(0, 64, (8, 256))
 def peak():  # not getrusage: its maximum comes from the parent process where that was larger
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 def step(rows, computed_again):
     model.core.checkpoint_activations = computed_again
-    TokenLoss(model)(ids_BT[:rows], ids_BT[:rows], torch.ones(rows, 256), None).backward()
+    ImitationLoss(model)(ids_BT[:rows], ids_BT[:rows], torch.ones(rows, 256), None).backward()
     return peak()
 start = step(1, False)  # what is imported at first use, and gradients, come with any step
 print(step(8, True) - start, step(8, False) - start)
@@ -82,4 +82,4 @@ def test_it_takes_less_memory() -> None:
 def test_an_lstm_has_no_blocks() -> None:
     model = LanguageModel(CoreConfig(core="lstm", layers=1, width=8).resolved(), 50)
     with pytest.raises(ConfigError, match="--checkpoint-activations takes a Transformer"):
-        Learner(TokenLoss(model), LearnerConfig(checkpoint_activations=True), torch.device("cpu"))
+        Learner(ImitationLoss(model), LearnerConfig(checkpoint_activations=True), torch.device("cpu"))

@@ -12,7 +12,7 @@ from understudy.errors import ConfigError
 from understudy.models.language_model import LanguageModel, empty_model
 from understudy.models.lora import SCALE, LoRALinear, adapt, adapted, merge, plain_state, unmerged_state
 from understudy.models.spec import BlockKind, CoreConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 BLOCKS: list[BlockKind] = ["modern", "gpt1", "gpt2"]
 VOCABULARY = 300
@@ -86,7 +86,7 @@ def test_only_factors_and_special_tokens_learn(ids_BT: torch.Tensor) -> None:
     model = a_model()
     adapt(model, rank=3)
     ones_BT = torch.ones(ids_BT.shape, dtype=torch.float64)
-    TokenLoss(model)(ids_BT, ids_BT.roll(-1, 1), ones_BT, None).backward()
+    ImitationLoss(model)(ids_BT, ids_BT.roll(-1, 1), ones_BT, None).backward()
     with_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert with_gradient == {name for name, _ in model.named_parameters() if "lora_" in name}
     inputs_and_outputs = 2 * ((16 + 48) + (16 + 16) + (16 + 64) + (64 + 16))

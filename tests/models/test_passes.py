@@ -15,7 +15,7 @@ from understudy.models.language_model import LanguageModel
 from understudy.models.norm import rms_norm
 from understudy.models.spec import STYLES, CoreConfig
 from understudy.models.transformer import gelu, squared_relu
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 FORMATS = pytest.mark.parametrize("dtype", list(TOLERANCE))
@@ -102,7 +102,7 @@ def test_a_model_has_the_loss_and_the_gradients_of_the_plain_path(core: Any) -> 
     for precise in (False, True):
         model = model.double() if precise else model
         model.zero_grad()
-        loss = TokenLoss(model)(*part)
+        loss = ImitationLoss(model)(*part)
         loss.backward()
         found.append([loss.detach().double(), *(p.grad.double() for p in model.parameters() if p.grad is not None)])
     for one, other in zip(*found, strict=True):

@@ -21,7 +21,7 @@ from understudy.recipes.pace import LEAST, Pace, first_plan
 from understudy.runs.journal import series
 from understudy.training.distributed import DistInfo
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 STEPS = 200
 
@@ -47,7 +47,7 @@ class Nobody:
 @pytest.fixture
 def learner() -> Learner:
     model = LanguageModel(CoreConfig(size="tiny", layers=1, width=16, heads=2, context=16).resolved(), 262)
-    return Learner(TokenLoss(model), LearnerConfig(steps=STEPS), torch.device("cpu"))
+    return Learner(ImitationLoss(model), LearnerConfig(steps=STEPS), torch.device("cpu"))
 
 
 def pass_by(pace: Pace, watch: Watch, seconds: Any) -> int:

@@ -30,10 +30,10 @@ def save(tmp_path_factory) -> Callable[..., str]:
     from understudy.data.tokenizers import ByteTokenizer
     from understudy.training.checkpoint import save_checkpoint
     from understudy.training.learner import Learner, LearnerConfig
-    from understudy.training.objectives import TokenLoss
+    from understudy.training.objectives import ImitationLoss
 
     def save(model: Any, kind: str = "chats", name: str = "run") -> str:
-        learner = Learner(TokenLoss(model), LearnerConfig(), torch.device("cpu"))
+        learner = Learner(ImitationLoss(model), LearnerConfig(), torch.device("cpu"))
         return str(save_checkpoint(tmp_path_factory.mktemp(name), learner, ByteTokenizer(), kind=kind))
 
     return save

@@ -23,7 +23,7 @@ from understudy.runs.record import list_checkpoints
 from understudy.training.checkpoint import KEPT, read_weights, restore, save_checkpoint
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loading import latest_checkpoint, load_model, resolve
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 BYTES = ByteTokenizer()
 
@@ -34,7 +34,7 @@ def make_learner(seed: int = 0, core: Any = "transformer", **options: Any) -> Le
         **{"core": core, "layers": 2, "width": 16, "heads": 2, "context": 24, "dropout": 0.3, **options}
     )
     model = LanguageModel(config.resolved(), BYTES.vocab_size)
-    return Learner(TokenLoss(model), LearnerConfig(steps=20, batch_size=4, dtype="float32"), torch.device("cpu"))
+    return Learner(ImitationLoss(model), LearnerConfig(steps=20, batch_size=4, dtype="float32"), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_bpe_goes_along(tmp_path: Path) -> None:
     tokenizer = BPETokenizer.train(["the cat, the hat"] * 9, vocab_size=270)
     torch.manual_seed(0)
     model = LanguageModel(CoreConfig(layers=1, width=16, heads=2, context=24).resolved(), tokenizer.vocab_size)
-    learner = Learner(TokenLoss(model), LearnerConfig(batch_size=4), torch.device("cpu"))
+    learner = Learner(ImitationLoss(model), LearnerConfig(batch_size=4), torch.device("cpu"))
     assert load_model(save_checkpoint(tmp_path, learner, tokenizer)).tokenizer.encode("the cat") == tokenizer.encode(
         "the cat"
     )

@@ -17,7 +17,7 @@ from understudy.models.spec import CoreConfig
 from understudy.training import evaluation
 from understudy.training.evaluation import document_losses, evaluate, scored_bytes
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 Documents = list[TokenizedDocument]
 BYTES = ByteTokenizer()
@@ -131,7 +131,7 @@ def test_everything_is_left_as_it_was(core: Any, training: bool, documents: Docu
 def test_a_model_learns_on_after_an_evaluation(core: Any, documents: Documents, tmp_path: Path) -> None:
     config = LearnerConfig(batch_size=4, warmup=0, dtype="float32")
     batches = batches_of(tmp_path, documents, BYTES)
-    evaluated, plain = (Learner(TokenLoss(make_model(BYTES, core)), config, torch.device("cpu")) for _ in range(2))
+    evaluated, plain = (Learner(ImitationLoss(make_model(BYTES, core)), config, torch.device("cpu")) for _ in range(2))
     evaluate(evaluated.model, batches.eval_batches(), BYTES)
     for step in range(2):
         assert evaluated.step(batches.batch(step)) == plain.step(batches.batch(step))

@@ -15,7 +15,7 @@ from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.training.distributed import DistInfo
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss, token_part, weighted_nll
+from understudy.training.objectives import ImitationLoss, imitation_part, weighted_nll
 from understudy.training.schedules import rate_at
 
 BYTES = ByteTokenizer()
@@ -61,7 +61,7 @@ def test_micro_batches_give_the_gradients_of_the_large_batch(
     ]
     assert max(tokens) > 1.3 * min(tokens)
     large, small = (
-        Learner(TokenLoss(make_model(kind)), replace(CONFIG, micro_batch_size=size), CPU)
+        Learner(ImitationLoss(make_model(kind)), replace(CONFIG, micro_batch_size=size), CPU)
         for size in (0, micro_batch_size)
     )
     for step in range(6):
@@ -74,26 +74,26 @@ def test_micro_batches_give_the_gradients_of_the_large_batch(
 
 def test_the_loss_is_the_weighted_mean_before_the_step(batches: PackedBatches) -> None:
     model, batch = make_model(), batches.batch(0)
-    parts = token_part(batch, range(len(batch)), CPU)
+    parts = imitation_part(batch, range(len(batch)), CPU)
     logits_BTV, _ = model(parts[0], reset_BT=parts[3])
     nll = F.cross_entropy(logits_BTV.flatten(0, 1), parts[1].flatten(), reduction="none")
     weights = parts[2].flatten().double()
     assert len(set(weights.tolist())) == 3  # replies, the rest, padding
     expected = ((nll * weights).sum() / weights.sum()).item()
-    metrics = Learner(TokenLoss(model), replace(CONFIG, micro_batch_size=3), CPU).step(batch)
+    metrics = Learner(ImitationLoss(model), replace(CONFIG, micro_batch_size=3), CPU).step(batch)
     assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_gradient_is_that_of_the_weighted_mean(batches: PackedBatches) -> None:
     model, batch = make_model(), batches.batch(0)
-    inputs, targets, weights, reset = token_part(batch, range(len(batch)), CPU)
+    inputs, targets, weights, reset = imitation_part(batch, range(len(batch)), CPU)
     logits_BTV, _ = model(inputs, reset_BT=reset)
     nll = F.cross_entropy(logits_BTV.flatten(0, 1), targets.flatten(), reduction="none")
     (nll * weights.flatten()).sum().div(weights.sum(dtype=torch.float64)).backward()
     norm = torch.cat(
         [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
     ).norm()
-    metrics = Learner(TokenLoss(make_model()), CONFIG, CPU).step(batch)
+    metrics = Learner(ImitationLoss(make_model()), CONFIG, CPU).step(batch)
     assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-6)
 
 
@@ -101,13 +101,13 @@ def test_the_gradient_is_that_of_the_weighted_mean(batches: PackedBatches) -> No
 def test_scoring_only_what_has_weight_changes_nothing(kind: str, batches: PackedBatches) -> None:
     model, batch = make_model(kind), batches.batch(1)
     batch = replace(batch, weights_BT=np.where(batch.weights_BT < 1, 0, batch.weights_BT))
-    part = token_part(batch, range(len(batch)), CPU)
+    part = imitation_part(batch, range(len(batch)), CPU)
     assert 0 < (part[2] == 0).sum() < part[2].numel()
     found = []
     for scores_all in (True, False):
         model.zero_grad()
         hidden_BTD, _ = model.hidden(part[0], reset_BT=part[3])
-        loss = TokenLoss(model)(*part)
+        loss = ImitationLoss(model)(*part)
         if scores_all:
             logits_NV = model.logits(hidden_BTD.flatten(0, 1))
             loss = weighted_nll(logits_NV, part[1].flatten(), part[2].flatten())
@@ -122,7 +122,7 @@ def test_rows_without_a_target_are_learned_from_like_none(batches: PackedBatches
     batch = batches.batch(0)
     empty = replace(batch, weights_BT=np.zeros_like(batch.weights_BT))
     model = make_model()
-    TokenLoss(model)(*token_part(empty, range(2), CPU)).backward()
+    ImitationLoss(model)(*imitation_part(empty, range(2), CPU)).backward()
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert not parameter.grad.any()
@@ -131,7 +131,7 @@ def test_rows_without_a_target_are_learned_from_like_none(batches: PackedBatches
 @pytest.mark.parametrize("kind", CORES)
 def test_each_parameter_is_in_one_group_and_only_matrices_decay(kind: str) -> None:
     model = make_model(kind)
-    learner = Learner(TokenLoss(model), replace(CONFIG, weight_decay=0.3), CPU)
+    learner = Learner(ImitationLoss(model), replace(CONFIG, weight_decay=0.3), CPU)
     grouped = [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
     assert len(grouped) == len({id(parameter) for parameter in grouped}) == len(list(model.parameters()))
     for group in learner.optimizer.param_groups:
@@ -143,7 +143,7 @@ def test_decay_shrinks_what_gets_no_gradient(batches: PackedBatches) -> None:
     """Decoupled: by lr × decay a step, whatever Adam does."""
     config = replace(CONFIG, weight_decay=0.5, schedule="constant", warmup=0, lr=0.1)
     model = make_model()
-    learner = Learner(TokenLoss(model), config, CPU)
+    learner = Learner(ImitationLoss(model), config, CPU)
     before = model.core.blocks[0].mlp.up.weight.detach().clone()  # type: ignore[union-attr, index]
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -156,12 +156,12 @@ def test_frozen_parameters_stay_as_they_are(batches: PackedBatches) -> None:
     model = make_model()
     model.embedding.requires_grad_(False)
     before = model.embedding.weight.clone()
-    Learner(TokenLoss(model), CONFIG, CPU).step(batches.batch(0))
+    Learner(ImitationLoss(model), CONFIG, CPU).step(batches.batch(0))
     assert torch.equal(model.embedding.weight, before)
 
 
 def test_clipping_bounds_the_gradient_and_nothing_else(batches: PackedBatches) -> None:
-    learner = Learner(TokenLoss(make_model()), replace(CONFIG, clip=0.01), CPU)
+    learner = Learner(ImitationLoss(make_model()), replace(CONFIG, clip=0.01), CPU)
     seen: list[float] = []
     learner.optimizer.register_step_pre_hook(
         lambda *_: seen.append(float(torch.cat([p.grad.flatten() for p in learner.model.parameters()]).norm()))
@@ -169,14 +169,14 @@ def test_clipping_bounds_the_gradient_and_nothing_else(batches: PackedBatches) -
     metrics = learner.step(batches.batch(0))
     assert metrics["grad_norm"] > 0.1  # as it was before the clipping
     assert seen[0] == pytest.approx(0.01, rel=1e-3)
-    free = Learner(TokenLoss(make_model()), replace(CONFIG, clip=0.0), CPU).step(batches.batch(0))
+    free = Learner(ImitationLoss(make_model()), replace(CONFIG, clip=0.0), CPU).step(batches.batch(0))
     assert free["grad_norm"] == pytest.approx(metrics["grad_norm"], rel=1e-12)
     assert learner.model.embedding.weight.grad is None  # gone when the step is
 
 
 def test_the_schedule_is_applied_as_configured(batches: PackedBatches) -> None:
     config = replace(CONFIG, schedule="linear", warmup=3, final_lr=0.2, lr=0.02, steps=8)
-    learner = Learner(TokenLoss(make_model()), config, CPU)
+    learner = Learner(ImitationLoss(make_model()), config, CPU)
     for step in range(8):
         metrics = learner.step(batches.batch(step))
         assert metrics["lr"] == pytest.approx(0.02 * rate_at(step, 8, "linear", 3, 0.2))
@@ -187,7 +187,7 @@ def test_the_schedule_is_applied_as_configured(batches: PackedBatches) -> None:
 def test_a_step_moves_weights_by_the_rate(batches: PackedBatches) -> None:
     """AdamW's first step moves each weight with a clear gradient by the learning rate."""
     config = replace(CONFIG, lr=0.01, warmup=0, schedule="constant", weight_decay=0.0, clip=0.0)
-    learner = Learner(TokenLoss(make_model("gpt2")), config, CPU)
+    learner = Learner(ImitationLoss(make_model("gpt2")), config, CPU)
     before = weights_of(learner.model)
     learner.step(batches.batch(0))
     moved = (weights_of(learner.model) - before).abs()
@@ -197,7 +197,7 @@ def test_a_step_moves_weights_by_the_rate(batches: PackedBatches) -> None:
 
 def test_learning_lowers_the_loss(batches: PackedBatches) -> None:
     config = replace(CONFIG, steps=60, lr=1e-2)
-    learner = Learner(TokenLoss(make_model().float()), config, CPU)
+    learner = Learner(ImitationLoss(make_model().float()), config, CPU)
     losses = [learner.step(batches.batch(0))["loss"] for _ in range(60)]
     assert losses[-1] < 0.7 * losses[0]
 
@@ -206,7 +206,7 @@ def test_learning_lowers_the_loss(batches: PackedBatches) -> None:
 def test_bfloat16_keeps_float32_weights_and_learns_alike(kind: str, batches: PackedBatches) -> None:
     losses = {}
     for dtype in ("float32", "bfloat16"):
-        learner = Learner(TokenLoss(make_model(kind).float()), replace(CONFIG, dtype=dtype, steps=20), CPU)  # type: ignore[arg-type]
+        learner = Learner(ImitationLoss(make_model(kind).float()), replace(CONFIG, dtype=dtype, steps=20), CPU)  # type: ignore[arg-type]
         losses[dtype] = [learner.step(batches.batch(0))["loss"] for _ in range(20)]
         assert learner.model.embedding.weight.dtype == torch.float32
     assert losses["bfloat16"] != losses["float32"]
@@ -215,11 +215,11 @@ def test_bfloat16_keeps_float32_weights_and_learns_alike(kind: str, batches: Pac
 
 def test_dropout_is_on_while_learning(batches: PackedBatches) -> None:
     model = make_model(dropout=0.5).eval()
-    learner = Learner(TokenLoss(model), CONFIG, CPU)
+    learner = Learner(ImitationLoss(model), CONFIG, CPU)
     torch.manual_seed(1)
     first = learner.step(batches.batch(0))["loss"]
     assert model.training
-    other = Learner(TokenLoss(make_model(dropout=0.5)), CONFIG, CPU)
+    other = Learner(ImitationLoss(make_model(dropout=0.5)), CONFIG, CPU)
     torch.manual_seed(2)
     assert other.step(batches.batch(0))["loss"] != first
 
@@ -255,7 +255,7 @@ def test_resets_are_left_out_where_each_row_is_one_document() -> None:
     reset_BT[:, 0] = True
     zeros_BT = np.zeros((3, 4), dtype=np.int64)
     batch = Batch(zeros_BT, zeros_BT, zeros_BT.astype(np.float32), reset_BT)
-    assert token_part(batch, range(3), CPU)[3] is None
+    assert imitation_part(batch, range(3), CPU)[3] is None
     reset_BT[2, 2] = True
-    assert token_part(batch, range(2), CPU)[3] is None
-    assert torch.equal(token_part(batch, range(1, 3), CPU)[3], torch.from_numpy(reset_BT[1:3]))  # type: ignore[arg-type]
+    assert imitation_part(batch, range(2), CPU)[3] is None
+    assert torch.equal(imitation_part(batch, range(1, 3), CPU)[3], torch.from_numpy(reset_BT[1:3]))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ input, each but the first a target. So no position joins two documents, and no t
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +42,17 @@ class Batch:
         reset_BT: bool, True where a document starts: nothing before it may be attended to.
         questions: of next-reply classification, if that is learned.
         sizes_BT: int64, bytes of text that each target stands for; None if the tokenizer's `token_bytes` give them.
+        masks_BTA: bool, what could have been chosen instead; None: everything. Where recorded games are learned from,
+            inputs are observations [B, T, …] and targets actions [B, T, choices] or real numbers.
     """
 
-    inputs_BT: npt.NDArray[np.int64]
-    targets_BT: npt.NDArray[np.int64]
+    inputs_BT: npt.NDArray[Any]
+    targets_BT: npt.NDArray[Any]
     weights_BT: npt.NDArray[np.float32]
     reset_BT: npt.NDArray[np.bool_]
     questions: tuple[NextReplyQuestion, ...] = ()
     sizes_BT: npt.NDArray[np.int64] | None = None
+    masks_BTA: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -63,6 +66,22 @@ class _Plan(NamedTuple):
     length: Indices
     column: Indices  # its first position in its row
     row_starts: Indices  # [rows + 1], index of each row's first piece; the last one is the end
+
+
+class Batches(Protocol):
+    """Endless batches to learn from, and the same rows once to measure on. Each is a function of its number alone."""
+
+    batch_size: int
+    context: int
+    """Positions of the longest row."""
+    batches_per_epoch: int
+    targets_per_epoch: int
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0 over all epochs."""
+
+    def eval_batches(self) -> Iterator[Batch]:
+        """Yield each row once, in a fixed order."""
 
 
 class PackedBatches:
@@ -103,7 +122,7 @@ class PackedBatches:
         self._row, self._column = pack(np.sort(self._length)[::-1], context)
         self.rows = int(self._row.max()) + 1
         self.batches_per_epoch = -(-self.rows // batch_size)
-        self.tokens_per_epoch = int(self._length.sum())
+        self.targets_per_epoch = int(self._length.sum())
         self._plan_of = lru_cache(1)(self._plan)
 
     def batch(self, step: int) -> Batch:

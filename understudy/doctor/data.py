@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.data.packing import Batch, PackedBatches
+from understudy.data.packing import Batch, Batches, PackedBatches
 from understudy.doctor.checks import Finding, check
-from understudy.doctor.probes import float32_clone, probe_batch, token_nll, token_parts
+from understudy.doctor.probes import float32_clone, imitation_parts, probe_batch, teacher_nll
 from understudy.training.experiment import Experiment
+from understudy.training.text import Text
 
 # How many batches are looked at unless there is time for all.
 SAMPLE = 8
@@ -25,7 +26,7 @@ LEARNED, LOWER = 0.8, 0.95
 FEWEST_RANKS = 4
 
 
-def some_batches(batches: PackedBatches, thorough: bool) -> Iterator[Batch]:
+def some_batches(batches: Batches, thorough: bool) -> Iterator[Batch]:
     """Return the first batches; with `thorough` all of the first epoch."""
     count = batches.batches_per_epoch
     return map(batches.batch, range(count if thorough else min(SAMPLE, count)))
@@ -35,14 +36,14 @@ def _as_the_model_gets(experiment: Experiment, batch: Batch) -> tuple[np.ndarray
     """Return inputs_BT, targets_BT and reset_BT as the learner hands them to the model; no reset where it has none."""
     parts = [
         (ids, targets, torch.zeros_like(ids, dtype=torch.bool) if reset is None else reset)
-        for ids, targets, _, reset in token_parts(experiment.learner, batch)
+        for ids, targets, _, reset, *_ in imitation_parts(experiment.learner, batch)
     ]
     inputs_BT, targets_BT, reset_BT = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return inputs_BT, targets_BT, reset_BT
 
 
 @check("the targets are cut from the tokens at another offset", "the loss shifts targets that were shifted before")
-def label_alignment(experiment: Experiment, thorough: bool = False) -> Finding:
+def label_alignment(experiment: Experiment, text: Text, thorough: bool = False) -> Finding:
     """Check that each target is the token after its input, in the batches and in the loss.
 
     In the batches: which share of the targets equals the input `shift` + 1 positions later in the same document? In the
@@ -50,8 +51,8 @@ def label_alignment(experiment: Experiment, thorough: bool = False) -> Finding:
     all targets. With learned weights, shift 0 must also have the lowest loss. Source: Karpathy, "A Recipe for Training
     Neural Networks" (2019), on off-by-one bugs in language models.
     """
-    agree = np.mean([_agreement(experiment, batch, 0) for batch in some_batches(experiment.batches, thorough)])
-    shares = {shift: _agreement(experiment, experiment.batches.batch(0), shift) for shift in SHIFTS}
+    agree = np.mean([_agreement(experiment, text, batch, 0) for batch in some_batches(experiment.batches, thorough)])
+    shares = {shift: _agreement(experiment, text, experiment.batches.batch(0), shift) for shift in SHIFTS}
     best = max(SHIFTS, key=lambda shift: (shares[shift], shift == 0))
     trained, lowest = _shift_of_the_loss(experiment)
     measured = f"shift {best} fits best, shift 0 {agree:.1%} of targets; the loss is that of shift {trained}"
@@ -76,23 +77,23 @@ def _shift_of_the_loss(experiment: Experiment) -> tuple[int, int | None]:
     losses = {}
     for shift in SHIFTS:
         targets_BT = np.roll(tokens_BT, -1 - shift, axis=1)[:, :length]
-        nll_BT = token_nll(learner, replace(batch, targets_BT=targets_BT))
+        nll_BT = teacher_nll(learner, replace(batch, targets_BT=targets_BT))
         losses[shift] = float(np.average(nll_BT, weights=batch.weights_BT))
     loss = learner.step(batch)["loss"]
     nearest = min(SHIFTS, key=lambda shift: abs(losses[shift] - loss))
     if abs(losses[nearest] - loss) > 1e-4 * loss:  # another bug, which `loss_value` names
         nearest = 0
-    if experiment.fresh or losses[0] >= LEARNED * np.log(experiment.tokenizer.vocab_size):
+    if experiment.fresh or losses[0] >= LEARNED * (experiment.learner.model.guessing or 0.0):
         return nearest, None
     lowest = min(SHIFTS, key=lambda shift: losses[shift])
     return nearest, lowest if losses[lowest] < LOWER * losses[0] else 0
 
 
-def _agreement(experiment: Experiment, batch: Batch, shift: int) -> float:
+def _agreement(experiment: Experiment, text: Text, batch: Batch, shift: int) -> float:
     """Return the share of targets that equal the input `shift` + 1 positions later, where their document has one."""
     inputs, targets, _ = _as_the_model_gets(experiment, batch)
-    begins = inputs == experiment.tokenizer.special["<|bos|>"]
-    padding = inputs == experiment.batches.store.meta.pad
+    begins = inputs == text.tokenizer.special["<|bos|>"]
+    padding = inputs == text.pad
     document = (batch.reset_BT[: len(inputs)] | begins | padding).cumsum(axis=1)
     length = inputs.shape[1]
     here = slice(max(0, -1 - shift), length - 1 - shift if shift >= 0 else length)
@@ -102,17 +103,18 @@ def _agreement(experiment: Experiment, batch: Batch, shift: int) -> float:
 
 
 @check("the mask is off by one (the inputs' instead of the targets')", "the mask of another role or document was taken")
-def reply_mask(experiment: Experiment, thorough: bool = False) -> Finding:
+def reply_mask(experiment: Experiment, text: Text, thorough: bool = False) -> Finding:
     """Check that the loss weighs the assistant's tokens, and no other's.
 
     The role tokens tell who speaks. Each target's weight is compared with what its speaker should have. Source: by
     definition of the loss (docs/finetune.md).
     """
-    special, batches = experiment.tokenizer.special, experiment.batches
+    special, batches = text.tokenizer.special, experiment.batches
+    assert isinstance(batches, PackedBatches)
     wrong = looked_at = 0
     for batch in some_batches(batches, thorough):
-        known, expected = batch.inputs_BT != batches.store.meta.pad, np.ones_like(batch.weights_BT)
-        if experiment.dataset.kind != "text":
+        known, expected = batch.inputs_BT != text.pad, np.ones_like(batch.weights_BT)
+        if text.kind != "text":
             step_T = np.arange(batch.inputs_BT.shape[1])
             marks = np.isin(batch.inputs_BT, list(special.values()))
             last = np.maximum.accumulate(np.where(marks, step_T, -1), axis=1)
@@ -127,7 +129,7 @@ def reply_mask(experiment: Experiment, thorough: bool = False) -> Finding:
 
 
 @check("the packing does not mark where documents begin", "the resets are dropped on the way to the model")
-def document_starts(experiment: Experiment, thorough: bool = False) -> Finding:
+def document_starts(experiment: Experiment, text: Text, thorough: bool = False) -> Finding:
     """Check that no document is read as the continuation of the one before it in its row.
 
     Every `<|bos|>` must carry a reset in what the learner hands to the model. Source: Krell et al., "Efficient Sequence
@@ -136,28 +138,32 @@ def document_starts(experiment: Experiment, thorough: bool = False) -> Finding:
     begins = missing = 0
     for batch in some_batches(experiment.batches, thorough):
         inputs, _, reset = _as_the_model_gets(experiment, batch)
-        inner = (inputs == experiment.tokenizer.special["<|bos|>"])[:, 1:]  # a row's first position needs no reset
+        inner = (inputs == text.tokenizer.special["<|bos|>"])[:, 1:]  # a row's first position needs no reset
         begins += int(inner.sum())
         missing += int((inner & ~reset[:, 1:]).sum())
     return Finding(missing == 0, f"{missing:,} of {begins:,} documents within rows begin without a reset", "0")
 
 
 @check("documents are truncated instead of cut into pieces", "the last rows or batches of an epoch are dropped")
-def data_complete(experiment: Experiment, thorough: bool = False) -> Finding:
+def data_complete(experiment: Experiment, text: Text, thorough: bool = False) -> Finding:
     """Check that an epoch holds all the data: documents keep their ends, and no row or batch is dropped.
 
     An epoch must have one target for each token of its documents but the first. With `thorough` they are counted in the
     batches, else the packing's own count is taken. Source: by definition of an epoch (docs/data.md).
     """
-    train, validation, dataset = experiment.batches, experiment.validation, experiment.dataset
+    train, validation, dataset = experiment.batches, experiment.validation, text.dataset
     told, good = [], True
-    for side, batches, docs in (("train", train, dataset.train_docs), ("validation", validation, dataset.valid_docs)):
-        lengths = batches.store.starts[docs + 1] - batches.store.starts[docs]
+    sides = (
+        ("train", train, dataset.train, dataset.train_docs),
+        ("validation", validation, dataset.valid, dataset.valid_docs),
+    )
+    for side, batches, store, docs in sides:
+        lengths = store.starts[docs + 1] - store.starts[docs]
         held = int(np.maximum(lengths - 1, 0).sum())
-        given = batches.tokens_per_epoch
+        given = batches.targets_per_epoch
         if thorough:
             every = some_batches(train, thorough) if batches is train else validation.eval_batches()
-            given = sum(int((batch.inputs_BT != batches.store.meta.pad).sum()) for batch in every)
+            given = sum(int((batch.inputs_BT != text.pad).sum()) for batch in every)
         good &= given == held
         told.append(f"{given:,} of {held:,} {side} targets")
     return Finding(good, "an epoch has " + ", ".join(told), "all of them")

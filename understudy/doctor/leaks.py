@@ -54,7 +54,7 @@ def _leak(experiment: Experiment, forbidden: Callable[..., np.ndarray]) -> Findi
     and the start of the document of the loss.
     """
     batch = probe_batch(experiment)
-    rows, length = batch.inputs_BT.shape
+    rows, length = batch.weights_BT.shape
     if length < SHORTEST:
         return Finding("skipped", "the context is too short")
     learner = clone(experiment.learner, micro_batch_size=0)
@@ -84,6 +84,8 @@ def gradient_reach(experiment: Experiment) -> Finding:
     length = batch.inputs_BT.shape[1]
     if length < SHORTEST:
         return Finding("skipped", "the context is too short")
+    if experiment.learner.model.core is None:
+        return Finding("skipped", "a policy without a core sees one step")
     norm_BT = input_gradients(float32_clone(experiment.learner), batch, 0, length - 1)
     share = float((norm_BT[0] > 0).float().mean())
     measured = f"{share:.0%} of the {length} inputs before a loss receive a gradient from it"

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from understudy.doctor import probes
 from understudy.doctor.checks import Finding, check
 from understudy.models.device import autocast
+from understudy.models.language_model import LanguageModel
 from understudy.models.lora import merge
 from understudy.training.experiment import Experiment
+from understudy.training.text import Text
 
 # Standard deviation of the embedding as it is initialised (Radford 2018).
 EMBEDDING_STD = 0.02
@@ -39,21 +41,27 @@ CHANGED, COSTLIER = 0.99, 1.1
     about_start=True,
 )
 def initial_loss(experiment: Experiment) -> Finding:
-    """Check that the fresh model guesses: its loss on real data is near ln V.
+    """Check that the fresh model guesses: its loss on real data is near ln V, of a policy near ln of its actions.
 
     Another loss means a bad initialisation, a wrong vocabulary, or weights that are not fresh. Weights that have
     learned must only do better than guessing. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "verify
     loss @ init".
     """
+    model = experiment.learner.model
+    if model.guessing is None:
+        return Finding("skipped", "real numbers have a density, which depends on their unit")
     loss = probes.clone(experiment.learner, micro_batch_size=0).step(probes.probe_batch(experiment))["loss"]
-    size, width = experiment.tokenizer.vocab_size, experiment.learner.model.spec.width
-    guessing, measured = math.log(size), f"{loss:.2f} nats per token"
+    guessing, measured = model.guessing, f"{loss:.2f} nats per {experiment.subject.unit}"
     if not experiment.fresh:
-        return Finding(loss < guessing, measured, f"below {guessing:.2f} (ln {size}), as these weights have learned")
-    # With a tied head each token gives itself the highest logit, which costs σ²D/2 + ln(1 + exp(σD) / V) at width D.
-    own = EMBEDDING_STD**2 * width / 2 + math.log1p(math.exp(EMBEDDING_STD * width) / size)
+        return Finding(
+            loss < guessing, measured, f"below {guessing:.2f} ({model.outputs}), as these weights have learned"
+        )
+    own, width = 0.0, model.spec.width
+    if isinstance(model, LanguageModel):
+        # A tied head gives each token itself the highest logit, which costs σ²D/2 + ln(1 + exp(σD) / V) at width D.
+        own = EMBEDDING_STD**2 * width / 2 + math.log1p(math.exp(EMBEDDING_STD * width) / model.vocab_size)
     low, high = (1 - GUESSING) * guessing, (1 + GUESSING) * guessing + own
-    return Finding(low <= loss <= high, measured, f"{low:.2f} to {high:.2f} (ln {size} = {guessing:.2f})")
+    return Finding(low <= loss <= high, measured, f"{low:.2f} to {high:.2f} ({model.outputs}: {guessing:.2f})")
 
 
 @check(
@@ -84,14 +92,14 @@ def dead_units(experiment: Experiment) -> Finding:
                 made = partial(lambda name, _, x, y: note(f"the output of {name}", y[0]), name)
                 hooks.enter_context(module.register_forward_hook(made))
         learner.model.eval()
-        hidden_BTD, _ = learner.model.hidden(probes.token_parts(learner, batch)[0][0])
+        hidden_BTD, _ = learner.model.hidden(probes.imitation_parts(learner, batch)[0][0])
         note("the output of the core", hidden_BTD)
     worst, limit = max(dead, key=lambda name: dead[name]), DEAD if experiment.fresh else RARELY
     return Finding(dead[worst] <= limit, f"{dead[worst]:.0%} dead at {worst}", f"at most {limit:.0%}")
 
 
 @check("the head has a copy of the embedding", "the embedding is detached in the head")
-def tied_weights(experiment: Experiment) -> Finding:
+def tied_weights(experiment: Experiment, text: Text) -> Finding:
     """Check that the head is the embedding, and teaches it.
 
     The model's logits must be hidden vectors times the embedding, before and after a step. The embeddings of tokens
@@ -113,7 +121,7 @@ def tied_weights(experiment: Experiment) -> Finding:
     apart = max(before, distance())
 
     learner.model.zero_grad()
-    probes.token_loss(learner)(*probes.token_parts(learner, batch)[0]).backward()
+    probes.imitation_loss(learner)(*probes.imitation_parts(learner, batch)[0]).backward()
     gradient_VD = learner.model.embedding.weight.grad
     unread_V = torch.ones(learner.model.vocab_size, dtype=torch.bool)
     unread_V[torch.from_numpy(batch.inputs_BT).flatten()] = False
@@ -140,11 +148,11 @@ def cached_logits(experiment: Experiment) -> Finding:
     first, last = max(1, length // 3), max(1, length * 3 // 4)
     cuts = sorted({0, *range(first, last + 1), length})
     with torch.no_grad():
-        whole_BTV, _ = model(ids_BT, reset_BT=reset_BT)
+        whole_BTV = probes.answers(model, model.hidden(ids_BT, reset_BT=reset_BT)[0])
         pieces, state = [], model.initial_state(len(ids_BT), length)
         for start, end in pairwise(cuts):
-            logits_BTV, state = model(ids_BT[:, start:end], state, reset_BT[:, start:end])
-            pieces.append(logits_BTV)
+            hidden_BTD, state = model.hidden(ids_BT[:, start:end], state, reset_BT[:, start:end])
+            pieces.append(probes.answers(model, hidden_BTD))
     apart = float((torch.cat(pieces, dim=1) - whole_BTV).abs().max() / whole_BTV.std())
     measured = f"logits are {apart:.1e} of their standard deviation apart"
     return Finding(apart <= CACHED, measured, f"at most {CACHED:.0e}")
@@ -161,12 +169,13 @@ def inputs_matter(experiment: Experiment) -> Finding:
     """
     learner, batch = probes.float32_clone(experiment.learner), probes.probe_batch(experiment)
     other = probes.shuffled(batch)
-    real_BT, wrong_BT = (probes.token_nll(learner, x) for x in (batch, other))
-    different_BT = batch.inputs_BT != other.inputs_BT
+    real_BT, wrong_BT = (probes.teacher_nll(learner, x) for x in (batch, other))
+    apart = batch.inputs_BT != other.inputs_BT
+    different_BT = apart.reshape(*real_BT.shape, -1).any(axis=-1)
     changed = float((real_BT != wrong_BT)[different_BT].mean()) if different_BT.any() else 1.0
     if changed < CHANGED or experiment.fresh:
         measured = f"{changed:.0%} of the losses change with their input"
         return Finding(changed >= CHANGED, measured, f"at least {CHANGED:.0%}")
     real, wrong = (float(np.average(x_BT, weights=batch.weights_BT)) for x_BT in (real_BT, wrong_BT))
-    measured = f"{real:.2f} nats per token on real inputs, {wrong:.2f} on shuffled ones"
+    measured = f"{real:.2f} nats on real inputs, {wrong:.2f} on shuffled ones"
     return Finding(wrong > COSTLIER * real or "noted", measured, "at least 10% more on shuffled ones")

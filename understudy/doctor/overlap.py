@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from understudy.data.token_store import Hashes, Indices, TokenStore
 from understudy.doctor.checks import Finding, check
-from understudy.training.experiment import Experiment
+from understudy.training.text import Text
 
 GRAM = 13
 # A document counts as contained in others when they hold this share of its 13-grams.
@@ -30,7 +30,7 @@ BITS = 22
     "the split goes by line or window instead of by conversation, or was made before duplicates were removed",
     "the validation files were made from the training files, slightly changed",
 )
-def train_valid_overlap(experiment: Experiment, thorough: bool = False) -> Finding:
+def train_valid_overlap(text: Text, thorough: bool = False) -> Finding:
     """Check that validation documents were not learned from, so that their loss does not measure memory.
 
     Exact duplicates are found by a hash of each document's tokens, near ones by hashes of 13-grams: a document is
@@ -38,7 +38,7 @@ def train_valid_overlap(experiment: Experiment, thorough: bool = False) -> Findi
     leak, so training documents are compared with the other ones in the same way. Source: Brown et al., "Language Models
     are Few-Shot Learners" (2020), appendix C, for the 13-grams.
     """
-    data = experiment.dataset
+    data = text.dataset
     train_docs, valid_docs = data.train_docs, data.valid_docs
     if not thorough:
         held = int((data.train.starts[train_docs + 1] - data.train.starts[train_docs]).sum())

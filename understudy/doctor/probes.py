@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.data.packing import Batch, NextReplyQuestion, PackedBatches
+from understudy.data.packing import Batch, Batches, NextReplyQuestion
 from understudy.models.device import autocast
+from understudy.models.policy import Policy
+from understudy.models.sequence_model import SequenceModel
 from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
-from understudy.training.objectives import TokenLoss, TokenPart
+from understudy.training.objectives import ImitationLoss, ImitationPart
 
 # Rows of a small batch, and at most how many positions each of them has.
 ROWS, LENGTH = 4, 64
@@ -42,14 +44,14 @@ def float32_clone(learner: Learner, **changes: Any) -> Learner:
     return made
 
 
-def token_loss(learner: Learner) -> TokenLoss:
+def imitation_loss(learner: Learner) -> ImitationLoss:
     """Return the token loss among the objectives of the learner."""
-    return next(module for module in learner.objective.modules() if isinstance(module, TokenLoss))
+    return next(module for module in learner.objective.modules() if isinstance(module, ImitationLoss))
 
 
-def token_parts(learner: Learner, batch: Batch) -> Sequence[TokenPart]:
+def imitation_parts(learner: Learner, batch: Batch) -> Sequence[ImitationPart]:
     """Return what the learner hands to the token loss, a part per micro-batch."""
-    (term,) = token_loss(learner).terms(batch, learner.micro_batches(batch), learner.device)
+    (term,) = imitation_loss(learner).terms(batch, learner.micro_batches(batch), learner.device)
     return term.parts
 
 
@@ -70,7 +72,7 @@ def probe_batch(experiment: Experiment, rows: int = ROWS, length: int = LENGTH) 
     return map_arrays(joined, pieces)
 
 
-def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batch:
+def _pieces_with_weight(batches: Batches, count: int, length: int) -> Batch:
     """Return pieces of the first batches' rows, those with most weight first; each starts a document."""
     found: list[Batch] = []
     heavy = 0
@@ -81,8 +83,8 @@ def _pieces_with_weight(batches: PackedBatches, count: int, length: int) -> Batc
         starts = np.arange(0, batch.weights_BT.shape[1] - length + 1, max(1, length // 2))
         starts_B = starts[(sums[:, starts + length] - sums[:, starts]).argmax(axis=1)]
 
-        columns = starts_B[:, None] + np.arange(length)
-        piece = map_arrays(lambda x, columns=columns: np.take_along_axis(x, columns, axis=1), batch)
+        row_B1, columns = np.arange(len(batch))[:, None], starts_B[:, None] + np.arange(length)
+        piece = map_arrays(lambda x, places=(row_B1, columns): x[places], batch)
         piece.reset_BT[:, 0] = True
         found.append(piece)
         heavy += int((piece.weights_BT.sum(axis=1) > 0).sum())
@@ -110,34 +112,36 @@ def one_document_per_row(batch: Batch) -> Batch:
 
 def shuffled(batch: Batch) -> Batch:
     """Return the batch with its inputs in random order."""
-    inputs_BT = np.random.default_rng(0).permuted(batch.inputs_BT.flatten()).reshape(batch.inputs_BT.shape)
-    return replace(batch, inputs_BT=inputs_BT)
+    rows, length = batch.weights_BT.shape
+    flat = batch.inputs_BT.reshape(rows * length, *batch.inputs_BT.shape[2:])
+    return replace(batch, inputs_BT=np.random.default_rng(0).permutation(flat).reshape(batch.inputs_BT.shape))
 
 
 def map_arrays(function: Callable[..., np.ndarray], *batches: Batch) -> Batch:
     """Return a batch whose arrays are `function` of those of the batches; without questions."""
     names = ("inputs_BT", "targets_BT", "weights_BT", "reset_BT")
     inputs, targets, weights, reset = (function(*(getattr(batch, name) for batch in batches)) for name in names)
-    return Batch(inputs, targets, weights, reset)
+    masks = [batch.masks_BTA for batch in batches if batch.masks_BTA is not None]
+    return Batch(inputs, targets, weights, reset, masks_BTA=function(*masks) if masks else None)
 
 
 def input_gradients(learner: Learner, batch: Batch, row: int, step: int) -> Tensor:
-    """Return norm_BT: the norm of the gradient of the loss at one position with respect to each input's embedding."""
+    """Return norm_BT: the norm of the gradient of the loss at one position with respect to each input as encoded."""
     weights_BT = np.zeros_like(batch.weights_BT)
     weights_BT[row, step] = 1.0
-    part = token_parts(learner, replace(batch, weights_BT=weights_BT))[0]
+    part = imitation_parts(learner, replace(batch, weights_BT=weights_BT))[0]
     taken: list[Tensor] = []
 
     def take(module: nn.Module, inputs: Any, embedded_BTD: Tensor) -> Tensor:
         taken.append(embedded_BTD.detach().requires_grad_())
         return taken[-1]
 
-    with learner.model.embedding.register_forward_hook(take):
+    with learner.model.encoder.register_forward_hook(take):
         with autocast(learner.device, learner.dtype):
-            loss = token_loss(learner)(*part)
+            loss = imitation_loss(learner)(*part)
         loss.backward()
     norms = [x.grad.norm(dim=-1) for x in taken if x.grad is not None]
-    return torch.stack(norms).sum(dim=0).cpu() if norms else torch.zeros(batch.inputs_BT.shape)
+    return torch.stack(norms).sum(dim=0).cpu() if norms else torch.zeros(batch.weights_BT.shape)
 
 
 def step_gradients(learner: Learner, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -163,10 +167,24 @@ def difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> flo
 
 
 @torch.no_grad()
-def token_nll(learner: Learner, batch: Batch) -> np.ndarray:
+def teacher_nll(learner: Learner, batch: Batch) -> np.ndarray:
     """Return −log p_BT of the targets by torch's own cross entropy in float64, to compare the training's loss with."""
+    model, masks = learner.model, batch.masks_BTA
     arrays = batch.inputs_BT, batch.targets_BT, batch.reset_BT
     inputs_BT, targets_BT, reset_BT = (torch.from_numpy(x).to(learner.device) for x in arrays)
-    logits_BTV, _ = learner.model(inputs_BT, reset_BT=reset_BT)
-    nll = F.cross_entropy(logits_BTV.double().flatten(0, 1), targets_BT.flatten(), reduction="none")
-    return nll.view(targets_BT.shape).cpu().numpy()
+    hidden_BTD, _ = model.hidden(inputs_BT, reset_BT=reset_BT)
+    if model.guessing is None:
+        return -model.log_prob(hidden_BTD, targets_BT).double().cpu().numpy()
+    masks_NA = None if masks is None else torch.from_numpy(masks).to(learner.device).flatten(0, 1)
+    targets_NC = targets_BT.reshape(batch.weights_BT.size, -1)
+    heads = zip(model.choices(hidden_BTD.flatten(0, 1), masks_NA), targets_NC.unbind(1), strict=True)
+    nll = sum(F.cross_entropy(logits.double(), targets, reduction="none") for logits, targets in heads)
+    assert isinstance(nll, Tensor)
+    return nll.view(batch.weights_BT.shape).cpu().numpy()
+
+
+def answers(model: SequenceModel, hidden_BTD: Tensor) -> Tensor:
+    """Return what a model says for hidden vectors: the logits of its choices, or the means of real numbers."""
+    if isinstance(model, Policy):
+        return model.action(hidden_BTD)
+    return model.choices(hidden_BTD)[0]

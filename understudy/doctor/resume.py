@@ -9,7 +9,6 @@ import torch
 from understudy.doctor import probes
 from understudy.doctor.checks import Finding, check
 from understudy.training import checkpoint
-from understudy.training.evaluation import evaluate
 from understudy.training.experiment import Experiment
 
 # Parameters from which writing a checkpoint takes too long at the start of a training.
@@ -40,8 +39,8 @@ def evaluation(experiment: Experiment) -> Finding:
     rows = probes.map_arrays(lambda x: x[: probes.ROWS, : probes.LENGTH].copy(), batch)
     state, weights = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
     parts = list(model.modules())
-    with model.embedding.register_forward_pre_hook(lambda *_: modes.append(any(part.training for part in parts))):
-        first, second = (evaluate(model, [rows], experiment.tokenizer, learner.dtype) for _ in range(2))
+    with model.encoder.register_forward_pre_hook(lambda *_: modes.append(any(part.training for part in parts))):
+        first, second = (experiment.subject.evaluate(model, [rows], learner.dtype) for _ in range(2))
     traces = {
         "in training mode": any(modes),
         "losses that differ": first != second,
@@ -71,7 +70,7 @@ def resume(experiment: Experiment, thorough: bool = False) -> Finding:
     for _ in range(2):
         steady.step(batch)
     with tempfile.TemporaryDirectory() as place:
-        folder = checkpoint.save_checkpoint(Path(place), steady, experiment.tokenizer)
+        folder = checkpoint.save_checkpoint(Path(place), steady, experiment.subject)
         losses = [steady.step(batch)["loss"] for _ in range(2)]
         state = torch.get_rng_state()
         torch.manual_seed(1)
@@ -107,8 +106,8 @@ def overfit_one_batch(experiment: Experiment) -> Finding:
     batch = probes.one_document_per_row(probes.probe_batch(experiment, rows=2, length=32))
     losses = [learner.step(batch)["loss"] for _ in range(STEPS)]
     inputs = batch, probes.shuffled(batch)
-    real, wrong = (float(np.average(probes.token_nll(learner, x), weights=batch.weights_BT)) for x in inputs)
-    measured = f"from {losses[0]:.2f} to {real:.2f} nats per token in {STEPS} steps, {wrong:.2f} with shuffled inputs"
+    real, wrong = (float(np.average(probes.teacher_nll(learner, x), weights=batch.weights_BT)) for x in inputs)
+    measured = f"from {losses[0]:.2f} to {real:.2f} nats in {STEPS} steps, {wrong:.2f} with shuffled inputs"
     kept = FALLEN_FROZEN if experiment.frozen else FALLEN
     good = real < max(LEARNED, kept * losses[0]) and wrong > COSTLIER * real
     return Finding(good, measured, f"at most {kept:.0%} of it, and 10% more with shuffled inputs")

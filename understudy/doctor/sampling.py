@@ -11,6 +11,7 @@ from understudy.acting.sampling import SamplingConfig
 from understudy.doctor.checks import Finding, check
 from understudy.doctor.probes import float32_clone
 from understudy.training.experiment import Experiment
+from understudy.training.text import Text
 
 DRAWS = 4000
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=12)
@@ -44,7 +45,7 @@ def sampling_temperature() -> Finding:
 
 
 @check("positions or lengths in the cache are not moved on", "the padding of shorter prompts is attended to")
-def cached_generation(experiment: Experiment) -> Finding:
+def cached_generation(experiment: Experiment, text: Text) -> Finding:
     """Check that replies do not depend on how they are computed: not on a cache, on padding or on other rows.
 
     Greedy replies to unequal prompts, in one batch over a cache, must have the same tokens as when the whole sequence
@@ -52,7 +53,7 @@ def cached_generation(experiment: Experiment) -> Finding:
     (tests/contracts/test_generation.py).
     """
     model = float32_clone(experiment.learner).model.double().eval()
-    dataset = experiment.dataset
+    dataset = text.dataset
     prompts = [
         dataset.valid.document(int(dataset.valid_docs[number % len(dataset.valid_docs)])).ids[:length].tolist()
         for number, length in enumerate(PROMPTS)
@@ -61,7 +62,7 @@ def cached_generation(experiment: Experiment) -> Finding:
     if not prompts:
         return Finding("skipped", "the context is too short")
     cached, plain = (
-        [reply.ids for reply in way(model, experiment.tokenizer, prompts, GREEDY)]
+        [reply.ids for reply in way(model, text.tokenizer, prompts, GREEDY)]
         for way in (generate.generate, generate.generate_plain)
     )
     same = sum(one == other for one, other in zip(cached, plain, strict=True))

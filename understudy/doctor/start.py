@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -12,6 +13,7 @@ from understudy.doctor.probes import clone, probe_batch
 from understudy.runs.run import Recorder
 from understudy.training.distributed import all_gather
 from understudy.training.experiment import Experiment
+from understudy.training.text import Text
 
 # Processor time after which no other check begins, in a run of minutes: 3% of three, with the last check's.
 SECONDS = 4.0
@@ -34,7 +36,14 @@ def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
     """Return what there is to examine of an experiment, by the names that checks ask for."""
     learner = experiment.learner
     parts = {"model": learner.model, "optimizer": learner.optimizer, "device": learner.device}
-    return {"experiment": experiment, **parts, **others}
+    kind = "text" if isinstance(experiment.subject, Text) else "play"
+    return {"experiment": experiment, kind: experiment.subject, **parts, **others}
+
+
+def fitting(checks: Sequence[Check], experiment: Experiment) -> tuple[Check, ...]:
+    """Return those of the checks that ask about what is learned here: of texts or of games, or of both."""
+    other = "play" if isinstance(experiment.subject, Text) else "text"
+    return tuple(one for one in checks if one.needs.get(other, True))
 
 
 def check_start(experiment: Experiment, recorder: Recorder) -> None:
@@ -56,11 +65,13 @@ def check_start(experiment: Experiment, recorder: Recorder) -> None:
         copied.step(batch)
         before = time.thread_time()
         copied.step(batch)
-        per_position = (time.thread_time() - before) / batch.inputs_BT.size
+        per_position = (time.thread_time() - before) / batch.weights_BT.size
     positions = learner.config.steps * batches.batch_size * batches.context / learner.dist.size
 
     program = program_of(experiment, process_states=process_states)
-    verdicts = run_checks(START_CHECKS, program, seconds=max(SECONDS, SHARE * per_position * positions))
+    verdicts = run_checks(
+        fitting(START_CHECKS, experiment), program, seconds=max(SECONDS, SHARE * per_position * positions)
+    )
     recorder.update(check_seconds=round(time.perf_counter() - began, 3))
     record_verdicts(verdicts, recorder)
 

@@ -16,6 +16,7 @@ from understudy.doctor.checks import Finding, check
 from understudy.doctor.data import some_batches
 from understudy.training.experiment import Experiment
 from understudy.training.schedules import rate_at
+from understudy.training.text import Text
 
 # How far apart gradients may be: without those of the step before, at other masked targets, in micro-batches.
 FRESH, SAME, ADDED = 1e-4, 1e-6, 1e-3
@@ -94,20 +95,22 @@ def gradients_fresh(experiment: Experiment) -> Finding:
 
 
 @check("the loss does not use the weights, or replaces zeros", "the packing gives padding a weight")
-def masked_tokens(experiment: Experiment, thorough: bool = False) -> Finding:
+def masked_tokens(experiment: Experiment, text: Text | None = None, thorough: bool = False) -> Finding:
     """Check that nothing is learned from masked tokens: padding and the user's words.
 
     Other targets where the weight is 0 must change neither loss nor gradients, and padding must have no weight. Source:
     by definition of a mask.
     """
-    batches = experiment.batches
-    pad = batches.store.meta.pad
-    padding = sum(int(((b.inputs_BT == pad) & (b.weights_BT != 0)).sum()) for b in some_batches(batches, thorough))
+    padding = 0
+    if text is not None:
+        some = some_batches(experiment.batches, thorough)
+        padding = sum(int(((b.inputs_BT == text.pad) & (b.weights_BT != 0)).sum()) for b in some)
     batch = probes.probe_batch(experiment)
     batch.weights_BT[:, ::4] = 0  # so that a plain text has masked tokens too
     batch.weights_BT[0, 1] = 1
-    other = (batch.targets_BT + 1) % experiment.tokenizer.vocab_size
-    changed = replace(batch, targets_BT=np.where(batch.weights_BT == 0, other, batch.targets_BT))
+    changed = replace(batch, targets_BT=batch.targets_BT.copy())
+    changed.targets_BT[batch.weights_BT == 0] = 0
+    batch.targets_BT[batch.weights_BT == 0] = 1
     copies = (probes.float32_clone(experiment.learner) for _ in range(2))
     (first, one), (second, two) = map(probes.step_gradients, copies, (batch, changed))
     apart = max(probes.difference(first, second), abs(one["loss"] - two["loss"]) / abs(two["loss"]))
@@ -123,10 +126,10 @@ def loss_value(experiment: Experiment) -> Finding:
     (docs/algorithms.md).
     """
     learner, batch = probes.float32_clone(experiment.learner), probes.probe_batch(experiment)
-    expected = float(np.average(probes.token_nll(learner, batch), weights=batch.weights_BT))
+    expected = float(np.average(probes.teacher_nll(learner, batch), weights=batch.weights_BT))
     loss = learner.step(batch)["loss"]
     good = abs(loss - expected) <= LOSS * abs(expected)
-    return Finding(good, f"{loss:.4f} nats per token", f"{expected:.4f} by torch's cross entropy")
+    return Finding(good, f"{loss:.4f} nats", f"{expected:.4f} by torch's cross entropy")
 
 
 @check("each micro-batch's loss is a mean over its own tokens", "the sum is not divided, or divided twice")

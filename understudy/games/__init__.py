@@ -10,5 +10,6 @@ spaces.py        Gymnasium's spaces for what games see and do
 views.py         a game as Gymnasium and PettingZoo know games
 teams.py         who is who: sides, who decides, what is shared
 recordings.py    episodes: taken down, played again, checked
+demonstrations.py  recordings as batches to learn from
 minari_files.py  recordings on disk
 """

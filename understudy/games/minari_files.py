@@ -15,15 +15,14 @@ when, by which code, in which scenario.
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from understudy.config import from_dict
-from understudy.errors import ConfigError, MissingPackageError, RecordingError
+from understudy.errors import MissingPackageError, RecordingError
 from understudy.files import locked, plain, whole, write_json
 from understudy.games.env import Action, Array, Observation
 from understudy.games.recordings import Episode, Recording, fits
@@ -50,7 +49,7 @@ def write(path: str | Path, recording: Recording) -> Path:
         before = None
         if (data / "metadata.json").exists():
             before = _metadata(folder)
-            fits(_described(before, folder), recording, str(folder))
+            fits(Recording.described(before[OURS], str(folder)), recording, str(folder))
         episodes, steps = (before["total_episodes"], before["total_steps"]) if before else (0, 0)
         with whole(data / "main_data.hdf5") as file:
             if before:
@@ -74,15 +73,7 @@ def write(path: str | Path, recording: Recording) -> Path:
                 "minari_version": MINARI,
                 "author": [],
                 "author_email": [],
-                OURS: {
-                    "format": FORMAT,
-                    "game": recording.game,
-                    "version": recording.version,
-                    "options": recording.options,
-                    "agents": recording.agents,
-                    "observation": recording.observation,
-                    "action": recording.action,
-                },
+                OURS: {"format": FORMAT, **recording.description()},
             },
         )
     return folder
@@ -96,7 +87,7 @@ def read(path: str | Path) -> Recording:
     """
     folder = _folder(path)
     metadata = _metadata(folder)
-    recording = _described(metadata, folder)
+    recording = Recording.described(metadata[OURS], str(folder))
     with _reading(folder), _h5py().File(folder / "data" / "main_data.hdf5", "r") as store:
         for number in range(metadata["total_episodes"]):
             recording.episodes.append(
@@ -120,6 +111,8 @@ def _write_episode(group: Any, number: int, episode: Episode, recording: Recordi
     for agent, who in enumerate(recording.agents):
         group[f"infos/rewards/{who}"] = episode.rewards[:, agent]
         group[f"infos/terminated/{who}"] = episode.terminated[agent]
+        if episode.masks is not None:
+            group[f"infos/masks/{who}"] = episode.masks[:, agent]
     ends = np.arange(steps) == steps - 1
     group["terminations"] = ends & episode.terminated.all()
     group["truncations"] = ends & ~episode.terminated.all()
@@ -131,12 +124,16 @@ def _read_episode(group: Any, recording: Recording, where: str) -> Episode:
     def each(name: str) -> Array:
         return np.stack([group[f"{name}/{who}" if several else name][()] for who in recording.agents], 1)
 
+    masks = None
+    if "masks" in group["infos"]:
+        masks = np.stack([group[f"infos/masks/{who}"][()] for who in recording.agents], 1)
     episode = Episode(
         observations=each("observations"),
         actions=each("actions").reshape(-1, len(recording.agents), recording.action.width),
         rewards=np.stack([group[f"infos/rewards/{who}"][()] for who in recording.agents], 1),
         terminated=np.array([group[f"infos/terminated/{who}"][()] for who in recording.agents]),
         seed=int(group.attrs["seed"]),
+        masks=masks,
         provenance=json.loads(group.attrs[OURS]),
     )
     steps = len(episode.actions)
@@ -163,22 +160,6 @@ def _metadata(folder: Path) -> dict[str, Any]:
     if metadata[OURS]["format"] != FORMAT:
         raise RecordingError(f"{folder} has format {metadata[OURS]['format']}; this version reads {FORMAT}")
     return metadata
-
-
-def _described(metadata: Mapping[str, Any], folder: Path) -> Recording:
-    """Return the recording that metadata describes, without episodes."""
-    said = metadata[OURS]
-    try:
-        return Recording(
-            game=said["game"],
-            version=said["version"],
-            agents=tuple(said["agents"]),
-            observation=from_dict(Observation, said["observation"]),
-            action=from_dict(Action, said["action"]),
-            options=said["options"],
-        )
-    except (KeyError, TypeError, ConfigError) as error:
-        raise RecordingError(f"{folder} has damaged metadata: {error!r}") from error
 
 
 @contextmanager

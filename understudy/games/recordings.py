@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from understudy.errors import RecordingError
+from understudy.config import from_dict
+from understudy.errors import ConfigError, RecordingError
 from understudy.games.env import Action, Array, Buffers, Env, Observation
 
 
@@ -25,6 +26,8 @@ class Episode:
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Who played when, and whatever else tells where this comes from."""
+    masks: Array | None = None
+    """bool [T, agents, sum(Action.choices)]: what was allowed before each step; None: everything, always."""
 
 
 @dataclass
@@ -44,6 +47,26 @@ class Recording:
         """Return a recording of a game."""
         return cls(env.name, env.version, env.agents, env.observation, env.action, env.options, list(episodes))
 
+    def description(self) -> dict[str, Any]:
+        """Return all but the episodes, as JSON keeps it."""
+        names = ("game", "version", "options", "agents", "observation", "action")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def described(cls, said: Mapping[str, Any], where: str) -> "Recording":
+        """Return the recording that `description` gave, without episodes. Raises RecordingError where it is damaged."""
+        try:
+            return cls(
+                game=said["game"],
+                version=said["version"],
+                agents=tuple(said["agents"]),
+                observation=from_dict(Observation, said["observation"]),
+                action=from_dict(Action, said["action"]),
+                options=said["options"],
+            )
+        except (KeyError, TypeError, ConfigError) as error:
+            raise RecordingError(f"{where} has damaged metadata: {error!r}") from error
+
 
 class Recorder:
     """Takes down what happens in the worlds of a game, and gives each episode when it is over.
@@ -58,14 +81,15 @@ class Recorder:
 
     def reset(self, seeds: Sequence[int] | Array, out: Buffers, chosen: Array | None = None) -> None:
         """Take down how episodes begin; what was taken of unfinished ones in these worlds is dropped."""
-        seen = self._by_world(out.observations)
+        seen, masks = self._by_world(out.observations), self._by_world(out.masks)
         for world, seed in enumerate(seeds):
             if chosen is None or chosen[world]:
-                self._seeds[world], self._taken[world] = seed, [(seen[world].copy(),)]
+                self._seeds[world], self._taken[world] = seed, [(seen[world].copy(), masks[world].copy())]
 
     def step(self, actions: Array, out: Buffers) -> list[tuple[int, Episode]]:
         """Take down a step; return the worlds whose episodes it ended, with these."""
-        arrays = [self._by_world(array) for array in (out.observations, actions, out.rewards, out.terminated)]
+        taken_down = (out.observations, out.masks, actions, out.rewards, out.terminated)
+        arrays = [self._by_world(array) for array in taken_down]
         over, finished = out.over(self._env), []
         for world, taken in enumerate(self._taken):
             if not taken:
@@ -77,10 +101,11 @@ class Recorder:
         return finished
 
     def _episode(self, world: int) -> Episode:
-        (first,), *steps = self._taken[world]
-        seen, actions, rewards, terminated = zip(*steps, strict=True)
-        observations = np.stack([first, *seen])
-        return Episode(observations, np.stack(actions), np.stack(rewards), terminated[-1], int(self._seeds[world]))
+        first, *steps = self._taken[world]
+        seen, allowed, actions, rewards, terminated = zip(*steps, strict=True)
+        observations, masks = np.stack([first[0], *seen]), np.stack([first[1], *allowed[:-1]])
+        arrays = observations, np.stack(actions), np.stack(rewards), terminated[-1]
+        return Episode(*arrays, int(self._seeds[world]), masks=None if masks.all() else masks)
 
     def _by_world(self, array: Array) -> Array:
         return array.reshape(self._env.worlds, len(self._env.agents), *array.shape[1:])
@@ -133,12 +158,14 @@ def replay(env: Env, actions: Sequence[Array], seeds: Sequence[int]) -> list[Epi
     seen = np.zeros((longest + 1, env.worlds, agents, *env.observation.shape), env.observation.dtype)
     rewards = np.zeros((longest, env.worlds, agents), np.float32)
     terminated = np.zeros((env.worlds, agents), bool)
+    masks = np.zeros((longest, env.worlds, agents, out.masks.shape[1]), bool)
     seen[0] = out.observations.reshape(seen[0].shape)
     for step in range(longest):
         now = env.action.idling(env.rows).reshape(env.worlds, agents, -1)
         for world, played in enumerate(actions):
             if step < len(played):
                 now[world] = played[step]
+        masks[step] = out.masks.reshape(masks[0].shape)
         env.step(now.reshape(env.rows, -1), out)
         seen[step + 1], rewards[step] = out.observations.reshape(seen[0].shape), out.rewards.reshape(rewards[0].shape)
         over = out.over(env)
@@ -148,7 +175,10 @@ def replay(env: Env, actions: Sequence[Array], seeds: Sequence[int]) -> list[Epi
                 raise RecordingError(f"{env.name}: recorded episode {world} has {longer}")
             if step + 1 == len(played):
                 terminated[world] = out.terminated.reshape(env.worlds, agents)[world]
-    return [
-        Episode(seen[: len(one) + 1, world], one, rewards[: len(one), world], terminated[world], seeds[world])
-        for world, one in enumerate(actions)
-    ]
+    episodes = []
+    for world, one in enumerate(actions):
+        steps = len(one)
+        allowed = None if masks[:steps, world].all() else masks[:steps, world]
+        arrays = seen[: steps + 1, world], one, rewards[:steps, world], terminated[world]
+        episodes.append(Episode(*arrays, seeds[world], masks=allowed))
+    return episodes

@@ -14,7 +14,7 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 ServingDtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 # Below this width the matrices are too small for bfloat16 to win back the cost of converting them (docs/journal.md).
-BFLOAT16_FROM_WIDTH = {"transformer": 64, "lstm": 224}
+BFLOAT16_FROM_WIDTH = {"transformer": 64, "lstm": 224, "none": 512}
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -1,19 +1,19 @@
 """A language model: embedding, core and tied head."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
-from understudy.models.core import Core
-from understudy.models.lstm import LSTM
-from understudy.models.spec import CoreSpec, check_dropout
-from understudy.models.transformer import Transformer
+from understudy.models.sequence_model import SequenceModel, exact, make_core
+from understudy.models.spec import CoreSpec
 
 
 class TokenEmbedding(nn.Embedding):
@@ -24,7 +24,7 @@ class TokenEmbedding(nn.Embedding):
         return F.linear(hidden, self.weight)
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(SequenceModel):
     """Predicts the next token; the head is the embedding transposed (Press & Wolf 2017).
 
     >>> from understudy.models.spec import CoreConfig
@@ -37,7 +37,7 @@ class LanguageModel(nn.Module):
     def __init__(self, spec: CoreSpec, vocab_size: int):
         super().__init__()
         self.spec = spec
-        self.core: Core = LSTM(spec) if spec.core == "lstm" else Transformer(spec)
+        self.core = make_core(spec)
         self.embedding = TokenEmbedding(vocab_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.choice: nn.Linear | None = None
@@ -55,18 +55,14 @@ class LanguageModel(nn.Module):
             nn.init.normal_(self.choice.weight, std=0.02)
 
     @property
-    def context(self) -> int:
-        """Longest sequence in tokens."""
-        return self.core.context
+    @override
+    def encoder(self) -> TokenEmbedding:
+        return self.embedding
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens, special ones included."""
         return self.embedding.num_embeddings
-
-    def initial_state(self, batch_size: int, max_len: int | None = None) -> Any:
-        """Return a fresh state of the core for `batch_size` rows of at most `max_len` tokens."""
-        return self.core.initial_state(batch_size, max_len)
 
     def hidden(
         self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, token_type_ids_BT: Tensor | None = None
@@ -92,7 +88,7 @@ class LanguageModel(nn.Module):
         They have the weights' dtype, or with `float32` at least that, as sampling and evaluation want them.
         """
         logits = self.embedding.logits(hidden)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)) if float32 else logits
+        return exact(logits) if float32 else logits
 
     def forward(
         self, ids_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None, token_type_ids_BT: Tensor | None = None
@@ -101,21 +97,28 @@ class LanguageModel(nn.Module):
         hidden_BTD, state = self.hidden(ids_BT, state, reset_BT, token_type_ids_BT)
         return self.logits(hidden_BTD), state
 
-    def set_dropout(self, share: float) -> None:
-        """Set the share of activations dropped in training, whatever the model was built with.
+    @override
+    def choices(self, hidden_ND: Tensor, masks_NA: Tensor | None = None) -> list[Tensor]:
+        return [self.logits(hidden_ND)]
 
-        Raises ConfigError outside 0 to 1.
-        """
-        check_dropout(share)
-        for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = share
-            elif isinstance(getattr(module, "dropout", None), float):  # attention; torch's LSTM
-                setattr(module, "dropout", share)  # noqa: B010 - torch types attributes of modules as tensors
+    @property
+    @override
+    def outputs(self) -> str:
+        return f"vocabulary {self.vocab_size:,}"
 
-    def parameter_count(self, learned: bool = False) -> int:
-        """Return the number of parameters, the tied head counted once; with `learned`, those that are not frozen."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad or not learned)
+    @property
+    @override
+    def guessing(self) -> float:
+        return math.log(self.vocab_size)
+
+    @override
+    def description(self) -> dict[str, Any]:
+        return {
+            "spec": asdict(self.spec),
+            "vocab_size": self.vocab_size,
+            "speakers": self.speakers,
+            "choice_head": self.choice is not None,
+        }
 
 
 def token_type_ids(

@@ -109,7 +109,7 @@ def adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear | LoRAEmbedding]
 
 
 @torch.no_grad()
-def plain_state(model: LanguageModel) -> dict[str, Tensor]:
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """Return `state_dict` as if the weights had been learned in place, for a plain model to load."""
     state = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
     return state | {f"{name}.weight": layer.merged().weight.detach() for name, layer in adapted(model)}

@@ -15,7 +15,8 @@ BlockKind = Literal["modern", "gpt1", "gpt2"]
 class CoreSpec:
     """A fully resolved core: what a model is built from and what a checkpoint records."""
 
-    core: CoreKind
+    core: Literal[CoreKind, "none"]
+    """None: only a policy can do without a core."""
     block: BlockKind
     layers: int
     width: int

@@ -24,6 +24,7 @@ from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner
 from understudy.training.loop import begin
+from understudy.training.text import Text
 
 SAMPLES = 2
 
@@ -79,7 +80,7 @@ def assemble(
     validation = PackedBatches(dataset.valid, dataset.valid_docs, *rows, seed=None)
     documents = [dataset.valid.document(int(index)) for index in dataset.valid_docs[:SAMPLES]]
     more["sample"] = partial(sample_talk, learner.model, tokenizer, documents, dataset.kind)
-    return Experiment(learner, batches, validation, dataset, tokenizer, dropout_seed=run.seed("dropout"), **more)
+    return Experiment(learner, batches, validation, Text(dataset, tokenizer), run.seed("dropout"), **more)
 
 
 def learn(experiment: Experiment, run: Run, asks: bool, plan: Plan = (), until: float | None = None) -> None:
@@ -104,12 +105,13 @@ def learn(experiment: Experiment, run: Run, asks: bool, plan: Plan = (), until: 
     # The outcome, which the first process records.
     if not learner.dist.is_main:
         return
-    headline = ["val_bpb", figures["val_bpb"]]
+    headline = [experiment.subject.headline, figures[experiment.subject.headline]]
     if asks:
-        shares = recall(learner.model, experiment.tokenizer, run.record["seed"], "valid")
+        assert isinstance(experiment.subject, Text)
+        shares = recall(learner.model, experiment.subject.tokenizer, run.record["seed"], "valid")
         run.say("right answers: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
         right = {f"right_{kind}": share for kind, share in shares.items()}
         run.log(learner.steps_done, **right)
         figures = {**figures, **right}
         headline = ["recall", right["right_recall"]]
-    run.finish(**figures, headline=headline, steps=learner.steps_done, kind=experiment.dataset.kind)
+    run.finish(**figures, headline=headline, steps=learner.steps_done, kind=experiment.subject.kind)

@@ -19,7 +19,7 @@ from understudy.doctor.baselines import FIRST_STEPS, Baseline, read_baselines
 from understudy.doctor.checks import Verdict, preserve_rng, run_checks
 from understudy.doctor.monitors import TrainingMonitors
 from understudy.doctor.probes import clone
-from understudy.doctor.start import ALL_CHECKS, program_of
+from understudy.doctor.start import ALL_CHECKS, fitting, program_of
 from understudy.errors import ConfigError, DivergedError
 from understudy.files import write_json
 from understudy.models.device import prepare_process
@@ -76,14 +76,15 @@ def examine(target: str, console: Console) -> list[Verdict]:
                 bar.update(description=name, advance=1)
 
             # What asks how a training begins looks at fresh weights, everything else at the last checkpoint's.
-            at_start = [check for check in ALL_CHECKS if check.about_start or not checkpoints]
+            every = fitting(ALL_CHECKS, experiment)
+            at_start = [check for check in every if check.about_start or not checkpoints]
             verdicts = run_checks(at_start, program_of(experiment, thorough=True), begin=begin)
             begin(f"{FIRST_STEPS} steps")
             verdicts += watch_first_steps(experiment, run, earlier)
             if checkpoints:
                 with preserve_rng(experiment.learner.device):
                     restore(experiment.learner, checkpoints[-1])
-                later = [check for check in ALL_CHECKS if not check.about_start]
+                later = [check for check in every if not check.about_start]
                 program = program_of(replace(experiment, fresh=False), thorough=True)
                 verdicts += run_checks(later, program, begin=begin)
     return verdicts

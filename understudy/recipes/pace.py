@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from understudy.data.packing import PackedBatches
+from understudy.data.packing import Batches
 from understudy.errors import ReplannedError
 from understudy.runs.run import Recorder
 from understudy.training.experiment import Experiment
@@ -31,7 +31,7 @@ WORTH = 1.25
 """How many times as many steps must fit for the plan to grow, and only in its first half, while the rate is high."""
 
 
-def first_plan(probe: Learner, batches: PackedBatches, until: float, run: Recorder, clock: Clock) -> Plan:
+def first_plan(probe: Learner, batches: Batches, until: float, run: Recorder, clock: Clock) -> Plan:
     """Return the plan of as many steps as fit until then, at most those configured, and say how long they take.
 
     `probe` is a learner like the one to come: it takes a few steps that are measured, and is not used again.

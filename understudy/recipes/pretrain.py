@@ -24,7 +24,7 @@ from understudy.tasks.smalltalk import Smalltalk
 from understudy.training.distributed import DistInfo, rank_zero_first
 from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 
 SMALLEST_VOCABULARY = 256 + len(SPECIALS)
 
@@ -104,7 +104,7 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     model = LanguageModel(spec, tokenizer.vocab_size)
     rows = config.learner.batch_size, spec.context
     batches = PackedBatches(dataset.train, dataset.train_docs, *rows, run.seed("batches"), config.other_weight)
-    learner = Learner(TokenLoss(model), config.learner, pick_device(config.options.device), dist)
+    learner = Learner(ImitationLoss(model), config.learner, pick_device(config.options.device), dist)
     return assemble(run, learner, batches, dataset, tokenizer, loop=config.loop)
 
 

@@ -5,26 +5,25 @@ checkpoints/step-000400/
     training.safetensors   the optimizer's moments and the state of the random numbers; after LoRA also the factors and
                            the matrices beside them, which model.safetensors holds merged
     state.json             what the model is, and where the training stood
-    tokenizer.json
+    tokenizer.json         of a language model; a policy has game.json: what it plays
 """
 
 import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from understudy.config import from_dict
-from understudy.data.tokenizers import Tokenizer
 from understudy.errors import CheckpointError
 from understudy.files import reading, whole
-from understudy.models.language_model import LanguageModel
 from understudy.models.lora import plain_state, unmerged_state
+from understudy.models.policy import PolicySpec
+from understudy.models.sequence_model import SequenceModel
 from understudy.models.spec import CoreSpec
 from understudy.runs.record import list_checkpoints
 from understudy.training.distributed import all_gather
@@ -39,7 +38,14 @@ WEIGHT = "weight"
 BEFORE = "remove its folder to resume from the checkpoint before it"
 
 
-def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **progress: Any) -> Path:
+class Companion(Protocol):
+    """What a model cannot be used without, such as its tokenizer."""
+
+    def save(self, folder: Path) -> None:
+        """Write it into a checkpoint's folder."""
+
+
+def save_checkpoint(run_folder: Path, learner: Learner, companion: Companion, **progress: Any) -> Path:
     """Write the learner's state, with `progress` (JSON) beside it, and delete older checkpoints. Returns the folder.
 
     All processes must call this at the same step; the first one writes.
@@ -65,13 +71,10 @@ def save_checkpoint(run_folder: Path, learner: Learner, tokenizer: Tokenizer, **
         weights = {name: tensor.contiguous() for name, tensor in plain_state(learner.model).items()}
         save_file(weights, building / "model.safetensors")
         save_file(training, building / "training.safetensors")
-        tokenizer.save(building)
+        companion.save(building)
         state = {
             "steps_done": learner.steps_done,
-            "spec": asdict(learner.model.spec),
-            "vocab_size": learner.model.vocab_size,
-            "speakers": learner.model.speakers,
-            "choice_head": learner.model.choice is not None,
+            **learner.model.description(),
             "dtype": str(learner.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "progress": progress,
@@ -116,14 +119,19 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = folder / "state.json"
     with reading(path, BEFORE):
         state: dict[str, Any] = json.loads(path.read_text())
-        from_dict(CoreSpec, state["spec"])
-        numbers = {name: int(state[name]) for name in ("vocab_size", "steps_done", "threads")}
-        # Older checkpoints of models without token types or a next-reply head do not mention them.
-        state = {"speakers": [], "choice_head": False, **state}
+        names = ["steps_done", "threads"]
+        if "policy" in state:
+            from_dict(PolicySpec, state["policy"])
+        else:
+            from_dict(CoreSpec, state["spec"])
+            names.append("vocab_size")
+            # Older checkpoints of models without token types or a next-reply head do not mention them.
+            state = {"speakers": [], "choice_head": False, **state}
+        numbers = {name: int(state[name]) for name in names}
         return {**state, **numbers, "progress": dict(state["progress"])}
 
 
-def read_weights(model: LanguageModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
+def read_weights(model: SequenceModel, folder: Path, device: torch.device | str) -> dict[str, Tensor]:
     """Return a checkpoint's weights. Raises CheckpointError where names or shapes are not those of the model."""
     tensors = _read(folder / "model.safetensors", device)
     wanted = plain_state(model)

@@ -17,7 +17,7 @@ from understudy.data.tokenizers import Tokenizer
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel, evaluating
 from understudy.statistics import Floats
-from understudy.training.objectives import TokenLoss, token_part
+from understudy.training.objectives import ImitationLoss, imitation_part
 
 SCORED_AT_ONCE = 1024
 """Targets whose logits are in memory together: over a large vocabulary those of a whole batch take gigabytes."""
@@ -39,12 +39,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Return loss (nats per token), perplexity and bits per byte over the targets whose weight is 1."""
     device = model.embedding.weight.device
-    objective, bytes_V = TokenLoss(model), scored_bytes(tokenizer)
+    objective, bytes_V = ImitationLoss(model), scored_bytes(tokenizer)
     nats, tokens, size = 0.0, 0, 0
     with evaluating(model):
         for batch in batches:
             counted_BT = batch.weights_BT == 1.0
-            inputs, targets, weights, reset = token_part(batch, range(len(batch)), device)
+            inputs, targets, weights, reset, *_ = imitation_part(batch, range(len(batch)), device)
             with autocast(device, dtype):
                 nats += float(objective(inputs, targets, (weights == 1.0).float(), reset))
             tokens += int(counted_BT.sum())
@@ -79,7 +79,7 @@ def document_losses(
     with evaluating(model):
         for batch, document_BT in zip(batches.eval_batches(), batches.eval_documents(), strict=True):
             counted_BT = batch.weights_BT == 1.0
-            inputs, _, _, reset = token_part(batch, range(len(batch)), device)
+            inputs, _, _, reset, *_ = imitation_part(batch, range(len(batch)), device)
             with autocast(device, dtype):
                 hidden_BTD, _ = model.hidden(inputs, reset_BT=reset)
             targets_N, document_N = batch.targets_BT[counted_BT], document_BT[counted_BT]

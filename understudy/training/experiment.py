@@ -1,14 +1,14 @@
 """What a training run is made of, in one object: recipes build it, the loop trains it, the doctor examines it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from understudy.config import in_range
-from understudy.data.dataset import Dataset
-from understudy.data.packing import PackedBatches
-from understudy.data.tokenizers import Tokenizer
+from understudy.data.packing import Batch, Batches
 from understudy.training.learner import Learner
 
 
@@ -29,15 +29,40 @@ class LoopConfig:
             in_range(name, value, 0)
 
 
+class Subject(Protocol):
+    """What a training is about, beside the weights: texts with their tokenizer, or a game with its recordings."""
+
+    unit: str
+    """What a target is: "token" or "action"."""
+    headline: str
+    """The figure by which runs are compared."""
+
+    @property
+    def kind(self) -> str:
+        """What was learned from, such as "chats"; checkpoints keep it."""
+
+    @property
+    def summary(self) -> str:
+        """What was read, left out and held out, in a few lines."""
+
+    def evaluate(self, model: Any, batches: Iterable[Batch], dtype: torch.dtype) -> dict[str, float]:
+        """Return the figures of a model on held-out batches."""
+
+    def told(self, figures: Mapping[str, float]) -> str:
+        """Return the figures in a few words."""
+
+    def save(self, folder: Path) -> None:
+        """Write beside a checkpoint's weights what the model cannot be used without."""
+
+
 @dataclass
 class Experiment:
     """All that a training run is about to use, or has used."""
 
     learner: Learner
-    batches: PackedBatches
-    validation: PackedBatches
-    dataset: Dataset
-    tokenizer: Tokenizer
+    batches: Batches
+    validation: Batches
+    subject: Subject
     dropout_seed: int
     """Seed of the random numbers of the steps."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -46,7 +71,7 @@ class Experiment:
     frozen: frozenset[str] = frozenset()
     """Names of the parameters that do not learn."""
     sample: Callable[[], list[dict[str, str]]] = list
-    """Returns some of what the model says, to show while it trains. Must leave random numbers alone."""
+    """Returns some of what the model says or does, to show while it trains. Must leave random numbers alone."""
 
     def seed_process(self, rank: int) -> None:
         """Seed torch's random numbers as the process of that rank does before its first step."""

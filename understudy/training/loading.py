@@ -1,25 +1,45 @@
 """Trained models: which one a reference means, where it comes from, and how it is loaded."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from understudy.config import from_dict
 from understudy.data.tokenizers import Tokenizer, load_tokenizer
 from understudy.errors import CheckpointError, RunNotFoundError, suggestion
+from understudy.files import reading
+from understudy.games.recordings import Recording
 from understudy.models.device import ServingDtype, pick_serving_dtype
 from understudy.models.huge_pages import settle
 from understudy.models.language_model import LanguageModel, empty_model
+from understudy.models.policy import Policy, PolicySpec
 from understudy.models.pretrained import folder as pretrained
 from understudy.models.pretrained.config import read_learned
 from understudy.models.pretrained.hub import PUBLISHED, fetch, published
 from understudy.models.spec import CoreSpec
 from understudy.runs.find import find_run
 from understudy.runs.record import list_checkpoints
-from understudy.training.checkpoint import read_state, read_weights
+from understudy.training.checkpoint import BEFORE, read_state, read_weights
+from understudy.training.play import GAME
 
-TRAINING_VERBS = ("pretrain", "finetune")
+TEXT_VERBS = ("pretrain", "finetune")
+PLAY_VERBS = ("clone",)
+TRAINING_VERBS = (*TEXT_VERBS, *PLAY_VERBS)
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy ready to play, and what it plays."""
+
+    policy: Policy
+    recording: Recording
+    """What it learned from, without its episodes: `names.make(recording.game, **recording.options)` is its game."""
+    folder: Path
+    state: dict[str, Any]
+    """Its state.json."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ def resolve(reference: str) -> Path:
     if (Path(reference) / "state.json").exists() or pretrained.is_pretrained(Path(reference)):
         return Path(reference).absolute()
     try:
-        return find_run(reference, verbs=TRAINING_VERBS)
+        return find_run(reference, verbs=TEXT_VERBS)
     except RunNotFoundError as error:
         raise RunNotFoundError(f"{error}{suggestion(reference, PUBLISHED)}") from error
 
@@ -90,6 +110,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
     if pretrained.is_pretrained(folder):
         model, tokenizer = pretrained.read_pretrained(folder)
         return Loaded(model.to(device), tokenizer, folder, state)
+    if "policy" in state:
+        raise CheckpointError(f"{folder} holds a player's policy, not a language model; name another run")
     model = empty_model(CoreSpec(**state["spec"]), state["vocab_size"], next_reply_head=state["choice_head"])
     model.speakers = tuple(state["speakers"])
     model.load_state_dict(read_weights(model, folder, device), assign=True)
@@ -100,6 +122,27 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Loaded:
             f"{folder} has a tokenizer of {tokenizer.vocab_size} tokens and a model of {model.vocab_size}"
         )
     return Loaded(model.eval(), tokenizer, folder, state)
+
+
+def load_policy(reference: str, device: torch.device | str = "cpu") -> LoadedPolicy:
+    """Load a run's last policy, or that of a checkpoint, in evaluation mode.
+
+    Raises:
+        RunNotFoundError: no run is meant by the reference.
+        CheckpointError: it has no checkpoint, a damaged one, or one of a language model.
+    """
+    given = Path(reference)
+    folder = latest_checkpoint(
+        given.absolute() if (given / "state.json").exists() else find_run(reference, verbs=PLAY_VERBS)
+    )
+    state = read_state(folder)
+    if "policy" not in state:
+        raise CheckpointError(f"{folder} holds a language model, not a player's policy; name a run of understudy clone")
+    with reading(folder / GAME, BEFORE):
+        said = json.loads((folder / GAME).read_text("utf-8"))
+    policy = Policy(from_dict(PolicySpec, state["policy"])).to(device)
+    policy.load_state_dict(read_weights(policy, folder, device))
+    return LoadedPolicy(policy.eval(), Recording.described(said, str(folder / GAME)), folder, state)
 
 
 def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Loaded:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from signal import SIGINT, SIGTERM
 from typing import Protocol
 
@@ -14,7 +13,6 @@ from understudy.runs.record import list_checkpoints
 from understudy.runs.run import Recorder
 from understudy.training.checkpoint import restore, save_checkpoint
 from understudy.training.distributed import all_reduce_sum
-from understudy.training.evaluation import evaluate
 from understudy.training.experiment import Experiment
 
 
@@ -32,20 +30,20 @@ def begin(experiment: Experiment, recorder: Recorder) -> None:
     """Record what is about to be trained, seed this process, and resume from the run's last checkpoint, if any."""
     learner, batches = experiment.learner, experiment.batches
     model, steps = learner.model, learner.config.steps
+    subject = experiment.subject
     count, learned = model.parameter_count(), model.parameter_count(learned=True)
-    sizes = {"vocab_size": model.vocab_size, "parameters": count, "learned_parameters": learned}
     recorder.update(
-        model={"spec": asdict(model.spec), **sizes},
+        model={**model.description(), "parameters": count, "learned_parameters": learned},
         compute={"device": str(learner.device), "dtype": str(learner.dtype), "threads": torch.get_num_threads()},
         processes=learner.dist.size,
     )
     # Say what there is to learn from, and how much of it the steps take.
-    recorder.say(experiment.dataset.summary)
-    tokens = steps * batches.tokens_per_epoch // batches.batches_per_epoch
+    recorder.say(subject.summary)
+    targets = steps * batches.targets_per_epoch // batches.batches_per_epoch
     recorder.say(
         f"{model.spec.core} of {count:,} parameters{f', of which {learned:,} learn' if learned < count else ''}, "
-        f"vocabulary {model.vocab_size:,}, {str(learner.dtype).removeprefix('torch.')} on {learner.device}; "
-        f"{steps:,} steps, {tokens:,} tokens, "
+        f"{model.outputs}, {str(learner.dtype).removeprefix('torch.')} on {learner.device}; "
+        f"{steps:,} steps, {targets:,} {subject.unit}s, "
         f"{steps / batches.batches_per_epoch:.1f} epochs"
     )
 
@@ -100,12 +98,13 @@ def train(experiment: Experiment, recorder: Recorder, monitors: Monitors) -> dic
             # A signal reaches the processes at different moments, and all must stop after the same step.
             stopping = all_reduce_sum(float(stop()), learner.dist, learner.device) > 0
             if last or stopping or _is_due(step, loop.save_every):
-                kind = experiment.dataset.kind
-                checkpoint = save_checkpoint(recorder.folder, learner, experiment.tokenizer, kind=kind)
+                kind = experiment.subject.kind
+                checkpoint = save_checkpoint(recorder.folder, learner, experiment.subject, kind=kind)
                 recorder.checkpoint(step, checkpoint / "model.safetensors")
 
-            bits = f" · {figures['val_bpb']:.3f} bits per byte" if figures else ""
-            bar.update(completed=step, figures=f"loss {metrics['loss']:.3f}{bits} · {speed:,.0f} tokens/s")
+            headline, unit = experiment.subject.headline, experiment.subject.unit
+            validated = f" · {headline} {figures[headline]:.3f}" if figures else ""
+            bar.update(completed=step, figures=f"loss {metrics['loss']:.3f}{validated} · {speed:,.0f} {unit}s/s")
             if stopping and not last:
                 raise KeyboardInterrupt(f"stopped after step {step}")
 
@@ -118,15 +117,12 @@ def _is_due(step: int, every: int) -> bool:
 
 
 def _evaluate(experiment: Experiment, recorder: Recorder, speed: float | None = None) -> dict[str, float]:
-    """Measure the model on the validation documents, and record and print the figures."""
-    learner = experiment.learner
-    figures = evaluate(learner.model, experiment.validation.eval_batches(), experiment.tokenizer, learner.dtype)
+    """Measure the model on what is held out, and record and print the figures."""
+    learner, subject = experiment.learner, experiment.subject
+    figures = subject.evaluate(learner.model, experiment.validation.eval_batches(), learner.dtype)
     recorder.log(learner.steps_done, **figures)
-    recorder.say(
-        f"step {learner.steps_done}: validation {figures['val_loss']:.3f} nats per token, "
-        f"{figures['val_bpb']:.3f} bits per byte, perplexity {figures['val_perplexity']:.2f}"
-        + (f"; {speed:,.0f} tokens/s" if speed else "")
-    )
+    speed_told = f"; {speed:,.0f} {subject.unit}s/s" if speed else ""
+    recorder.say(f"step {learner.steps_done}: validation {subject.told(figures)}{speed_told}")
     return figures
 
 

@@ -16,12 +16,13 @@ from typing_extensions import override
 from understudy.data.next_reply import PackedCandidates, pack_candidates
 from understudy.data.packing import Batch, NextReplyQuestion
 from understudy.models.language_model import LanguageModel
+from understudy.models.policy import Policy
 
 TOKENS_WEIGHT = 2.0
-"""Weight of the token loss beside next-reply classification (Wolf 2019)."""
+"""Weight of the loss of tokens beside next-reply classification (Wolf 2019)."""
 
-TokenPart = tuple[Tensor, Tensor, Tensor, Tensor | None]
-"""inputs_BT, targets_BT, weights_BT and reset_BT of some rows, on the device."""
+ImitationPart = tuple[Tensor, Tensor, Tensor, Tensor | None, *tuple[Tensor, ...]]
+"""inputs_BT, targets_BT, weights_BT and reset_BT of some rows, on the device; and masks_BTA where there are some."""
 
 
 class Term(NamedTuple):
@@ -45,7 +46,7 @@ class Objective(nn.Module):
     the gradient of the one large batch.
     """
 
-    def __init__(self, model: LanguageModel):
+    def __init__(self, model: Any):
         super().__init__()
         self.model = model
 
@@ -58,33 +59,57 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-class TokenLoss(Objective):
-    """Masked next-token cross entropy."""
+class ImitationLoss(Objective):
+    """The loss of imitation: −log p of a teacher's choices, where they have weight.
+
+    A choice is the next token of a text, or what a player did; where an action consists of several choices or real
+    numbers, their log-probabilities or densities are added up.
+    """
 
     @override
     def terms(self, batch: Batch, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
-        parts = [token_part(batch, rows, device) for rows in micro_batches]
+        parts = [imitation_part(batch, rows, device) for rows in micro_batches]
         return [Term("loss", float(batch.weights_BT.sum(dtype=np.float64)), parts)]
 
     @override
-    def forward(self, inputs_BT: Tensor, targets_BT: Tensor, weights_BT: Tensor, reset_BT: Tensor | None) -> Tensor:
-        """Return the weighted sum of the token losses, in nats (see `weighted_nll`)."""
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        targets_BT: Tensor,
+        weights_BT: Tensor,
+        reset_BT: Tensor | None,
+        masks_BTA: Tensor | None = None,
+    ) -> Tensor:
+        """Return the weighted sum of the losses, in nats (see `weighted_nll`)."""
         hidden_BTD, _ = self.model.hidden(inputs_BT, reset_BT=reset_BT)
-        hidden_ND, targets_N, weights_N = hidden_BTD.flatten(0, 1), targets_BT.flatten(), weights_BT.flatten()
+        hidden_ND, targets_N, weights_N = hidden_BTD.flatten(0, 1), targets_BT.flatten(0, 1), weights_BT.flatten()
+        masks_NA = None if masks_BTA is None else masks_BTA.flatten(0, 1)
         # Scoring only positions with weight is less work, but its shapes vary, for which torch.compile would recompile.
         if not torch.compiler.is_compiling() and not bool(weights_N.all()):
             chosen_N = weights_N.nonzero().squeeze(1)
             hidden_ND, targets_N, weights_N = hidden_ND[chosen_N], targets_N[chosen_N], weights_N[chosen_N]
-        return weighted_nll(self.model.logits(hidden_ND), targets_N, weights_N)
+            masks_NA = None if masks_NA is None else masks_NA[chosen_N]
+        if isinstance(self.model, Policy) and self.model.log_std is not None:
+            return -(weights_N * self.model.log_prob(hidden_ND, targets_N)).sum()
+        heads = self.model.choices(hidden_ND, masks_NA)
+        targets = [targets_N] if targets_N.dim() == 1 else targets_N.unbind(1)
+        nlls = [weighted_nll(logits, one, weights_N) for logits, one in zip(heads, targets, strict=True)]
+        return torch.stack(nlls).sum() if len(nlls) > 1 else nlls[0]
 
 
-def token_part(batch: Batch, rows: range, device: torch.device) -> TokenPart:
+TokenLoss = ImitationLoss
+
+
+def imitation_part(batch: Batch, rows: range, device: torch.device) -> ImitationPart:
     """Return rows of a batch as tensors; resets are None where each row is one document, which needs no mask."""
     chosen = slice(rows.start, rows.stop)
     reset_BT = batch.reset_BT[chosen]
     arrays = (batch.inputs_BT, batch.targets_BT, batch.weights_BT)
     inputs, targets, weights = (torch.from_numpy(array[chosen]).to(device) for array in arrays)
-    return inputs, targets, weights, torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
+    reset = torch.from_numpy(reset_BT).to(device) if reset_BT[:, 1:].any() else None
+    if batch.masks_BTA is None:
+        return inputs, targets, weights, reset
+    return inputs, targets, weights, reset, torch.from_numpy(batch.masks_BTA[chosen]).to(device)
 
 
 class _WeightedNLLFunction(torch.autograd.Function):
@@ -180,6 +205,6 @@ class WeightedSum(Objective):
 
 
 def imitation(model: LanguageModel) -> Objective:
-    """Return the objective of imitation: the token loss, and next-reply classification where there is a head for it."""
-    tokens = TokenLoss(model)
+    """Return a language model's objective: imitation, and next-reply classification where there is a head for it."""
+    tokens = ImitationLoss(model)
     return tokens if model.choice is None else WeightedSum((TOKENS_WEIGHT, tokens), (1.0, NextReplyLoss(model)))

@@ -89,7 +89,7 @@ def shifted_labels(patch: Patch) -> None:
 def labels_shifted_in_the_loss(patch: Patch) -> None:
     """Logits are shifted against targets that were shifted when the batch was made."""
 
-    @wrap(patch, objectives.TokenLoss, "forward")
+    @wrap(patch, objectives.ImitationLoss, "forward")
     def _(original: Any, self: Any, inputs: Any, targets: Any, weights: Any, reset: Any) -> Any:
         return original(self, inputs, targets.roll(-1, dims=1), weights, reset)
 
@@ -217,7 +217,7 @@ def state_carried_across_conversations(patch: Patch) -> None:
 
 @bug("leak_over_documents", also="document_starts loss_value")
 def resets_dropped_on_the_way(patch: Patch) -> None:
-    @wrap(patch, objectives, "token_part")
+    @wrap(patch, objectives, "imitation_part")
     def _(original: Any, *arguments: Any) -> Any:
         return *original(*arguments)[:3], None
 
@@ -260,7 +260,7 @@ def forgotten_zero_grad(patch: Patch) -> None:
 
 @bug("masked_tokens", also="leak_over_batch leak_over_documents leak_over_time loss_value")
 def loss_on_padding(patch: Patch) -> None:
-    @wrap(patch, objectives.TokenLoss, "forward")
+    @wrap(patch, objectives.ImitationLoss, "forward")
     def _(original: Any, self: Any, inputs: Any, targets: Any, weights: Any, reset: Any) -> Any:
         return original(self, inputs, targets, weights.where(weights > 0, 1.0), reset)
 
@@ -269,7 +269,7 @@ def loss_on_padding(patch: Patch) -> None:
 def loss_is_a_sum(patch: Patch) -> None:
     step = note_steps(patch)
 
-    @wrap(patch, objectives.TokenLoss, "forward")
+    @wrap(patch, objectives.ImitationLoss, "forward")
     def _(original: Any, *arguments: Any) -> Any:
         return original(*arguments) * step.get("weight", 1.0)
 
@@ -279,7 +279,7 @@ def accumulation_unscaled(patch: Patch) -> None:
     """Each micro-batch is divided by its own number of tokens, and their sum by nothing."""
     step = note_steps(patch)
 
-    @wrap(patch, objectives.TokenLoss, "forward")
+    @wrap(patch, objectives.ImitationLoss, "forward")
     def _(original: Any, self: Any, inputs: Any, targets: Any, weights: Any, reset: Any) -> Any:
         nats = original(self, inputs, targets, weights, reset)
         return nats / weights.sum().clamp(min=1e-9) * step.get("weight", float(weights.sum()))
@@ -334,7 +334,7 @@ class _Growing(torch.optim.AdamW):
 def nan_after_fifty_steps(patch: Patch) -> None:
     step = note_steps(patch)
 
-    @wrap(patch, objectives.TokenLoss, "forward")
+    @wrap(patch, objectives.ImitationLoss, "forward")
     def _(original: Any, *arguments: Any) -> Any:
         return original(*arguments) * (float("nan") if step.get("number") == 50 else 1.0)
 

@@ -1,0 +1,249 @@
+"""A player's policy: observation encoder, core, action heads and value.
+
+Shape suffixes: B batch rows, T time steps, D width, N rows or chosen positions, A possibilities of all choices side by
+side, C choices or real numbers that one action has.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from typing_extensions import override
+
+from understudy.console import counted
+from understudy.models.sequence_model import SequenceModel, exact, make_core
+from understudy.models.spec import CoreSpec
+
+FARTHEST = 10.0
+"""Standard deviations from its mean beyond which an observation is taken for this many."""
+IMAGE = 32
+"""Height and width from which a grid is an image, which strides shrink."""
+STDS = (0.01, 2.0)
+"""Smallest and largest standard deviation of real actions, as a share of half their range."""
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A fully resolved policy: what it is built from and what a checkpoint records."""
+
+    core: CoreSpec
+    observation: tuple[int, ...]
+    """Shape of what is seen: numbers, or a grid of channels, rows and columns; images have their channels last."""
+    choices: tuple[int, ...] = ()
+    """How many possibilities each choice has; empty for real numbers."""
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    """Bounds of real numbers."""
+    layers: int = 1
+    """Of the encoder, after the convolutions of a grid."""
+
+
+class Acted(NamedTuple):
+    """What a policy did at a step, an entry per row, and its state after."""
+
+    actions: NDArray[Any]
+    """int64 [rows, choices], or float32 [rows, numbers]."""
+    log_probs: NDArray[np.float32]
+    """Of the actions, in nats."""
+    values: NDArray[np.float32]
+    state: Any
+    probabilities: NDArray[np.float32]
+    """[rows, A], the possibilities of each choice side by side; of real numbers their means and deviations."""
+
+
+class Policy(SequenceModel):
+    """Chooses actions from observations; carries what it remembers in a state, as every core does.
+
+    >>> from understudy.models.spec import CoreConfig
+    >>> core = CoreConfig(core="lstm", layers=1, width=8).resolved()
+    >>> policy = Policy(PolicySpec(core, observation=(4,), choices=(2,))).eval()
+    >>> acted = policy.act(np.zeros((3, 4), np.float32), policy.initial_state(3), np.ones((3, 2), bool))
+    >>> acted.actions.shape, acted.log_probs.shape
+    ((3, 1), (3,))
+    """
+
+    def __init__(self, spec: PolicySpec):
+        super().__init__()
+        self.policy, self.spec = spec, spec.core
+        self.core = make_core(spec.core)
+        width = spec.core.width
+        self.observe = _Encoder(spec)
+        self.action = nn.Linear(width, sum(spec.choices) or len(spec.low))
+        self.value = nn.Linear(width, 1)
+        for head in (self.action, self.value):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+        self.log_std = None if spec.choices else nn.Parameter(torch.full((len(spec.low),), math.log(0.5)))
+        # Actions without bounds are as they are; others are learned as shares of half their range.
+        bounded = np.isfinite(np.subtract(spec.high, spec.low)) if spec.low else np.zeros(0, bool)
+        low, high = (np.where(bounded, bound, sign) for bound, sign in ((spec.low, -1.0), (spec.high, 1.0)))
+        self.middle: Tensor
+        self.reach: Tensor
+        self.register_buffer("middle", torch.tensor((high + low) / 2, dtype=torch.float32), persistent=False)
+        self.register_buffer("reach", torch.tensor((high - low) / 2, dtype=torch.float32), persistent=False)
+
+    @property
+    @override
+    def encoder(self) -> nn.Module:
+        return self.observe
+
+    @override
+    def hidden(self, inputs_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
+        x_BTD = self.observe(inputs_BT)
+        return (x_BTD, state) if self.core is None else self.core(x_BTD, state, reset_BT)
+
+    @override
+    def choices(self, hidden_ND: Tensor, masks_NA: Tensor | None = None) -> list[Tensor]:
+        logits_NA = self.action(hidden_ND)
+        if masks_NA is not None:
+            # Not -inf: where nothing at all is allowed, such as in padding, that would give nan.
+            logits_NA = logits_NA.masked_fill(~masks_NA, torch.finfo(logits_NA.dtype).min)
+        return list(logits_NA.split(self.policy.choices, dim=-1))
+
+    def normal(self, hidden_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of real actions, in the game's own units, [..., C] each."""
+        assert self.log_std is not None
+        std_C = exact(self.log_std).exp().clamp(*STDS) * self.reach
+        return exact(self.action(hidden_ND)) * self.reach + self.middle, std_C
+
+    def log_prob(self, hidden_ND: Tensor, actions_NC: Tensor, masks_NA: Tensor | None = None) -> Tensor:
+        """Return log p_N of actions, in nats; of real numbers the logarithm of their density."""
+        if self.log_std is not None:
+            mean_NC, std_C = self.normal(hidden_ND)
+            z_NC = (actions_NC - mean_NC) / std_C
+            return -(z_NC.square() / 2 + std_C.log() + math.log(2 * math.pi) / 2).sum(-1)
+        heads = zip(self.choices(hidden_ND, masks_NA), actions_NC.unbind(-1), strict=True)
+        nlls = [F.cross_entropy(exact(logits), action, reduction="none") for logits, action in heads]
+        return -torch.stack(nlls).sum(0)
+
+    @torch.inference_mode()
+    def act(
+        self,
+        observations: NDArray[Any],
+        state: Any,
+        masks: NDArray[np.bool_] | None = None,
+        draws: NDArray[np.floating[Any]] | None = None,
+        temperature: float = 1.0,
+    ) -> Acted:
+        """Choose an action for each row.
+
+        Args:
+            observations: [rows, *shape], as the game wrote them.
+            state: of these rows, from `initial_state(rows)` or the last call; it may be overwritten.
+            masks: [rows, A], what is allowed; None: everything.
+            draws: [rows, C], numbers drawn evenly from 0 to 1 that decide what is chosen; None: torch draws them.
+            temperature: divides the logits, or multiplies the deviations; 0 takes the likeliest actions.
+        """
+        device, count = self.action.weight.device, len(self.policy.choices) or len(self.policy.low)
+        state = self._with_room(state)
+        draws_NC = torch.rand(len(observations), count) if draws is None else torch.from_numpy(draws)
+        draws_NC = draws_NC.to(device, torch.float32)
+        x_N1 = torch.from_numpy(np.ascontiguousarray(observations)).to(device)[:, None]
+        hidden_N1D, state = self.hidden(x_N1, state)
+        hidden_ND = hidden_N1D[:, 0]
+        masks_NA = None if masks is None or not self.policy.choices else torch.from_numpy(masks).to(device)
+        if self.log_std is not None:
+            mean_NC, std_C = self.normal(hidden_ND)
+            normal_NC = torch.special.ndtri(draws_NC.clamp(1e-6, 1 - 1e-6))
+            actions_NC = mean_NC + temperature * std_C * normal_NC
+            bounds = (torch.tensor(bound, device=device) for bound in (self.policy.low, self.policy.high))
+            actions_NC = actions_NC.clamp(*bounds)
+            shown = torch.cat([mean_NC, std_C.expand_as(mean_NC)], dim=-1)
+        else:
+            heads = [exact(logits) for logits in self.choices(hidden_ND, masks_NA)]
+            drawn = zip(heads, draws_NC.unbind(-1), strict=True)
+            actions_NC = torch.stack([_draw(logits, temperature, draw) for logits, draw in drawn], dim=-1)
+            shown = torch.cat([logits.softmax(-1) for logits in heads], dim=-1)
+        log_prob_N = self.log_prob(hidden_ND, actions_NC, masks_NA)
+        value_N = exact(self.value(hidden_ND))[:, 0]
+        arrays = (x.cpu().numpy() for x in (actions_NC, log_prob_N, value_N, shown))
+        actions, log_probs, values, probabilities = arrays
+        return Acted(actions, log_probs, values, state, probabilities)
+
+    @torch.inference_mode()
+    def forget(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:
+        """Return the state with these rows at a fresh start, as where their games have begun again."""
+        return state if state is None else state.empty_rows(torch.from_numpy(np.asarray(rows)))
+
+    def _with_room(self, state: Any) -> Any:
+        # A Transformer whose context is full starts afresh, as it did in training where a game was longer than that.
+        if state is None or state.max_len is None or state.longest < state.max_len:
+            return state
+        return state.empty_rows((state.length_B >= state.max_len).nonzero()[:, 0])
+
+    @torch.no_grad()
+    def standardise(self, mean: NDArray[Any], std: NDArray[Any]) -> None:
+        """Have observations of this mean and standard deviation, each of an observation's shape, count as 0 and 1."""
+        self.observe.mean.copy_(torch.from_numpy(np.asarray(mean, np.float32)))
+        self.observe.std.copy_(torch.from_numpy(np.asarray(np.where(std > 1e-6, std, 1.0), np.float32)))
+
+    @property
+    @override
+    def outputs(self) -> str:
+        if not self.policy.choices:
+            return counted(len(self.policy.low), "real number")
+        return " × ".join(str(count) for count in self.policy.choices) + " actions"
+
+    @property
+    @override
+    def guessing(self) -> float | None:
+        return sum(math.log(count) for count in self.policy.choices) if self.policy.choices else None
+
+    @override
+    def description(self) -> dict[str, Any]:
+        return {"policy": asdict(self.policy)}
+
+
+class _Encoder(nn.Module):
+    """Makes vectors of observations: x_BT… → x_BTD."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: PolicySpec):
+        super().__init__()
+        shape, width = spec.observation, spec.core.width
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
+        self.is_image = len(shape) == 3 and min(shape[:2]) >= IMAGE
+        if self.is_image:  # Mnih 2015, "Human-level control through deep reinforcement learning"
+            sizes = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+            steps = [(nn.LazyConv2d(count, size, stride), nn.ReLU()) for count, size, stride in sizes]
+        elif len(shape) == 3:  # Carroll 2019, its encoder of the kitchen's grid
+            steps = [(nn.LazyConv2d(32, 3, padding=1), nn.ReLU()) for _ in range(2)]
+        else:
+            steps = []
+        self.convolutions = nn.Sequential(*(layer for step in steps for layer in step), nn.Flatten())
+        with torch.no_grad():
+            sample = torch.zeros(1, *shape)
+            inputs = self.convolutions(sample.movedim(-1, 1) if self.is_image else sample).shape[1]
+        layers: list[nn.Module] = []
+        for _ in range(spec.layers):
+            layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(spec.core.dropout)]
+            inputs = width
+        self.layers = nn.Sequential(*layers)
+
+    @override
+    def forward(self, seen_BT: Tensor) -> Tensor:
+        dtype = self.mean.dtype
+        x_BT = ((seen_BT.to(dtype) - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
+        x_N = x_BT.flatten(0, 1)
+        x_N = self.convolutions(x_N.movedim(-1, 1) if self.is_image else x_N)
+        encoded_BTD: Tensor = self.layers(x_N).unflatten(0, seen_BT.shape[:2])
+        return encoded_BTD
+
+
+def _draw(logits_NA: Tensor, temperature: float, draw_N: Tensor) -> Tensor:
+    if not temperature:
+        return logits_NA.argmax(dim=-1)
+    # The first possibility at which the running sum of the probabilities exceeds the number drawn.
+    p_NA = (logits_NA / temperature).softmax(dim=-1)
+    sum_NA = p_NA.cumsum(dim=-1)
+    # Rounding must not take the number to the sum's very end, behind which lies what has no probability.
+    below_N = torch.minimum(draw_N * sum_NA[:, -1], sum_NA[:, -1].nextafter(torch.zeros(())))
+    return torch.searchsorted(sum_NA, below_N[:, None], right=True)[:, 0]
