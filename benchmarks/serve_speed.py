@@ -142,7 +142,7 @@ def show_long(name: str, folder: Path, seconds: float) -> None:
         waits = {}
         for long in (0, LONG):
             answers = beside_long(server.port, server.model, SHORT_CLIENTS, seconds, long)
-            waits[long] = np.percentile([1000 * answer.first for answer in answers], (50, 99))
+            waits[long] = np.percentile([1000 * answer.first for answer in answers], (50, 99)).tolist()
     rows = [[f"beside prompts of {long} tokens" if long else "alone", *(f"{wait:.0f}" for wait in waits[long])]
             for long in waits]  # fmt: skip
     table(f"{name}: milliseconds to the first token of prompts of 16", ["", "p50", "p99"], rows)
