@@ -302,6 +302,8 @@ CONFIGS = {
     "chat": "serving.terminal",
     "sample": "serving.sample",
     "serve": "serving.serve",
+    "play": "serving.play.play",
+    "watch": "serving.play.watch",
     "eval": "recipes.evaluate",
     "doctor": "recipes.doctor",
     "import-chats": "recipes.import_chats",

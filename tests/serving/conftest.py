@@ -1,10 +1,13 @@
-"""A home that is nobody's, and checkpoints of tiny models."""
+"""A home that is nobody's, checkpoints of tiny models, and headless Chromium."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+WORDS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +15,8 @@ def home(tmp_path, monkeypatch) -> Path:
     """A home of its own, so that nobody's history is touched; tests work in an empty folder beside it."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.delenv("UNDERSTUDY_RUNS", raising=False)
+    for name in ("UNDERSTUDY_RUNS", "UNDERSTUDY_RECORDINGS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
@@ -42,3 +46,15 @@ def save(tmp_path_factory) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def checkpoint(save, model) -> str:
     return save(model)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("the page is tested in Chromium, which is not installed; on Debian: apt install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(WORDS))
+        yield browser
+        browser.close()

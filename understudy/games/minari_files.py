@@ -15,13 +15,14 @@ when, by which code, in which scenario.
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from understudy.console import counted
 from understudy.errors import MissingPackageError, RecordingError
 from understudy.files import locked, plain, whole, write_json
 from understudy.games.env import Action, Array, Observation
@@ -79,17 +80,36 @@ def write(path: str | Path, recording: Recording) -> Path:
     return folder
 
 
-def read(path: str | Path) -> Recording:
-    """Return the recording in a folder that `write` made.
+def exists(path: str | Path) -> bool:
+    """Return whether there is a recording in a folder, sound or not."""
+    return (_folder(path) / "data" / "metadata.json").exists()
+
+
+def describe(path: str | Path) -> tuple[Recording, int]:
+    """Return the recording in a folder without its episodes, and how many these are.
 
     Raises:
-        RecordingError: there is none, it was made by something else, or its arrays do not fit together.
+        RecordingError: there is none, or it was made by something else.
     """
     folder = _folder(path)
     metadata = _metadata(folder)
-    recording = Recording.described(metadata[OURS], str(folder))
+    return Recording.described(metadata[OURS], str(folder)), metadata["total_episodes"]
+
+
+def read(path: str | Path, chosen: Sequence[int] | None = None) -> Recording:
+    """Return the recording in a folder that `write` made, with the episodes of these numbers, or with all.
+
+    Raises:
+        RecordingError: there is none, it was made by something else, or its arrays do not fit together.
+        GameError: an action is out of range.
+    """
+    folder = _folder(path)
+    recording, count = describe(folder)
+    for number in chosen or ():
+        if not 0 <= number < count:
+            raise RecordingError(f"{folder} has no episode {number}; it has {counted(count, 'episode')}, from 0 on")
     with _reading(folder), _h5py().File(folder / "data" / "main_data.hdf5", "r") as store:
-        for number in range(metadata["total_episodes"]):
+        for number in range(count) if chosen is None else chosen:
             recording.episodes.append(
                 _read_episode(store[f"episode_{number}"], recording, f"{folder}, episode {number}")
             )

@@ -92,6 +92,8 @@ class Scene:
     keys: tuple[Key, ...]
     seconds: float
     """That a step lasts."""
+    longest: int = 0
+    """Steps after which it is cut short; 0 where that is not known."""
     advice: str = ""
     """What it is about, in a sentence or two."""
 

@@ -96,12 +96,17 @@ class Recorder:
                 continue
             taken.append(tuple(array[world].copy() for array in arrays))
             if over[world]:
-                finished.append((world, self._episode(world)))
+                finished.append((world, self._episode(world, taken)))
                 self._taken[world] = []
         return finished
 
-    def _episode(self, world: int) -> Episode:
-        first, *steps = self._taken[world]
+    def cut(self, world: int) -> Episode | None:
+        """Return what was taken down of an unfinished episode, cut short here; None where nothing was played yet."""
+        taken, self._taken[world] = self._taken[world], []
+        return self._episode(world, taken) if len(taken) > 1 else None
+
+    def _episode(self, world: int, taken: list[tuple[Array, ...]]) -> Episode:
+        first, *steps = taken
         seen, allowed, actions, rewards, terminated = zip(*steps, strict=True)
         observations, masks = np.stack([first[0], *seen]), np.stack([first[1], *allowed[:-1]])
         arrays = observations, np.stack(actions), np.stack(rewards), terminated[-1]
@@ -111,17 +116,18 @@ class Recorder:
         return array.reshape(self._env.worlds, len(self._env.agents), *array.shape[1:])
 
 
-def check(recording: Recording, env: Env, name: str) -> None:
+def check(recording: Recording, env: Env, name: str, first: int = 0) -> None:
     """Play a recording again, and raise RecordingError unless all is seen and earned that was seen and earned then.
 
     Args:
         recording: of a game that depends on seeds and actions alone.
         env: the game, with a world per episode.
         name: the recording's, for errors.
+        first: the number of its first episode, for errors.
     """
     fits(Recording.of(env), recording, name)
-    played = replay(env, [one.actions for one in recording.episodes], [one.seed for one in recording.episodes])
-    for number, (then, now) in enumerate(zip(recording.episodes, played, strict=True)):
+    played = replay(env, [one.actions for one in recording.episodes], [one.seed for one in recording.episodes], first)
+    for number, (then, now) in enumerate(zip(recording.episodes, played, strict=True), first):
         other = (then.observations[1:] != now.observations[1:]).any(tuple(range(1, then.observations.ndim)))
         wrong = np.flatnonzero(other | (then.rewards != now.rewards).any(1))
         if not np.array_equal(then.observations[0], now.observations[0]):
@@ -141,13 +147,14 @@ def fits(mine: Recording, other: Recording, name: str) -> None:
             raise RecordingError(f"{name}: the recording's {what} is {given}, not {expected}")
 
 
-def replay(env: Env, actions: Sequence[Array], seeds: Sequence[int]) -> list[Episode]:
+def replay(env: Env, actions: Sequence[Array], seeds: Sequence[int], first: int = 0) -> list[Episode]:
     """Play recorded actions again, one episode per world of `env`, and return what is seen and earned.
 
     Args:
         env: a game with as many worlds as there are episodes.
         actions: [T, agents, width] of each.
         seeds: of each.
+        first: the number of the first, for errors.
 
     Raises:
         RecordingError: a game ends before its actions do.
@@ -172,7 +179,7 @@ def replay(env: Env, actions: Sequence[Array], seeds: Sequence[int]) -> list[Epi
         for world, played in enumerate(actions):
             if over[world] and step + 1 < len(played):
                 longer = f"{len(played)} steps, but its game ends after {step + 1}"
-                raise RecordingError(f"{env.name}: recorded episode {world} has {longer}")
+                raise RecordingError(f"{env.name}: recorded episode {first + world} has {longer}")
             if step + 1 == len(played):
                 terminated[world] = out.terminated.reshape(env.worlds, agents)[world]
     episodes = []

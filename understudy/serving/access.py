@@ -29,6 +29,10 @@ SECONDS_TO_SEND = 30.0
 """How long a client may take to send its body."""
 SHORTEST_KEY = 16
 MOST_BUCKETS = 10_000
+PUBLIC = ("/", "/health", "/watch")
+"""Paths that need no key, beside the files of pages: the pages themselves ask for it."""
+KEY_PROTOCOL = "key."
+"""What stands before a key, in hexadecimal, among the protocols of a websocket."""
 HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 """A Host header: a name or an address, perhaps with a port."""
 
@@ -124,6 +128,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
+        if scope["type"] == "websocket":
+            await self._pass_websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -147,6 +154,26 @@ class Guard:
             return
         await self._app(scope, receive, counting)
 
+    async def _pass_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a websocket on, or refuse it.
+
+        A browser can give it no header of its own; the key comes as one of the protocols that it offers.
+        """
+        headers = Headers(scope=scope)
+        offered = [one.removeprefix(KEY_PROTOCOL) for one in scope["subprotocols"] if one.startswith(KEY_PROTOCOL)]
+        try:
+            host = headers.get("host", "")
+            self._check_host(host)
+            # Any page may open a websocket to anywhere, and the browser says which page it was.
+            origin = headers.get("origin", f"http://{host}")
+            if origin.partition("://")[2] != host:
+                raise RefusedError(403, f"pages from {origin} may not use this server", code="origin")
+            scope.setdefault("state", {})["owner"] = self._named(scope["path"], f"Bearer {_unhex(offered)}")
+        except RefusedError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
     def _check_host(self, given: str) -> None:
         """Raise RefusedError for a name that is not the server's.
 
@@ -162,7 +189,7 @@ class Guard:
 
     def _named(self, path: str, given: str) -> str:
         """Return who asks. Raises RefusedError without a key that is known, where one is needed."""
-        if not self._keys or path in ("/", "/health") or path.startswith("/page/"):
+        if not self._keys or path in PUBLIC or path.startswith("/page/"):
             return LOCAL
         scheme, _, key = given.partition(" ")
         if not key:
@@ -207,6 +234,13 @@ async def _whole_body(headers: Headers, receive: Receive) -> Receive:
         return given.pop() if given else await receive()
 
     return replay
+
+
+def _unhex(offered: Sequence[str]) -> str:
+    try:
+        return bytes.fromhex(offered[0]).decode() if offered else ""
+    except ValueError:
+        return ""
 
 
 def _hash(key: str) -> bytes:

@@ -30,19 +30,25 @@ class Options:
 
 def build_app(models: Mapping[str, Served], store: ConversationStore, options: Options) -> FastAPI:
     """Return the application that serves these models. Whoever made their schedulers and the store closes them."""
+    metrics = Metrics({name: each.scheduler for name, each in models.items()})
+    app = guarded_app(metrics, options)
+    app.include_router(openai_routes(models, metrics))
+    app.include_router(conversation_routes(store, owner))
+    app.include_router(model_card_routes({name: each.loaded for name, each in models.items()}))
+    app.include_router(page_routes())
+    return app
+
+
+def guarded_app(metrics: Metrics, options: Options) -> FastAPI:
+    """Return an application that has no routes yet but those of every server, behind the guard."""
     # Pages of documentation would load scripts from elsewhere.
     app = FastAPI(title="understudy", version=__version__, docs_url=None, redoc_url=None, responses=RESPONSES)
     answer_errors(app)
-    metrics = Metrics({name: each.scheduler for name, each in models.items()})
     app.add_middleware(Guard, access=options.access, metrics=metrics)
     if options.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(options.origins), allow_methods=["*"], allow_headers=["*"]
         )
-    app.include_router(openai_routes(models, metrics))
-    app.include_router(conversation_routes(store, owner))
-    app.include_router(model_card_routes({name: each.loaded for name, each in models.items()}))
-    app.include_router(page_routes())
 
     @app.get("/health", tags=["server"])
     def tell_health() -> dict[str, str]:

@@ -15,8 +15,8 @@ import uvicorn
 from understudy.acting.scheduler import Scheduler
 from understudy.serving.app import Options, build_app
 from understudy.serving.conversations import ConversationStore
+from understudy.serving.listening import Protocol, listen
 from understudy.serving.replies import Served
-from understudy.serving.serve import Protocol, listen
 from understudy.training.loading import load_model
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from understudy import cli
 from understudy.errors import UserError
-from understudy.serving.serve import listen
+from understudy.serving.listening import listen
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ dishes. Both get 20 for each soup. `docs/kitchen.md` has the rules in full.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -22,6 +22,7 @@ from understudy.games.env import Action, Array, Buffers, Env, Observation
 from understudy.games.kitchen import kernels
 from understudy.games.kitchen.layout import Layout, read_layout
 from understudy.games.kitchen.picture import kitchen_frame, kitchen_scene
+from understudy.games.kitchen.scripts import Cook
 from understudy.games.pictures import Frame, Scene
 
 ACTIONS = ("north", "south", "east", "west", "stay", "interact")
@@ -61,6 +62,8 @@ class Kitchen(Env):
     `kitchens` is the whole state: int16 [worlds, …], as `kernels` says. It can be copied and written back.
     `shaping` can be changed between steps, to anneal the shaped rewards.
     """
+
+    scripts: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"cook": lambda env: Cook(env.kitchens, env.kitchen)}
 
     def __init__(self, layout: str | Layout, worlds: int, options: Options | None = None) -> None:
         options = options or Options()
@@ -119,7 +122,7 @@ class Kitchen(Env):
 
     @override
     def scene(self) -> Scene:
-        return kitchen_scene(self.kitchen)
+        return kitchen_scene(self.kitchen, self.horizon)
 
     @override
     def frame(self, world: int = 0) -> Frame:

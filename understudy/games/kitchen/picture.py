@@ -44,13 +44,13 @@ NAMES = {
 }
 
 
-def kitchen_scene(layout: Layout) -> Scene:
+def kitchen_scene(layout: Layout, horizon: int) -> Scene:
     """Return what never moves, and the keys."""
     shapes: list[Shape] = []
     for y, row in enumerate(layout.lines):
         for x, symbol in enumerate(row):
             shapes += _terrain(TERRAIN[symbol], x, y)
-    return Scene(layout.width, layout.height, tuple(shapes), KEYS, SECONDS, ADVICE)
+    return Scene(layout.width, layout.height, tuple(shapes), KEYS, SECONDS, horizon, ADVICE)
 
 
 def kitchen_frame(kitchen: Array, layout: Layout) -> Frame:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from understudy.errors import GitError
 
@@ -106,6 +106,22 @@ def read_status(top: Path) -> tuple[str | None, str | None, list[Change]]:
             changes.append(Change(path, tracked=True, deleted=deleted, submodule=submodule[0] == "S"))
     commit, branch = headers["branch.oid"], headers["branch.head"]
     return None if commit == "(initial)" else commit, None if branch == "(detached)" else branch, changes
+
+
+def code_of(folder: Path) -> dict[str, Any]:
+    """Return which commit the code in a folder is, and whether it has edits: nothing outside git.
+
+    >>> set(code_of(Path(__file__).parent)) <= {"commit", "dirty"}
+    True
+    """
+    try:
+        top = repository_of(folder)
+        if top is None:
+            return {}
+        commit, _, changes = read_status(top)
+    except GitError:
+        return {}
+    return {"commit": commit, "dirty": bool(changes)}
 
 
 def entries_of(ask: Callable[..., bytes], commit: str, *options: str) -> Iterator[tuple[str, list[str]]]:

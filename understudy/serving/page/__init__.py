@@ -1,5 +1,6 @@
 """The chat page: plain files for the browser, which fetches nothing from anywhere else."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException
@@ -25,18 +26,18 @@ HEADERS = {
 }
 
 
-def page_routes() -> APIRouter:
-    """Return the routes of the page and its files."""
-    router = APIRouter(include_in_schema=False)
+def page_routes(index: Path = FOLDER / "index.html", more: Mapping[str, Path] | None = None) -> APIRouter:
+    """Return the routes of a page and its files: of the chat page, or of another one with `more` files."""
+    router, files = APIRouter(include_in_schema=False), {**FILES, **(more or {})}
 
     @router.get("/")
     def page() -> FileResponse:
-        return FileResponse(FOLDER / "index.html", headers=HEADERS)
+        return FileResponse(index, headers=HEADERS)
 
     @router.get("/page/{name}")
     def file(name: str) -> FileResponse:
-        if name not in FILES:
+        if name not in files:
             raise HTTPException(404, f"no file {name!r} belongs to the page")
-        return FileResponse(FILES[name], headers=HEADERS)
+        return FileResponse(files[name], headers=HEADERS)
 
     return router

@@ -66,6 +66,12 @@ function headers(body) {
   return { ...(body ? { "Content-Type": "application/json" } : {}), ...(key ? { Authorization: `Bearer ${key}` } : {}) };
 }
 
+/** Return what a websocket offers as a protocol to name the key: it can send no header. */
+export function keyProtocol() {
+  const key = localStorage.getItem(KEY);
+  return key ? [`key.${Array.from(new TextEncoder().encode(key), (byte) => byte.toString(16).padStart(2, "0")).join("")}`] : [];
+}
+
 let asked = null; // several requests may be refused at once, but the key is asked for once
 
 function askForKey(reason) {

@@ -1,0 +1,195 @@
+"""Recorded episodes to look at: as moments in shapes, over HTTP, with what a policy thinks beside them."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from understudy.console import number
+from understudy.errors import RecordingError
+from understudy.files import plain
+from understudy.games.demos import players_of
+from understudy.games.env import Action, Array, Buffers, Env
+from understudy.games.minari_files import exists, read
+from understudy.games.names import make
+from understudy.games.pictures import PALETTE, Frame, Scene, Shape, box, words
+from understudy.games.recordings import Episode, Recording, check
+from understudy.serving.page import HEADERS
+
+FOLDER = Path(__file__).parent
+
+
+class Thoughts(NamedTuple):
+    """What a policy thinks at each of T steps for one agent."""
+
+    name: str
+    """Whose they are."""
+    probabilities: Array
+    """float [T, sum(Action.choices)]: of each possibility of each choice, side by side."""
+    values: Array
+    """float [T]: the return that it expects from here on."""
+
+
+class Mind(Protocol):
+    """A policy that says what it thinks of an episode."""
+
+    def think(self, env: Env, episode: Episode) -> Mapping[int, Thoughts]:
+        """Return the thoughts of those agents, by number, whose choices it makes or would make."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """An episode as it is shown."""
+
+    scene: Scene
+    frames: Sequence[Frame]
+    """At the beginning and after each step."""
+    seconds: float
+
+
+class Replays:
+    """Episodes to look at: those of a folder, read anew each time, or given ones."""
+
+    def __init__(self, episodes: Path | Recording, name: str, mind: Mind | None = None) -> None:
+        self._episodes, self.name, self._mind = episodes, name, mind
+
+    def recording(self, chosen: Sequence[int] | None = None) -> Recording:
+        """Return the recording with all episodes, or these. Raises RecordingError where there are none such."""
+        if isinstance(self._episodes, Path):
+            if not exists(self._episodes):
+                raise RecordingError(f"{self.name} has no games yet")
+            return read(self._episodes, chosen)
+        if chosen is None:
+            return self._episodes
+        return replace(self._episodes, episodes=[self._episodes.episodes[one] for one in chosen])
+
+    def listed(self) -> dict[str, Any]:
+        """Return what there is to look at, as plain JSON."""
+        recording = self.recording()
+        episodes = [
+            {
+                "steps": len(one.actions),
+                "returns": plain(one.rewards.sum(0)),
+                "players": players_of(one, recording),
+                "time": one.provenance.get("time", ""),
+                "ended": one.provenance.get("ended", ""),
+            }
+            for one in recording.episodes
+        ]
+        return {"name": self.name, "game": recording.game, "agents": recording.agents, "episodes": episodes}
+
+    def replay(self, which: int) -> Replay:
+        """Play an episode again.
+
+        Raises:
+            RecordingError: it did not happen by the rules as they are here.
+        """
+        recording = self.recording([which])
+        (episode,) = recording.episodes
+        with closing(make(recording.game, **recording.options)) as env:
+            check(recording, env, self.name, which)
+            scene, frames = env.scene(), frames_of(env, episode)
+            thoughts = self._mind.think(env, episode) if self._mind else {}
+        if thoughts:
+            panel = Panel(scene, thoughts, env.action, env.agents)
+            frames = [panel.beside(frame, episode, step) for step, frame in enumerate(frames)]
+            scene = panel.scene
+        return Replay(scene, frames, scene.seconds)
+
+    def told(self, which: int) -> dict[str, Any]:
+        """Return an episode as plain JSON for the page."""
+        (episode,) = (recording := self.recording([which])).episodes
+        shown = self.replay(which)
+        names = recording.action.names
+        return {
+            "scene": plain(shown.scene),
+            "palette": PALETTE,
+            "agents": recording.agents,
+            "players": players_of(episode, recording),
+            "frames": [{"shapes": one.shapes, "places": one.places, "said": one.said} for one in shown.frames],
+            "actions": [
+                [names[int(one[0])] if names else ", ".join(map(number, one.tolist())) for one in step]
+                for step in episode.actions
+            ],
+            "returns": plain(np.cumsum(episode.rewards, 0)),
+        }
+
+
+def frames_of(env: Env, episode: Episode) -> list[Frame]:
+    """Return what an episode looked like, at its beginning and after each step, played again in a game of one world."""
+    out = Buffers.of(env)
+    env.reset([episode.seed], out)
+    frames = [env.frame()]
+    for actions in episode.actions:
+        env.step(actions, out)
+        frames.append(env.frame())
+    return frames
+
+
+class Panel:
+    """What a policy thinks, in shapes to the right of a game."""
+
+    def __init__(self, scene: Scene, thoughts: Mapping[int, Thoughts], action: Action, agents: Sequence[str]) -> None:
+        self._thoughts, self._agents, self._left = thoughts, agents, scene.width
+        self._names = [
+            names[value] if choice == 0 and (names := action.names) else f"{choice + 1}: {value}"
+            for choice, many in enumerate(action.choices)
+            for value in range(many)
+        ]
+        self._starts = np.cumsum((0, *action.choices[:-1]))
+        rows = len(thoughts) * (len(self._names) + 2)
+        self._row = min(scene.height / rows, scene.width / 16)
+        self._width = 14 * self._row
+        paper = box(scene.width, 0, self._width, scene.height, "ground")
+        self.scene = replace(scene, width=scene.width + self._width, background=(*scene.background, paper))
+
+    def beside(self, frame: Frame, episode: Episode, step: int) -> Frame:
+        """Return a frame with what is thought before a step, and which action was taken; nothing after the last."""
+        if step >= len(episode.actions):
+            return frame
+        shapes: list[Shape] = []
+        said = list(frame.said)
+        y, size = 0.0, self._row
+        for agent, thoughts in self._thoughts.items():
+            taken = (self._starts + episode.actions[step, agent]).tolist() if self._names else []
+            title = f"{self._agents[agent]}: value {thoughts.values[step]:.1f}"
+            shapes.append(words(self._left + self._width / 2, y + size / 2, size * 0.7, title, "ink"))
+            for place, (name, share) in enumerate(zip(self._names, thoughts.probabilities[step].tolist(), strict=True)):
+                middle = y + (place + 1.5) * size
+                colour = "blue" if place in taken else "shade"
+                shapes += [
+                    words(self._left + 2.6 * size, middle, size * 0.62, name, "ink"),
+                    box(self._left + 5.2 * size, middle - 0.35 * size, 6 * size * share, 0.7 * size, colour),
+                    words(self._left + 12.6 * size, middle, size * 0.62, f"{share:.0%}", "ink"),
+                ]
+            y += (len(self._names) + 2) * size
+            likely = max(zip(thoughts.probabilities[step].tolist(), self._names, strict=True), default=(0, ""))
+            if said:
+                said[agent] = (*said[agent], f"{thoughts.name}: likeliest {likely[1]}, {likely[0]:.0%}.")
+        return replace(frame, shapes=(*frame.shapes, *shapes), said=tuple(said))
+
+
+def replay_routes(replays: Replays) -> APIRouter:
+    """Return the routes of the page that shows episodes."""
+    router = APIRouter(tags=["episodes"])
+
+    @router.get("/watch", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(FOLDER / "watch.html", headers=HEADERS)
+
+    @router.get("/api/episodes")
+    def list_episodes() -> dict[str, Any]:
+        """List the episodes that can be watched."""
+        return replays.listed()
+
+    @router.get("/api/episodes/{number}")
+    def tell_episode(number: int) -> dict[str, Any]:
+        """Return what one episode looked like, moment by moment."""
+        return replays.told(number)
+
+    return router
