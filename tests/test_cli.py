@@ -348,7 +348,7 @@ def test_the_help_of_a_verb_lists_each_option_with_its_default_and_meaning(
     assert options
     for _, name, default, meaning in options:
         option = "--" + name.replace("_", "-")
-        positional = default is MISSING or name == "run"
+        positional = default is MISSING or name in ("run", "game")
         shown_name = "RUN" if name == "target" else name.upper().rstrip("S")
         assert re.search(shown_name if positional else rf"{option}\b", text), option
         shown = "required" if default is MISSING else shown_default(default)
@@ -372,7 +372,7 @@ def test_no_page_of_help_speaks_python(verb: str, capsys: pytest.CaptureFixture[
 
 
 def test_every_verb_has_a_row_here() -> None:
-    assert {*CONFIGS, "runs"} == set(VERBS)
+    assert {*CONFIGS, "runs", "demos"} == set(VERBS)
 
 
 def test_defaults_can_be_built() -> None:

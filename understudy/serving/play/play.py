@@ -4,7 +4,7 @@ import json
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -23,7 +23,7 @@ from understudy.serving.play.match import HUMAN, Match, new_seed
 class Config:
     """Opens a game for people in the browser, or in the terminal, at the game's real pace, and records each game."""
 
-    game: tyro.conf.Positional[str] = "kitchen/cramped_room"
+    game: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[GAME]")]] = "kitchen/cramped_room"
     """Which game: kitchen/LAYOUT, or any other that says what it looks like."""
     partner: Texts = ()
     """Who plays the other places, one for all or one for each: human (a second browser), idle, random, the name of one

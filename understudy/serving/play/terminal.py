@@ -1,7 +1,8 @@
 """A game for one person in the terminal: the game in text, redrawn after each step."""
 
+import select
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -20,7 +21,7 @@ from understudy.games.pictures import Frame
 from understudy.serving.play.keyboard import Keyboard
 from understudy.serving.play.match import Match
 
-NAMES = {
+NAMES: Mapping[str, str] = {
     Keys.Up: "ArrowUp",
     Keys.Down: "ArrowDown",
     Keys.Left: "ArrowLeft",
@@ -121,10 +122,9 @@ def key_presses() -> Iterator["Queue[str]"]:
 
     def listen(read: Callable[[], Sequence[KeyPress]]) -> None:
         for press in read():
-            presses.put(NAMES.get(press.key, press.key))  # type: ignore[call-overload]
+            presses.put(NAMES.get(press.key, press.key))
 
     with given.raw_mode():
-        import select
 
         def watch() -> None:
             while not done.is_set():

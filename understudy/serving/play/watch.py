@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -22,7 +23,7 @@ from understudy.serving.play.video import check_kind, write_video
 class Config:
     """Shows recorded games in the browser, or writes one as a video."""
 
-    what: tyro.conf.Positional[str]
+    recording: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECORDING")]]
     """What to watch: a recording, by its folder or by its name in ./recordings."""
     episode: int = -1
     """Which of its games --save writes, and the page opens with; -1 is the latest."""
@@ -39,7 +40,7 @@ def main(config: Config, console: Console) -> None:
     access = config.address.access()
     if config.save:
         check_kind(Path(config.save))
-    folder = find_recording(config.what)
+    folder = find_recording(config.recording)
     _, count = describe(folder)
     if not count:
         raise ConfigError(f"{folder} has no games yet")
