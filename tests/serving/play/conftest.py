@@ -85,6 +85,7 @@ class Tab:
     def join(self, name: str = "", token: str = "") -> dict[str, Any]:
         self.say("join", name=name, token=token)
         self.hear("welcome")
+        self.hear("room")
         return self.hear("frame")
 
 
