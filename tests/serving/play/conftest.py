@@ -23,7 +23,9 @@ from understudy.serving.play.replays import Replays
 def serving(app: Any) -> Iterator[str]:
     """Serves an app in a thread; its address."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(settings(app, websockets=True))
+    config = settings(app, websockets=True)
+    config.ws_ping_timeout = 600.0  # a busy machine is silent for long
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -287,7 +287,7 @@ def test_a_game_that_fails_is_recorded_as_far_as_it_went(open_hall, tab):
 
 
 def test_a_slow_browser_misses_frames_and_holds_nobody_up(open_hall, tab):
-    address, _ = open_hall("human", "human", seconds=0.001, horizon=2000)
+    address, _ = open_hall("human", "human", seconds=0.001, horizon=600)
     ann, bob = tab(address), tab(address)
     ann.join()
     bob.join()
@@ -301,8 +301,8 @@ def test_a_slow_browser_misses_frames_and_holds_nobody_up(open_hall, tab):
             steps.append(message["step"])
         if message["say"] == "over":
             break
-    assert message["steps"] == 2000
-    assert bob.hear("over")["steps"] == 2000
+    assert message["steps"] == 600
+    assert bob.hear("over")["steps"] == 600
     assert steps == sorted(steps)
 
 
