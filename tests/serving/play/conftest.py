@@ -49,7 +49,7 @@ def open_hall(tmp_path) -> Iterator[Callable[..., tuple[str, Hall]]]:
                 dict(zip(("cook 1", "cook 2"), control or ("human", "script:cook"), strict=True)),
                 {"horizon": 40, **options},
             )
-            match = Match(scenario, {}, tmp_path / "recordings" / "mine-v0")
+            match = Match(scenario, tmp_path / "recordings" / "mine-v0")
             match.scene = replace(match.scene, seconds=seconds)
             hall = Hall(match, seed=5, patience=patience)
             stack.callback(hall.close)

@@ -27,7 +27,7 @@ def play(match, seed, steps=STEPS):
 
 
 def test_games_go_to_one_recording(tmp_path):
-    match = Match(scenario(), {}, tmp_path / "mine")
+    match = Match(scenario(), tmp_path / "mine")
     for seed in (3, 4):
         result = play(match, seed).finish({0: "Ann"})
         assert (result.episode, result.steps, result.cut) == (seed - 3, STEPS, False)
@@ -39,7 +39,7 @@ def test_games_go_to_one_recording(tmp_path):
 
 
 def test_a_game_that_breaks_off_is_cut_short(tmp_path):
-    match = Match(scenario(), {}, tmp_path / "mine")
+    match = Match(scenario(), tmp_path / "mine")
     result = play(match, 1, 3).finish({0: ""}, "the cat walked by")
     assert (result.steps, result.cut) == (3, True)
     (episode,) = read(tmp_path / "mine").episodes
@@ -53,23 +53,23 @@ def test_a_game_that_breaks_off_is_cut_short(tmp_path):
 
 def test_where_a_game_goes_by_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_RECORDINGS", str(tmp_path / "kept"))
-    match = Match(scenario(), {})
+    match = Match(scenario())
     play(match, 1).finish({0: ""})
     assert [one.name for one in (tmp_path / "kept").iterdir() if one.is_dir()] == ["kitchen-cramped_room-horizon-8-v0"]
     assert default_name(everyone("gym:ALE/Pong-v5", {}, {})) == "gym-ALE-Pong-v5"
 
 
 def test_games_of_other_options_are_not_added(tmp_path):
-    play(Match(scenario(), {}, tmp_path / "mine"), 1).finish({0: ""})
+    play(Match(scenario(), tmp_path / "mine"), 1).finish({0: ""})
     with pytest.raises(RecordingError, match=r"has games with the options .*'horizon': 8.* name another folder"):
-        Match(scenario(horizon=9), {}, tmp_path / "mine")
+        Match(scenario(horizon=9), tmp_path / "mine")
     # How many threads step it is nobody's matter
-    Match(scenario(threads=1), {}, tmp_path / "mine")
+    Match(scenario(threads=1), tmp_path / "mine")
 
 
 def test_a_scenario_without_people_is_an_error(tmp_path):
     with pytest.raises(ScenarioError, match="nobody in the scenario of kitchen/cramped_room is human"):
-        Match(scenario("idle", "script:random"), {}, tmp_path / "mine")
+        Match(scenario("idle", "script:random"), tmp_path / "mine")
 
 
 def test_partners_by_name():

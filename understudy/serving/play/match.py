@@ -16,8 +16,9 @@ from understudy.games.env import Array, Buffers
 from understudy.games.minari_files import describe, exists, write
 from understudy.games.names import make
 from understudy.games.recordings import Episode, Recorder, Recording, fits
-from understudy.games.teams import Controller, Scenario, Teams
+from understudy.games.teams import LATEST, Scenario, Teams
 from understudy.runs.code.git import code_of
+from understudy.serving.play.players import controllers_of, with_players
 
 HUMAN = "human"
 
@@ -41,15 +42,25 @@ class Match:
     off, `finish` records it. Rewards are recorded as the game gives them, before any team spirit.
     """
 
-    def __init__(self, scenario: Scenario, controllers: Mapping[str, Controller], folder: Path | None = None) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, folder: Path | None = None) -> None:
+        """Make the game, with its players.
+
+        Raises:
+            ScenarioError: nobody in it is human, or somebody cannot play it.
+            RecordingError: the folder has a recording to which its games cannot be added.
+        """
+        self.scenario, players = with_players(scenario)
+        scenario = self.scenario
         self.env = make(scenario.game, **scenario.options)
         self.scene = self.env.scene()
-        self.teams = Teams(scenario, self.env, controllers)
-        self.seats = sum(control == HUMAN for side in scenario.sides for control in side.controls())
+        self.teams = Teams(scenario, self.env, controllers_of(players, self.env))
+        controls = [control for side in scenario.sides for control in side.controls()]
+        self.seats = controls.count(HUMAN)
         """How many people play."""
         if not self.seats:
             raise ScenarioError(f"nobody in the scenario of {scenario.game} is {HUMAN}; watch it instead")
+        if LATEST in controls:
+            raise ScenarioError(f"the scenario of {scenario.game} has {LATEST}; name a run instead, as frozen:RUN")
         self.folder = folder or make_recordings_folder() / default_name(scenario)
         self._check_folder()
         self._code = {"version": understudy.__version__, **code_of(Path(understudy.__file__).parent)}

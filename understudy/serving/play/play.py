@@ -53,7 +53,7 @@ def main(config: Config, console: Console) -> None:
     in_range("seed", config.seed, -1, 2**62)
     access = config.address.access()
     scenario = read_scenario(config.scenario) if config.scenario else scenario_of(config)
-    match = Match(scenario, {}, Path(config.to) if config.to else None)
+    match = Match(scenario, Path(config.to) if config.to else None)
     seed = new_seed() if config.seed < 0 else config.seed
     with closing(match.env):
         if config.terminal:

@@ -132,46 +132,60 @@ def frames_of(env: Env, episode: Episode) -> list[Frame]:
 
 
 class Panel:
-    """What a policy thinks, in shapes to the right of a game."""
+    """What a policy thinks, in shapes to the right of a game: a bar per possibility, or real numbers in words."""
 
     def __init__(self, scene: Scene, thoughts: Mapping[int, Thoughts], action: Action, agents: Sequence[str]) -> None:
         self._thoughts, self._agents, self._left = thoughts, agents, scene.width
+        self._choices = action.choices
         self._names = [
             names[value] if choice == 0 and (names := action.names) else f"{choice + 1}: {value}"
             for choice, many in enumerate(action.choices)
             for value in range(many)
-        ]
-        self._starts = np.cumsum((0, *action.choices[:-1]))
+        ] or [f"number {which + 1}" for which in range(action.width)]
         rows = len(thoughts) * (len(self._names) + 2)
-        self._row = min(scene.height / rows, scene.width / 16)
+        # As wide as its words need, and no wider than the game
+        self._row = min(scene.height / rows, scene.width / 14)
         self._width = 14 * self._row
-        paper = box(scene.width, 0, self._width, scene.height, "ground")
-        self.scene = replace(scene, width=scene.width + self._width, background=(*scene.background, paper))
+        ground = box(scene.width, 0, self._width, scene.height, "ground")
+        self.scene = replace(scene, width=scene.width + self._width, background=(*scene.background, ground))
 
     def beside(self, frame: Frame, episode: Episode, step: int) -> Frame:
         """Return a frame with what is thought before a step, and which action was taken; nothing after the last."""
         if step >= len(episode.actions):
             return frame
         shapes: list[Shape] = []
-        said = list(frame.said)
+        said = list(frame.said or [()] * len(self._agents))
         y, size = 0.0, self._row
         for agent, thoughts in self._thoughts.items():
-            taken = (self._starts + episode.actions[step, agent]).tolist() if self._names else []
             title = f"{self._agents[agent]}: value {thoughts.values[step]:.1f}"
             shapes.append(words(self._left + self._width / 2, y + size / 2, size * 0.7, title, "ink"))
-            for place, (name, share) in enumerate(zip(self._names, thoughts.probabilities[step].tolist(), strict=True)):
+            rows, summary = self._rows(thoughts.probabilities[step].tolist(), episode.actions[step, agent].tolist())
+            for place, (name, share, taken, told) in enumerate(rows):
                 middle = y + (place + 1.5) * size
-                colour = "blue" if place in taken else "shade"
+                bar = box(self._left + 5.4 * size, middle - 0.35 * size, 6 * size * share, 0.7 * size, taken)
                 shapes += [
-                    words(self._left + 2.6 * size, middle, size * 0.62, name, "ink"),
-                    box(self._left + 5.2 * size, middle - 0.35 * size, 6 * size * share, 0.7 * size, colour),
-                    words(self._left + 12.6 * size, middle, size * 0.62, f"{share:.0%}", "ink"),
+                    words(self._left + 2.7 * size, middle, size * 0.58, name, "ink"),
+                    *([bar] if share else ()),
+                    words(self._left + 12.7 * size, middle, size * 0.58, told, "ink"),
                 ]
             y += (len(self._names) + 2) * size
-            likely = max(zip(thoughts.probabilities[step].tolist(), self._names, strict=True), default=(0, ""))
-            if said:
-                said[agent] = (*said[agent], f"{thoughts.name}: likeliest {likely[1]}, {likely[0]:.0%}.")
+            said[agent] = (*said[agent], f"{thoughts.name}: {summary}")
         return replace(frame, shapes=(*frame.shapes, *shapes), said=tuple(said))
+
+    def _rows(self, shown: list[float], taken: list[float]) -> tuple[list[tuple[str, float, str, str]], str]:
+        """Return per possibility its name, its bar (share, colour) and what is told; and a sentence on them all."""
+        if not self._choices:
+            pairs = zip(self._names, shown[: len(taken)], shown[len(taken) :], strict=True)
+            told = [(name, 0.0, "shade", f"{mean:.2f} ± {std:.2f}") for name, mean, std in pairs]
+            return told, "; ".join(f"{name} {words}" for name, _, _, words in told) + "."
+        starts = np.cumsum((0, *self._choices[:-1]))
+        done = [int(start + value) for start, value in zip(starts, taken, strict=True)]
+        rows = [
+            (name, share, "blue" if place in done else "shade", f"{share:.0%}")
+            for place, (name, share) in enumerate(zip(self._names, shown, strict=True))
+        ]
+        share, name = max(zip(shown, self._names, strict=True))
+        return rows, f"likeliest {name}, {share:.0%}."
 
 
 def replay_routes(replays: Replays) -> APIRouter:

@@ -9,24 +9,30 @@ import tyro
 from rich.console import Console
 
 from understudy.config import in_range
-from understudy.console import progress, say, size_of
-from understudy.errors import ConfigError
+from understudy.console import counted, progress, say, size_of
+from understudy.errors import ConfigError, RecordingError, RunNotFoundError
 from understudy.games.demos import find_recording
-from understudy.games.minari_files import describe
 from understudy.serving.listening import Address, listen, run, url_of
 from understudy.serving.play.app import build_play_app
+from understudy.serving.play.players import PlayersMind, name_of, watched
 from understudy.serving.play.replays import Replays
 from understudy.serving.play.video import check_kind, write_video
+from understudy.training.loading import load_policy
 
 
 @dataclass(frozen=True)
 class Config:
-    """Shows recorded games in the browser, or writes one as a video."""
+    """Shows recorded games in the browser, or some that a trained player plays, or writes one as a video."""
 
-    recording: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RECORDING")]]
-    """What to watch: a recording, by its folder or by its name in ./recordings."""
+    recording: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN|RECORDING")]]
+    """What to watch: a recording, by its folder or by its name in ./recordings; or a run, which then plays with itself,
+    and what it thinks is shown beside it."""
+    games: int = 3
+    """How many games a run plays."""
+    seed: int = 0
+    """Of the first game that a run plays; each further one has the next."""
     episode: int = -1
-    """Which of its games --save writes, and the page opens with; -1 is the latest."""
+    """Which game --save writes, and the page opens with; -1 is the last."""
     save: str = ""
     """Write that game to this file, a .gif or .mp4, and show no page."""
     dark: bool = False
@@ -37,23 +43,39 @@ class Config:
 def main(config: Config, console: Console) -> None:
     """Show the page until Ctrl-C, or write a video."""
     in_range("episode", config.episode, -1)
+    in_range("games", config.games, 1, 1000)
+    in_range("seed", config.seed, 0, 2**62)
     access = config.address.access()
     if config.save:
         check_kind(Path(config.save))
-    folder = find_recording(config.recording)
-    _, count = describe(folder)
+    replays = replays_of(config, console)
+    count = len(replays.recording().episodes)
     if not count:
-        raise ConfigError(f"{folder} has no games yet")
+        raise ConfigError(f"{replays.name} has no games yet")
     which = config.episode % count if config.episode < count else config.episode
-    replays = Replays(folder, folder.name)
     if config.save:
         path, replay = Path(config.save), replays.replay(which)
         with progress(console, f"writing {path.name}", len(replay.frames)) as bar:
             write_video(path, replay, config.dark, bar)
-        say(console, f"Game {which} of {folder.name} is in {path} ({size_of(path.stat().st_size)}).")
+        say(console, f"Game {which} of {replays.name} is in {path} ({size_of(path.stat().st_size)}).")
         return
     with closing(listen(config.address.host, config.address.port)) as listening:
         app = build_play_app(None, replays, access)
-        say(console, f"{folder.name} is shown at {url_of(listening)}/#{which}. Ctrl-C ends it.")
+        say(console, f"{replays.name} is shown at {url_of(listening)}/#{which}. Ctrl-C ends it.")
         config.address.warn(console, "watch the games")
         run(app, listening)
+
+
+def replays_of(config: Config, console: Console) -> Replays:
+    """Return the games of a recording, or of a run, whichever has the name."""
+    try:
+        folder = find_recording(config.recording)
+        return Replays(folder, folder.name)
+    except RecordingError as no_recording:
+        try:
+            loaded = load_policy(config.recording)
+        except RunNotFoundError as no_run:
+            raise RecordingError(f"{no_recording}; and as a run: {no_run}") from no_run
+    with progress(console, f"playing {counted(config.games, 'game')}"):
+        recording = watched(loaded, config.games, config.seed)
+    return Replays(recording, name_of(loaded), PlayersMind(loaded))
