@@ -20,12 +20,19 @@ from understudy.doctor.monitors import MONITORS, LossHistory, TrainingMonitors, 
 from understudy.doctor.overlap import train_valid_overlap
 from understudy.doctor.probes import clone, float32_clone, one_document_per_row, probe_batch, step_gradients
 from understudy.doctor.start import ALL_CHECKS, START_CHECKS, program_of
+from understudy.evaluation.play import play
+from understudy.games.demonstrations import GameBatches
+from understudy.games.kitchen.env import Kitchen, Options
+from understudy.games.recordings import Recording
+from understudy.games.teams import Random
 from understudy.models.language_model import LanguageModel
+from understudy.models.policy import Policy, PolicySpec
 from understudy.models.spec import CoreConfig
 from understudy.runs.run import NullRecorder
 from understudy.training.experiment import Experiment
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import ImitationLoss
+from understudy.training.play import Play
 from understudy.training.text import Text
 
 BYTES = ByteTokenizer()
@@ -79,9 +86,28 @@ def state_of(experiment: Experiment) -> list[Any]:
     return [weights + moments + [torch.get_rng_state()], others]
 
 
-@pytest.mark.parametrize("one", START_CHECKS, ids=lambda one: one.name)
+def make_game_experiment() -> Experiment:
+    env = Kitchen("cramped_room", 3, Options(view="features", horizon=60))
+    games = play(env, Random(env), [1, 2, 3])
+    torch.manual_seed(0)
+    core = CoreConfig(core="lstm", layers=1, width=16, context=60, dropout=0.2).resolved()
+    policy = Policy(PolicySpec(core, env.observation.shape, env.action.choices, last_action=True))
+    policy.value.requires_grad_(False)
+    config = LearnerConfig(steps=40, batch_size=4, warmup=5, lr=3e-3, dtype="float32")
+    batches, held_out = (GameBatches(some, 4, seed=1, last_action=env.action) for some in (games[:2], games[2:]))
+    subject = Play(Recording.of(env), games[:2], games[2:])
+    frozen = frozenset({"value.weight", "value.bias"})
+    return Experiment(Learner(ImitationLoss(policy), config, CPU), batches, held_out, subject, 0, frozen=frozen)
+
+
+OTHER = {"text": "play", "play": "text"}
+CHECKED = [(one, kind) for one in START_CHECKS for kind in OTHER if one.needs.get(OTHER[kind], True)]
+
+
+@pytest.mark.parametrize(("one", "kind"), CHECKED, ids=lambda value: getattr(value, "name", value))
 @pytest.mark.parametrize("steps", [0, 3])
-def test_a_check_leaves_everything_as_it_was(one: Check, steps: int, experiment: Experiment) -> None:
+def test_a_check_leaves_everything_as_it_was(one: Check, kind: str, steps: int, experiment: Experiment) -> None:
+    experiment = experiment if kind == "text" else make_game_experiment()
     for step in range(steps):
         experiment.learner.step(experiment.batches.batch(step))
     random.seed(5)

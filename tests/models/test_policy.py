@@ -127,6 +127,16 @@ def test_grids_and_images_are_seen(shape: tuple[int, ...]) -> None:
     assert not np.allclose(acted.probabilities[0], acted.probabilities[1], atol=1e-6)
 
 
+def test_noise_is_for_training_alone_and_ends_with_dropout() -> None:
+    policy, seen = make_policy("none", noise=0.3), torch.from_numpy(observations(1, 2, 5))
+    still = policy.hidden(seen)[0]
+    assert torch.equal(policy.hidden(seen)[0], still)
+    policy.train()
+    assert not torch.equal(policy.hidden(seen)[0], still)
+    policy.set_dropout(0.0)
+    assert torch.equal(policy.hidden(seen)[0], still)
+
+
 def test_observations_count_in_standard_deviations_and_one_far_out_for_ten() -> None:
     policy, seen = make_policy("none"), np.array([[1.0, 2, 3, 4, 5]])
     plain = policy.act(seen, None).probabilities

@@ -42,7 +42,7 @@ class PolicyPlayer:
         """Return an action for each of these rows."""
         # All rows are stepped, as a state has them all; what the others would do is ignored, and forgotten at a reset.
         self._observations[rows], self._masks[rows] = observations, masks
-        width = len(self.policy.policy.choices) or len(self.policy.policy.low)
+        width = self.policy.policy.count
         draws = np.zeros((len(self._observations), width))
         if self.temperature:
             draws[rows] = [self._random[row].random(width) for row in rows.tolist()]

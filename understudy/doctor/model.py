@@ -27,6 +27,8 @@ EMBEDDING_STD = 0.02
 GUESSING = 0.1
 # Share of a layer's units that may be dead: of fresh weights, and of learned ones, whose units may rarely fire.
 DEAD, RARELY = 0.5, 0.9
+# The matrix of a policy that gets what is seen, in which some numbers may never change (see `observations_change`).
+SEEN = "observe.layers.0"
 # How far the head's logits may be from the embedding's; share of the unread rows that must have a gradient.
 TIED, UNREAD = 0.01, 0.99
 # How far logits over a cache may be from those without, as a share of their standard deviation.
@@ -85,6 +87,8 @@ def dead_units(experiment: Experiment) -> Finding:
 
     with ExitStack() as hooks, torch.no_grad(), autocast(learner.device, learner.dtype):
         for name, module in learner.model.named_modules():
+            if name == SEEN:
+                continue
             if isinstance(module, nn.Linear):
                 seen = partial(lambda name, _, x: note(f"the input of {name}", x[0]), name)
                 hooks.enter_context(module.register_forward_pre_hook(seen))

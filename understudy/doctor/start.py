@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import torch
 
-from understudy.doctor import data, leaks, model, overlap, resume, sampling, step
+from understudy.doctor import data, leaks, model, overlap, play, resume, sampling, step
 from understudy.doctor.checks import Check, Outcome, preserve_rng, record_verdicts, run_checks
 from understudy.doctor.probes import clone, probe_batch
 from understudy.runs.run import Recorder
@@ -26,8 +26,10 @@ _LOSS = (model.initial_loss, data.label_alignment, step.loss_value, step.masked_
 _LEAKS = (leaks.leak_over_time, leaks.leak_over_batch, leaks.leak_over_documents)
 _GRADIENTS = (step.parameters_move, model.tied_weights, leaks.gradient_reach, step.gradients_fresh, step.accumulation)
 _OTHERS = (step.schedule, resume.evaluation, model.dead_units, model.inputs_matter, model.cached_logits)
+_GAMES = (play.actions_taken, play.observations_change, play.action_alignment, play.masked_actions)
+_PLAYED = (play.state_forgotten, play.games_shared)
 _LARGE = (overlap.train_valid_overlap, resume.resume)
-START_CHECKS: tuple[Check, ...] = (*_PARTS, *_LOSS, *_LEAKS, *_GRADIENTS, *_OTHERS, *_LARGE)
+START_CHECKS: tuple[Check, ...] = (*_PARTS, *_GAMES, *_LOSS, *_PLAYED, *_LEAKS, *_GRADIENTS, *_OTHERS, *_LARGE)
 # What `understudy doctor` runs; it adds the monitors of the first steps.
 ALL_CHECKS = (*START_CHECKS, resume.overfit_one_batch, sampling.sampling_temperature, sampling.cached_generation)
 

@@ -6,12 +6,13 @@ Each world is one environment. They run in this process or, where stepping is sl
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from understudy.errors import ConfigError, GameError
 from understudy.games.env import Array, Buffers, Env
+from understudy.games.experts import expert
 from understudy.games.workers import Here, Processes
 from understudy.games.worlds import GymnasiumWorld, PettingZooWorld, Seen, World
 
@@ -27,6 +28,8 @@ class Adapter(Env):
     `name` begins with `gym:` or `pettingzoo:`. The option `processes` says how many processes share the worlds, 0 means
     this one; all others go to the environment.
     """
+
+    scripts: ClassVar[Mapping[str, Callable[[Env], Any]]] = {"expert": expert}
 
     def __init__(self, name: str, worlds: int, options: Mapping[str, Any]) -> None:
         others = dict(options)

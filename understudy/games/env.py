@@ -39,6 +39,8 @@ from understudy.errors import GameError
 from understudy.games.pictures import Frame, Scene
 
 Array = NDArray[Any]
+IMAGE = 32
+"""Height and width from which a grid is an image, with its channels last."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ side, C choices or real numbers that one action has.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
+from understudy.config import in_range
 from understudy.console import counted
 from understudy.models.sequence_model import SequenceModel, exact, make_core
-from understudy.models.spec import CoreSpec
+from understudy.models.spec import CoreConfig, CoreSpec
 
 FARTHEST = 10.0
 """Standard deviations from its mean beyond which an observation is taken for this many."""
 IMAGE = 32
 """Height and width from which a grid is an image, which strides shrink."""
+PIECE = 32
+"""Steps of a row where there is no memory, so that the rows of a batch come from many games."""
 STDS = (0.01, 2.0)
 """Smallest and largest standard deviation of real actions, as a share of half their range."""
 
@@ -41,6 +44,70 @@ class PolicySpec:
     """Bounds of real numbers."""
     layers: int = 1
     """Of the encoder, after the convolutions of a grid."""
+    last_action: bool = False
+    """Whether it also sees what it did last: a 1 for each choice that was taken, or the numbers."""
+    noise: float = 0.0
+    """Standard deviations of the noise that is added to what is seen in training."""
+
+    @property
+    def count(self) -> int:
+        """How many choices or numbers an action has."""
+        return len(self.choices) or len(self.low)
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Shape of what comes in: the observation, with the last action at its end or as planes of a grid."""
+        if not self.last_action:
+            return self.observation
+        more = sum(self.choices) or len(self.low)
+        *others, last = self.observation
+        if len(self.observation) == 3 and not self.is_image:
+            return (self.observation[0] + more, *self.observation[1:])
+        return (*others, last + more)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is seen with channels last, and shrunk by strides."""
+        return len(self.observation) == 3 and min(self.observation[:2]) >= IMAGE
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """What plays: its core and its encoder."""
+
+    core: Literal["lstm", "transformer", "none"] = "lstm"
+    """Memory: an LSTM, a Transformer, or none, which decides by what it sees now."""
+    width: int = 128
+    """Width of encoder and core."""
+    layers: int = 1
+    """Layers of the core."""
+    encoder_layers: int = 2
+    """Layers of the encoder, after the convolutions where a grid or an image is seen."""
+    heads: int = 4
+    """Attention heads (Transformer only)."""
+    context: int = 0
+    """Most steps of a game that are learned from at once (0: whole games; without memory 32)."""
+    dropout: float = 0.4
+    """Share of activations dropped in training."""
+    noise: float = 0.2
+    """Noise added in training to what is seen, in its standard deviations."""
+
+    def resolved(self, longest: int) -> CoreSpec:
+        """Return the core for games of so many steps. Raises ConfigError for an impossible shape."""
+        in_range("encoder_layers", self.encoder_layers, 1)
+        in_range("noise", self.noise, 0, 1, below=True)
+        in_range("context", self.context, 0)
+        kind: Literal["lstm", "transformer"] = "transformer" if self.core == "transformer" else "lstm"
+        context = self.context or (PIECE if self.core == "none" else longest)
+        shape = dict(layers=self.layers, width=self.width, heads=self.heads, context=context, dropout=self.dropout)
+        return replace(CoreConfig(core=kind, **shape).resolved(), core=self.core)  # type: ignore[arg-type]
+
+
+class Remembering(NamedTuple):
+    """The state of a policy that sees what it did last."""
+
+    core: Any
+    last_NA: Tensor
 
 
 class Acted(NamedTuple):
@@ -93,9 +160,23 @@ class Policy(SequenceModel):
         return self.observe
 
     @override
+    def initial_state(self, batch_size: int, max_len: int | None = None) -> Any:
+        state = super().initial_state(batch_size, max_len)
+        if not self.policy.last_action:
+            return state
+        return Remembering(state, self.action.weight.new_zeros(batch_size, self.action.out_features))
+
+    @override
     def hidden(self, inputs_BT: Tensor, state: Any = None, reset_BT: Tensor | None = None) -> tuple[Tensor, Any]:
+        # What was done last is among the inputs already.
         x_BTD = self.observe(inputs_BT)
-        return (x_BTD, state) if self.core is None else self.core(x_BTD, state, reset_BT)
+        if self.core is None:
+            return x_BTD, state
+        if isinstance(state, Remembering):
+            y_BTD, core = self.core(x_BTD, state.core, reset_BT)
+            return y_BTD, state._replace(core=core)
+        hidden: tuple[Tensor, Any] = self.core(x_BTD, state, reset_BT)
+        return hidden
 
     @override
     def choices(self, hidden_ND: Tensor, masks_NA: Tensor | None = None) -> list[Tensor]:
@@ -139,12 +220,14 @@ class Policy(SequenceModel):
             draws: [rows, C], numbers drawn evenly from 0 to 1 that decide what is chosen; None: torch draws them.
             temperature: divides the logits, or multiplies the deviations; 0 takes the likeliest actions.
         """
-        device, count = self.action.weight.device, len(self.policy.choices) or len(self.policy.low)
+        device = self.action.weight.device
         state = self._with_room(state)
-        draws_NC = torch.rand(len(observations), count) if draws is None else torch.from_numpy(draws)
+        draws_NC = torch.rand(len(observations), self.policy.count) if draws is None else torch.from_numpy(draws)
         draws_NC = draws_NC.to(device, torch.float32)
-        x_N1 = torch.from_numpy(np.ascontiguousarray(observations)).to(device)[:, None]
-        hidden_N1D, state = self.hidden(x_N1, state)
+        x_N = torch.from_numpy(np.ascontiguousarray(observations)).to(device)
+        if isinstance(state, Remembering):
+            x_N = self._with_last(x_N, state.last_NA)
+        hidden_N1D, state = self.hidden(x_N[:, None], state)
         hidden_ND = hidden_N1D[:, 0]
         masks_NA = None if masks is None or not self.policy.choices else torch.from_numpy(masks).to(device)
         if self.log_std is not None:
@@ -160,6 +243,8 @@ class Policy(SequenceModel):
             actions_NC = torch.stack([_draw(logits, temperature, draw) for logits, draw in drawn], dim=-1)
             shown = torch.cat([logits.softmax(-1) for logits in heads], dim=-1)
         log_prob_N = self.log_prob(hidden_ND, actions_NC, masks_NA)
+        if isinstance(state, Remembering):
+            state = state._replace(last_NA=self._shown_as(actions_NC).to(state.last_NA.dtype))
         value_N = exact(self.value(hidden_ND))[:, 0]
         arrays = (x.cpu().numpy() for x in (actions_NC, log_prob_N, value_N, shown))
         actions, log_probs, values, probabilities = arrays
@@ -168,17 +253,38 @@ class Policy(SequenceModel):
     @torch.inference_mode()
     def forget(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:
         """Return the state with these rows at a fresh start, as where their games have begun again."""
+        if isinstance(state, Remembering):
+            last_NA = state.last_NA.clone()
+            last_NA[torch.from_numpy(np.asarray(rows))] = 0
+            return Remembering(self.forget(state.core, rows), last_NA)
         return state if state is None else state.empty_rows(torch.from_numpy(np.asarray(rows)))
 
     def _with_room(self, state: Any) -> Any:
         # A Transformer whose context is full starts afresh, as it did in training where a game was longer than that.
+        if isinstance(state, Remembering):
+            return state._replace(core=self._with_room(state.core))
         if state is None or state.max_len is None or state.longest < state.max_len:
             return state
         return state.empty_rows((state.length_B >= state.max_len).nonzero()[:, 0])
 
+    def _with_last(self, seen_N: Tensor, last_NA: Tensor) -> Tensor:
+        """Return what comes in: observations with the last action, as `games.demonstrations` makes them too."""
+        last = last_NA.to(seen_N.dtype)
+        if len(self.policy.observation) == 1:
+            return torch.cat([seen_N, last], dim=-1)
+        if self.policy.is_image:
+            return torch.cat([seen_N, last[:, None, None].expand(*seen_N.shape[:3], -1)], dim=-1)
+        return torch.cat([seen_N, last[:, :, None, None].expand(-1, -1, *seen_N.shape[2:])], dim=1)
+
+    def _shown_as(self, actions_NC: Tensor) -> Tensor:
+        if not self.policy.choices:
+            return actions_NC
+        heads = zip(actions_NC.unbind(-1), self.policy.choices, strict=True)
+        return torch.cat([F.one_hot(taken, count) for taken, count in heads], dim=-1)
+
     @torch.no_grad()
     def standardise(self, mean: NDArray[Any], std: NDArray[Any]) -> None:
-        """Have observations of this mean and standard deviation, each of an observation's shape, count as 0 and 1."""
+        """Have inputs of this mean and standard deviation, each of the shape of what is seen, count as 0 and 1."""
         self.observe.mean.copy_(torch.from_numpy(np.asarray(mean, np.float32)))
         self.observe.std.copy_(torch.from_numpy(np.asarray(np.where(std > 1e-6, std, 1.0), np.float32)))
 
@@ -199,6 +305,14 @@ class Policy(SequenceModel):
         return {"policy": asdict(self.policy)}
 
 
+class GaussianNoise(nn.Dropout):
+    """Adds noise of `p` standard deviations in training. It is a dropout, so what turns dropout off turns it off."""
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.p * torch.randn_like(x) if self.training and self.p else x
+
+
 class _Encoder(nn.Module):
     """Makes vectors of observations: x_BT… → x_BTD."""
 
@@ -207,10 +321,11 @@ class _Encoder(nn.Module):
 
     def __init__(self, spec: PolicySpec):
         super().__init__()
-        shape, width = spec.observation, spec.core.width
+        shape, width = spec.seen, spec.core.width
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
-        self.is_image = len(shape) == 3 and min(shape[:2]) >= IMAGE
+        self.is_image = spec.is_image
+        self.noise = GaussianNoise(spec.noise)
         if self.is_image:  # Mnih 2015, "Human-level control through deep reinforcement learning"
             sizes = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
             steps = [(nn.LazyConv2d(count, size, stride), nn.ReLU()) for count, size, stride in sizes]
@@ -227,12 +342,18 @@ class _Encoder(nn.Module):
             layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(spec.core.dropout)]
             inputs = width
         self.layers = nn.Sequential(*layers)
+        # He 2015, "Delving Deep into Rectifiers": what is seen keeps its size, and no unit begins dead by its bias.
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
 
     @override
     def forward(self, seen_BT: Tensor) -> Tensor:
         dtype = self.mean.dtype
         x_BT = ((seen_BT.to(dtype) - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
-        x_N = x_BT.flatten(0, 1)
+        x_N = self.noise(x_BT).flatten(0, 1)
         x_N = self.convolutions(x_N.movedim(-1, 1) if self.is_image else x_N)
         encoded_BTD: Tensor = self.layers(x_N).unflatten(0, seen_BT.shape[:2])
         return encoded_BTD

@@ -83,6 +83,17 @@ def assemble(
     return Experiment(learner, batches, validation, Text(dataset, tokenizer), run.seed("dropout"), **more)
 
 
+def train_recorded(experiment: Experiment, run: Run, plan: Plan = (), until: float | None = None) -> dict[str, float]:
+    """Begin or resume, look for silent bugs, train, and return the figures of the last evaluation (see `learn`)."""
+    learner = experiment.learner
+    begin(experiment, run)
+    check_start(experiment, run)
+    earlier = read_baselines(run.folder.parent, run.record)
+    monitors = TrainingMonitors(learner, run, earlier)
+    most = run.config["learner"]["steps"] if until is not None else learner.config.steps
+    return train_at_pace(experiment, run, Pace(monitors, learner, plan, until, most, time.monotonic))
+
+
 def learn(experiment: Experiment, run: Run, asks: bool, plan: Plan = (), until: float | None = None) -> None:
     """Train and record the outcome.
 
@@ -94,13 +105,7 @@ def learn(experiment: Experiment, run: Run, asks: bool, plan: Plan = (), until: 
         until: when the last step has to be done, by `time.monotonic`.
     """
     learner = experiment.learner
-    begin(experiment, run)
-    check_start(experiment, run)
-    earlier = read_baselines(run.folder.parent, run.record)
-    monitors = TrainingMonitors(learner, run, earlier)
-    most = run.config["learner"]["steps"] if until is not None else learner.config.steps
-    pace = Pace(monitors, learner, plan, until, most, time.monotonic)
-    figures = train_at_pace(experiment, run, pace)
+    figures = train_recorded(experiment, run, plan, until)
 
     # The outcome, which the first process records.
     if not learner.dist.is_main:

@@ -16,6 +16,8 @@ from understudy.runs.find import list_runs
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TINY = {"layers": 1, "width": 32, "heads": 2, "context": 96, "batch_size": 4, "warmup": 5, "steps": 20, "lr": 3e-3}
+CLONE = {"env": "kitchen/cramped_room", "expert": "random", "games": 6, "width": 32, "play_games": 0}
+CLONE |= {"batch_size": 4, "warmup": 5, "steps": 20}
 RARELY = {"eval_every": 0, "save_every": 0, "sample_every": 0}
 
 
@@ -91,7 +93,8 @@ def train() -> Train:
     from understudy.cli import main
 
     def run(verb: str = "pretrain", **options: Any) -> Found:
-        tiny = {"data": "talk.jsonl", "tokenizer": "bytes", **TINY, **RARELY} if verb == "pretrain" else RARELY
+        own = {"pretrain": {"data": "talk.jsonl", "tokenizer": "bytes", **TINY}, "clone": CLONE}
+        tiny = {**own.get(verb, {}), **RARELY}
         arguments = [verb]
         for name, value in (tiny | options).items():
             arguments += ["--" + name.replace("_", "-"), *map(str, value if isinstance(value, tuple) else [value])]

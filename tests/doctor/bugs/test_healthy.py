@@ -49,6 +49,28 @@ def test_a_healthy_run_raises_no_alarm(
     assert alarms(examine("last")) == {}
 
 
+CLONES: list[dict[str, Any]] = [
+    {},
+    {"core": "transformer", "context": 64, "heads": 2},
+    {"core": "none", "dropout": 0.0},
+    {"view": "grid", "last_action": "yes", "games": 3},
+    {"env": "gym:CartPole-v1", "expert": "expert", "layers": 2, "balance": 1.0},
+    {"env": "gym:Pendulum-v1", "expert": "random", "last_action": "yes", "games": 3},
+]
+
+
+@pytest.mark.parametrize("options", CLONES, ids=lambda options: " ".join(f"{k}={v}" for k, v in options.items()))
+def test_a_healthy_clone_raises_no_alarm(
+    options: dict[str, Any], train: Train, examine: Callable[[str], dict[str, str]]
+) -> None:
+    found = train("clone", **options)
+    assert found.code == 0
+    assert not {name: one for name, one in found.checks.items() if one == "failed"}
+    assert len(found.checks) == 29
+    if not options:
+        assert not {name: one for name, one in examine("last").items() if one == "failed"}
+
+
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
 def test_healthy_fine_tuning_raises_no_alarm(core: str, train: Train, examine: Callable[[str], dict[str, str]]) -> None:
     train(core=core, layers=2)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bugs import planted_play  # noqa: F401 - it adds its own
 from bugs.conftest import Train
 from bugs.planted import BUGS, Bug
 

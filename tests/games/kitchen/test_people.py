@@ -69,7 +69,10 @@ def changed(monkeypatch):
     """Has people's games read from a table that was changed."""
 
     def change(edit):
-        table = {name: values.copy() for name, values in people.read_table(people._file("train"), "train").items()}
+        table = {
+            name: values.copy()
+            for name, values in people.read_table(people.path_of("train").read_bytes(), "train").items()
+        }
         edit(table)
         monkeypatch.setattr(people, "read_table", lambda *_: table)
 

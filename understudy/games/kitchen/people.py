@@ -73,7 +73,7 @@ def read_games(layout: str, split: Split) -> list[Game]:
     """
     if layout not in LAYOUTS:
         raise RecordingError(f"no people's games on {layout!r}; there are some on {', '.join(LAYOUTS)}")
-    table = read_table(_file(split), split)
+    table = read_table(path_of(split).read_bytes(), split)
     chosen = np.flatnonzero(table["layout_name"] == NAMES.get(layout, layout))
     # A worker and a round name a game
     who = np.stack([table[name][chosen].astype(int) for name in ("workerid_num", "round_num", "cur_gameloop")], 1)
@@ -154,17 +154,17 @@ def _literal(text: str) -> Any:
     return json.loads(text.replace("'", '"'))
 
 
-def _file(split: Split) -> bytes:
-    """Return the file of a split: from the installed package, from the cache, or fetched."""
+def path_of(split: Split) -> Path:
+    """Return the file of a split: that of the installed package, of the cache, or fetched into it."""
     name, digest = FILES[split]
     spec = find_spec(FOLDER.partition("/")[0])
     installed = [Path(root).parent / FOLDER / name for root in (spec.submodule_search_locations or [])] if spec else []
     folder = cache_folder("people")
     for path in (*installed, folder / name):
-        if path.exists() and hashlib.sha256(content := path.read_bytes()).hexdigest() == digest:
-            return content
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            return path
     _fetch(folder)
-    return (folder / name).read_bytes()
+    return folder / name
 
 
 def _fetch(folder: Path) -> None:

@@ -17,7 +17,7 @@ from understudy.runs.record import Record, read_record
 NO_METRICS = ("step", "time")
 # Words in the names of metrics that tell which way is better.
 LOWER_IS_BETTER = {"loss", "bpb", "perplexity"}
-HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right", "f1"}
+HIGHER_IS_BETTER = {"recall", "accuracy", "hits", "right", "f1", "return"}
 FAVOURITES = ("val_bpb", "bpb", "val_loss", "loss")
 
 
