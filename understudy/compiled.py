@@ -1,13 +1,13 @@
 """Functions compiled by numba, whose machine code is kept in the user's cache folder for all checkouts alike.
 
 numba's own cache lies beside each source file and does not notice that a function called from another file has changed.
-Here all compiled functions, and the constants that they read, lie in files called `kernels.py`, and the code is kept
-under a hash of all of these.
+Here all compiled functions, and the constants that they read, lie in files called `kernels.py` or `…_kernels.py`, and
+the code is kept under a hash of all of these.
 """
 
 import hashlib
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,25 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 from understudy.files import cache_folder, locked
 
-SOURCES = "kernels.py"
+SOURCES = "*kernels.py"
 SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
-def compiled(function: Callable[..., Any], fastmath: Collection[str] = ()) -> Any:
-    """Compile a function of a file `kernels.py` at its first call.
+def compiled(function: Callable[..., Any], fastmath: Collection[str] = (), inline: bool = False) -> Any:
+    """Compile a function of a file `…kernels.py` at its first call.
 
     It runs without holding Python's lock, and can make no arrays: without the counting of references that these would
     need, the kitchen steps seven times as fast. Nothing is raised for a division by zero or an index out of bounds.
-    `fastmath` names what LLVM may do to sums and products of floats.
+    `fastmath` names what LLVM may do to sums and products of floats; `inline` says that compiled callers get a copy of
+    the function rather than call it, as handing over arrays takes time.
     """
-    assert Path(function.__code__.co_filename).name == SOURCES
-    dispatcher: Any = numba.njit(**SETTINGS, fastmath=set(fastmath))(function)
+    assert Path(function.__code__.co_filename).match(SOURCES)
+    dispatcher: Any = numba.njit(**SETTINGS, fastmath=set(fastmath), forceinline=inline)(function)
     dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+inlined = partial(compiled, inline=True)
 
 
 @cache

@@ -12,6 +12,8 @@ from understudy.games.names import make
 GAMES = {
     "kitchen": ("kitchen/cramped_room", {"horizon": 25}),
     "kitchen features": ("kitchen/forced_coordination", {"horizon": 25, "view": "features", "shaping": 1.0}),
+    "lane alone": ("lane/creep-block", {}),
+    "lane": ("lane/team", {"heroes": 2, "horizon": 70, "shaping": 1.0}),
     "gymnasium": ("gym:CartPole-v1", {}),
     "gymnasium, numbers": ("gym:Pendulum-v1", {"max_episode_steps": 30}),
     "pettingzoo": ("pettingzoo:classic/rps-v2", {"max_cycles": 20}),

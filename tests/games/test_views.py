@@ -17,17 +17,24 @@ from understudy.games.views import GymnasiumView, ParallelView
 COOKS = ("cook 1", "cook 2")
 
 
-@pytest.mark.parametrize("game", ["kitchen/cramped_room", "gym:CartPole-v1"])
+@pytest.mark.parametrize("game", ["kitchen/cramped_room", "lane/creep-block", "lane/duel", "gym:CartPole-v1"])
 @pytest.mark.filterwarnings("ignore:.*")
 def test_gymnasiums_checker_passes(game):
     check_env(GymnasiumView(game), skip_render_check=True)
 
 
-@pytest.mark.parametrize("view", ["grid", "features"])
+GRIDS, FEATURES = (("kitchen/counter_circuit", {"horizon": 30, "view": view}) for view in ("grid", "features"))
+
+
+@pytest.mark.parametrize(
+    ("game", "options"),
+    [GRIDS, FEATURES, ("lane/team", {"horizon": 60, "heroes": 2})],
+    ids=["grid", "features", "lane"],
+)
 @pytest.mark.filterwarnings("ignore:.*")
-def test_pettingzoos_checkers_pass(view):
-    parallel_api_test(ParallelView("kitchen/counter_circuit", horizon=30, view=view), num_cycles=100)
-    parallel_seed_test(lambda: ParallelView("kitchen/counter_circuit", horizon=30, view=view), num_cycles=50)
+def test_pettingzoos_checkers_pass(game, options):
+    parallel_api_test(ParallelView(game, **options), num_cycles=100)
+    parallel_seed_test(lambda: ParallelView(game, **options), num_cycles=50)
 
 
 def test_a_scenario_decides_for_the_others():

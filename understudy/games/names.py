@@ -1,4 +1,4 @@
-"""Games by name: `kitchen/LAYOUT`, `gym:ID` and `pettingzoo:ID`."""
+"""Games by name: `kitchen/LAYOUT`, `lane/TASK`, `gym:ID` and `pettingzoo:ID`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +12,9 @@ def make(name: str, worlds: int = 1, **options: Any) -> Env:
     """Return a game.
 
     Args:
-        name: `kitchen/cramped_room`, or any layout or layout file after `kitchen/`; `gym:CartPole-v1`, or any
-            environment of Gymnasium; `pettingzoo:classic/rps-v2`, or any parallel environment of PettingZoo.
+        name: `kitchen/cramped_room`, or any layout or layout file after `kitchen/`; `lane/duel`, or another task of
+            the lane; `gym:CartPole-v1`, or any environment of Gymnasium; `pettingzoo:classic/rps-v2`, or any parallel
+            environment of PettingZoo.
         worlds: how many of it are stepped together.
         options: the game's own, such as `horizon=1000` of the kitchen. Games of others have `processes` too.
 
@@ -39,6 +40,12 @@ def _kitchen(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
     return Kitchen(name.removeprefix("kitchen/"), worlds, from_dict(Options, options))
 
 
+def _lane(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
+    from understudy.games.lane.env import Lane, Options
+
+    return Lane(name.removeprefix("lane/"), worlds, from_dict(Options, options))
+
+
 def _adapter(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
     from understudy.games.adapters import Adapter
 
@@ -47,7 +54,8 @@ def _adapter(name: str, worlds: int, options: Mapping[str, Any]) -> Env:
 
 GAMES: dict[str, Callable[[str, int, Mapping[str, Any]], Env]] = {
     "kitchen/": _kitchen,
+    "lane/": _lane,
     "gym:": _adapter,
     "pettingzoo:": _adapter,
 }
-WHICH = {"kitchen/": "LAYOUT", "gym:": "ID", "pettingzoo:": "ID"}
+WHICH = {"kitchen/": "LAYOUT", "lane/": "TASK", "gym:": "ID", "pettingzoo:": "ID"}

@@ -7,11 +7,8 @@ dishes. Both get 20 for each soup. `docs/kitchen.md` has the rules in full.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +21,7 @@ from understudy.games.kitchen.layout import Layout, read_layout
 from understudy.games.kitchen.picture import kitchen_frame, kitchen_scene
 from understudy.games.kitchen.scripts import Cook
 from understudy.games.pictures import Frame, Scene
+from understudy.games.sharing import Sharing
 
 ACTIONS = ("north", "south", "east", "west", "stay", "interact")
 DIRECTIONS = ACTIONS[:4]
@@ -38,8 +36,6 @@ KINDS = (
     *("onion", "dish", "soup", "serving", "free counter"),
     *("empty pot", "pot of one", "pot of two", "cooking pot", "ready pot"),
 )
-FEW = 128
-"""Kitchens below which another thread costs more than it does."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,7 @@ class Kitchen(Env):
         self.kitchens[:, [kernels.PLACE, kernels.PLAYER + kernels.PLACE]] = self.kitchen.tables.starts
         self._see = kernels.see_grids if options.view == "grid" else kernels.see_all_features
         self._all = np.ones(worlds, bool)
-        threads = min(options.threads or _cores(), -(-worlds // FEW))
-        cuts = np.linspace(0, worlds, threads + 1).astype(int).tolist()
-        self._shares = list(pairwise(cuts))
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._sharing = Sharing(worlds, options.threads)
 
     def _reset(self, seeds: Array, out: Buffers, chosen: Array) -> None:
         out.masks[np.repeat(chosen, 2)] = True
@@ -116,7 +109,7 @@ class Kitchen(Env):
             )
             self._see(self.kitchens, tables, self._all, rows, start, stop)
 
-        self._divide(share)
+        self._sharing.call(share)
         if out.truncated.any():
             out.final_observations[out.truncated] = out.observations[out.truncated]
 
@@ -130,14 +123,7 @@ class Kitchen(Env):
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool:
-            self._pool.shutdown()
-
-    def _divide(self, share: Callable[[int, int], None]) -> None:
-        waiting = [self._pool.submit(share, *one) for one in self._shares[1:]] if self._pool else []
-        share(*self._shares[0])
-        for one in waiting:
-            one.result()
+        self._sharing.close()
 
 
 def feature_names() -> tuple[str, ...]:
@@ -154,7 +140,3 @@ def feature_names() -> tuple[str, ...]:
             names += [f"{who}: {kind} is nearer by {direction}" for direction in DIRECTIONS]
     names += ["other to the east", "other to the south", "moves to the other", "own column", "own row"]
     return tuple(names)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
