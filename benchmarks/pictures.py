@@ -1,4 +1,4 @@
-"""The pictures of the README and the docs, from real runs: a chat, the checks' verdicts, a comparison, the chat page.
+"""The pictures of the README and the docs, from real runs: chats, the checks' verdicts, a comparison, pages, a game.
 
     python benchmarks/pictures.py [--out docs/pictures]
 
@@ -139,6 +139,40 @@ def picture_page(wide: Path, narrow: Path) -> None:
             server.terminate()
 
 
+def picture_play(played: Path, watched: Path, place: Path) -> None:
+    """Take screenshots of a game beside a scripted cook, and of the page on which it is watched."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "understudy", "play", "--port", "0", "--seed", "1", "--to", str(place / "mine")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
+        try:
+            assert server.stdout
+            found = re.search(r"http://[\d.:]+\d", next(server.stdout, ""))
+            assert found
+            browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM.split())
+            page = browser.new_page(viewport={"width": 900, "height": 700})
+            page.goto(found[0])
+            page.fill("#name", "Ottoline")
+            page.keyboard.press("Enter")
+            page.locator("#cover").wait_for(state="hidden")
+            # Into the corner, out of the other cook's way, and an onion
+            for key in ("ArrowUp", "ArrowLeft", " ", "ArrowDown"):
+                page.keyboard.press(key)
+                page.wait_for_timeout(320)
+            page.get_by_text("Pot 1 cooks.").wait_for(state="attached")
+            page.wait_for_timeout(1000)
+            page.screenshot(path=played)
+            page.click("#leave")
+            page.click("#came a")
+            page.locator("#play:enabled").wait_for()
+            page.evaluate("step.value = 30; step.dispatchEvent(new Event('input'))")
+            page.wait_for_timeout(300)
+            page.screenshot(path=watched)
+            browser.close()
+        finally:
+            server.terminate()
+
+
 def chat(page: Any, address: str, lines: Sequence[str]) -> None:
     """Say these lines on the chat page, at temperature 0, each after the reply to the one before."""
     page.add_init_script(f"localStorage.setItem('understudy-settings', {SETTINGS!r})")
@@ -174,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
-    parser.add_argument("--only", choices=("chat", "verdicts", "comparison", "page"))
+    parser.add_argument("--only", choices=("chat", "verdicts", "comparison", "page", "play"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -185,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             picture_verdicts(options.out / "verdicts.svg", place)
         if options.only in (None, "comparison"):
             picture_comparison(options.out / "comparison.png", place)
+        if options.only in (None, "play"):
+            picture_play(options.out / "play.png", options.out / "watch.png", place)
     if options.only in (None, "page"):
         picture_page(options.out / "page.png", options.out / "page-phone.png")
     console.print(f"written: {', '.join(str(path) for path in sorted(options.out.iterdir()))}")

@@ -31,7 +31,7 @@ def measure(presses: int) -> list[float]:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
         try:
             assert server.stdout
-            said = server.stdout.readline() + server.stdout.readline()
+            said = server.stdout.readline()
             address = next(word for word in said.split() if word.startswith("http://")).rstrip(".")
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])

@@ -81,7 +81,7 @@ def test_a_game_in_the_terminal_is_played_and_recorded(terminal, tmp_path):
     screen.wait_for("Enter plays again")
     screen.press("\r")
     screen.wait_for(r"Recorded as game 1 of mine-v0")
-    screen.press("q")
+    screen.press("\x1b")
     assert screen.end() == 0
     first, second = read(tmp_path / "mine").episodes
     assert first.provenance["players"] == {"cook 1": "person Ann", "cook 2": "idle"}
@@ -91,7 +91,7 @@ def test_a_game_in_the_terminal_is_played_and_recorded(terminal, tmp_path):
     assert (mine.count(3), mine.count(0), mine.count(4)) == (1, 1, 23)
 
 
-@pytest.mark.parametrize("key", ["q", "\x03"])
+@pytest.mark.parametrize("key", ["\x1b", "\x03"])
 def test_a_game_that_is_stopped_is_cut_short(terminal, tmp_path, key):
     screen = terminal("--option", "horizon=10000")
     screen.wait_for("  1 of 1500 s")

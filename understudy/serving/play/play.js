@@ -56,16 +56,16 @@ function welcome(message) {
   find("keys").replaceChildren(...game.scene.keys.flatMap(([names, meaning]) => [
     ...names.flatMap((name, place) => [place ? " or " : "", make("kbd", {}, SHOWN[name] ?? name)]), ` ${meaning}   `,
   ]));
-  const tall = game.scene.keys.filter(([names]) => !names[0].startsWith("Arrow")).length === 1;
-  find("pad").replaceChildren(...game.scene.keys.map(([[name], meaning]) => {
-    const other = !name.startsWith("Arrow");
-    const button = make("button", { type: "button", "data-key": name, "aria-label": meaning, class: other ? `other ${tall ? "tall" : ""}` : null }, other ? meaning : SHOWN[name]);
+  const buttons = game.scene.keys.map(([[name], meaning]) => {
+    const button = make("button", { type: "button", "data-key": name, "aria-label": meaning }, name.startsWith("Arrow") ? SHOWN[name] : meaning);
     button.addEventListener("pointerdown", (event) => { event.preventDefault(); button.setPointerCapture(event.pointerId); press(name, event.timeStamp); });
     for (const ends of ["pointerup", "pointercancel"]) button.addEventListener(ends, () => release(name));
     // A screen reader, or a keyboard, clicks without a pointer
     button.addEventListener("click", (event) => { if (event.detail === 0) { press(name, event.timeStamp); release(name); } });
     return button;
-  }));
+  });
+  const points = (button) => button.dataset.key.startsWith("Arrow");
+  find("pad").replaceChildren(make("div", { class: "ways" }, buttons.filter(points)), make("div", { class: "others" }, buttons.filter((one) => !points(one))));
 }
 
 function enter(message) {

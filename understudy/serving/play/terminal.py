@@ -31,7 +31,7 @@ NAMES: Mapping[str, str] = {
     Keys.Escape: "Escape",
 }
 """Keys by their names in browsers."""
-STOP = (Keys.ControlC, Keys.ControlD, "q")
+STOP = (Keys.ControlC, Keys.ControlD, "Escape")
 
 
 def play_in_terminal(match: Match, seed: int, name: str, console: Console) -> None:
@@ -46,14 +46,14 @@ def play_in_terminal(match: Match, seed: int, name: str, console: Console) -> No
         raise ConfigError("--terminal needs a terminal; leave it out to play in the browser")
     keys = "   ".join(f"{' or '.join(_shown(one) for one in key.names)} {key.meaning}" for key in match.scene.keys)
     say(console, match.scene.advice)
-    say(console, f"{keys}   q stops", "dim")
+    say(console, f"{keys}   Esc stops", "dim")
     again = True
     with key_presses() as presses:
         while again:
             again = _play_one(match, seed, name, console, presses)
             seed += 1
             if again:
-                say(console, "Enter plays again, q ends.")
+                say(console, "Enter plays again, Esc ends.")
                 while (pressed := presses.get()) not in ("Enter", *STOP):
                     pass
                 again = pressed == "Enter"
