@@ -139,8 +139,8 @@ def picture_page(wide: Path, narrow: Path) -> None:
             server.terminate()
 
 
-def picture_play(played: Path, watched: Path, place: Path) -> None:
-    """Take screenshots of a game beside a scripted cook, and of the page on which it is watched."""
+def picture_play(path: Path, place: Path) -> None:
+    """Take a screenshot of a game beside a scripted cook."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "understudy", "play", "--port", "0", "--seed", "1", "--to", str(place / "mine")]
@@ -161,13 +161,35 @@ def picture_play(played: Path, watched: Path, place: Path) -> None:
                 page.wait_for_timeout(320)
             page.get_by_text("Pot 1 cooks.").wait_for(state="attached")
             page.wait_for_timeout(1000)
-            page.screenshot(path=played)
+            page.screenshot(path=path)
             page.click("#leave")
-            page.click("#came a")
+            browser.close()
+        finally:
+            server.terminate()
+
+
+def picture_watch(path: Path, place: Path) -> None:
+    """Take a screenshot of a game that a clone plays with itself; it learned from the scripted cook."""
+    from playwright.sync_api import sync_playwright
+
+    runs = place / "clones"
+    expert = ("--env", "kitchen/cramped_room", "--expert", "cook", "--games", "20")
+    understudy("clone", *expert, "--steps", "150", "--play-games", "0", runs=runs)
+    command = [sys.executable, "-m", "understudy", "watch", "last:clone", "--games", "2", "--port", "0"]
+    environment = {**os.environ, "UNDERSTUDY_RUNS": str(runs)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    with server, sync_playwright() as playwright:
+        try:
+            assert server.stdout
+            found = re.search(r"http://[\d.:]+\d", next(server.stdout, ""))
+            assert found
+            browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM.split())
+            page = browser.new_page(viewport={"width": 1000, "height": 640})
+            page.goto(found[0])
             page.locator("#play:enabled").wait_for()
-            page.evaluate("step.value = 30; step.dispatchEvent(new Event('input'))")
+            page.evaluate("step.value = 60; step.dispatchEvent(new Event('input'))")
             page.wait_for_timeout(300)
-            page.screenshot(path=watched)
+            page.screenshot(path=path)
             browser.close()
         finally:
             server.terminate()
@@ -208,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "pictures")
-    parser.add_argument("--only", choices=("chat", "verdicts", "comparison", "page", "play"))
+    parser.add_argument("--only", choices=("chat", "verdicts", "comparison", "page", "play", "watch"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -220,7 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.only in (None, "comparison"):
             picture_comparison(options.out / "comparison.png", place)
         if options.only in (None, "play"):
-            picture_play(options.out / "play.png", options.out / "watch.png", place)
+            picture_play(options.out / "play.png", place)
+        if options.only in (None, "watch"):
+            picture_watch(options.out / "watch.png", place)
     if options.only in (None, "page"):
         picture_page(options.out / "page.png", options.out / "page-phone.png")
     console.print(f"written: {', '.join(str(path) for path in sorted(options.out.iterdir()))}")

@@ -52,6 +52,10 @@ class PolicyPlayer:
         self.acted = Acted(actions, log_probs, values, acted.state, acted.probabilities[rows])
         return self.acted.actions
 
+    def follow(self, actions: Array) -> None:
+        """Go on as if all rows had done these actions in the last step, and not what was drawn for them."""
+        self._state = self.policy.having_done(self._state, actions)
+
 
 def check_fits(policy: Policy, env: Env) -> None:
     """Raise ScenarioError unless the policy can see and do what the rows of a game see and do."""

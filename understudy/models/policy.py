@@ -259,6 +259,13 @@ class Policy(SequenceModel):
             return Remembering(self.forget(state.core, rows), last_NA)
         return state if state is None else state.empty_rows(torch.from_numpy(np.asarray(rows)))
 
+    def having_done(self, state: Any, actions: NDArray[Any]) -> Any:
+        """Return the state of rows that did these actions last, [rows, C], whatever was drawn for them."""
+        if not isinstance(state, Remembering):
+            return state
+        last_NA = self._shown_as(torch.from_numpy(actions).to(state.last_NA.device))
+        return state._replace(last_NA=last_NA.to(state.last_NA.dtype))
+
     def _with_room(self, state: Any) -> Any:
         # A Transformer whose context is full starts afresh, as it did in training where a game was longer than that.
         if isinstance(state, Remembering):

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from understudy.errors import RecordingError, ScenarioError
 from understudy.games.env import Buffers
-from understudy.games.minari_files import read
+from understudy.games.minari_files import read, write
 from understudy.games.names import make
-from understudy.games.recordings import Recording
+from understudy.games.recordings import Recording, replay
 from understudy.games.teams import everyone
 from understudy.models.policy import Policy, PolicySpec
 from understudy.models.spec import CoreConfig
@@ -88,6 +88,30 @@ def test_a_run_is_watched_with_what_it_thinks(trained):
         assert thoughts[row].probabilities.shape == (STEPS, 6)
         assert np.allclose(thoughts[row].probabilities.sum(1), 1)
         assert np.log(thoughts[row].probabilities[np.arange(STEPS), done]).mean() > -2.0
+
+
+@pytest.mark.parametrize("last_action", [False, True])
+def test_a_run_is_asked_what_it_would_do_in_games_of_others(last_action, tmp_path):
+    env = make("kitchen/cramped_room", view="features", horizon=STEPS)
+    torch.manual_seed(1)
+    core = CoreConfig(core="lstm", layers=1, width=8).resolved()
+    policy = Policy(PolicySpec(core, env.observation.shape, env.action.choices, last_action=last_action)).eval()
+    with torch.no_grad():
+        policy.action.weight.normal_()
+    learner = Learner(ImitationLoss(policy), LearnerConfig(), torch.device("cpu"))
+    run = str(save_checkpoint(tmp_path / "run", learner, Play(Recording.of(env), [], []), kind="play"))
+    # Games seen in the grid, of which two differ in one action
+    grid = make("kitchen/cramped_room", worlds=2, horizon=STEPS)
+    actions = np.full((2, STEPS, 2, 1), 4)
+    actions[1, 7, 0] = 5
+    folder = write(tmp_path / "mine", Recording.of(grid, replay(grid, list(actions), [0, 0])))
+    replays = replays_of(Config(str(folder), beside=run), Console(file=StringIO()))
+    one, other = (replays._mind.think(grid, episode)[0] for episode in read(folder).episodes)
+    assert one.values is None
+    assert np.array_equal(one.probabilities[:8], other.probabilities[:8])
+    # Nothing changed in the kitchen, so only one who sees what it did last thinks otherwise
+    assert np.array_equal(one.probabilities[8:], other.probabilities[8:]) != last_action
+    assert "cook 1" in [shape.text for shape in replays.told(0)["frames"][0]["shapes"]]
 
 
 def test_a_run_becomes_a_video(trained, tmp_path):

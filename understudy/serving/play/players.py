@@ -1,6 +1,7 @@
 """Trained players in games for people: as partners, as those who are watched, and what they think."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -78,24 +79,36 @@ def watched(loaded: LoadedPolicy, games: int, seed: int) -> Recording:
 
 
 class PlayersMind:
-    """What a policy thought in the games that it played by itself: the same seeds have it think the same again."""
+    """What a policy thinks in games that it played by itself, or would have thought in the place of others.
+
+    At each step it has seen and done what its agent had. In its own games that is what it thought: the same seeds have
+    it draw the same again.
+    """
 
     def __init__(self, loaded: LoadedPolicy) -> None:
         self._loaded = loaded
 
     def think(self, env: Env, episode: Episode) -> Mapping[int, Thoughts]:
-        """Return its thoughts for all agents."""
-        player, rows = PolicyPlayer(self._loaded.policy, env), np.arange(env.rows)
-        out = Buffers.of(env)
-        env.reset([episode.seed], out)
-        player.reset(rows, np.full(env.rows, episode.seed))
-        probabilities, values = [], []
-        for actions in episode.actions:
-            player.act(rows, out.observations, out.masks)
-            assert player.acted
-            probabilities.append(player.acted.probabilities)
-            values.append(player.acted.values)
-            env.step(actions, out)
+        """Return its thoughts for all agents. Raises ScenarioError where the game is not one that it plays."""
+        mine = self._loaded.recording
+        if mine.game != env.name:
+            raise ScenarioError(f"run {name_of(self._loaded)} plays {mine.game}, not {env.name}")
+        # It may know the game in another view
+        view = {name: mine.options[name] for name in ("view",) if name in mine.options}
+        with closing(make(env.name, **{**env.options, **view})) as own:
+            player, rows, out = PolicyPlayer(self._loaded.policy, own), np.arange(own.rows), Buffers.of(own)
+            own.reset([episode.seed], out)
+            player.reset(rows, np.full(own.rows, episode.seed))
+            probabilities, values = [], []
+            for actions in episode.actions:
+                player.act(rows, out.observations, out.masks)
+                player.follow(actions)
+                assert player.acted
+                probabilities.append(player.acted.probabilities)
+                values.append(player.acted.values)
+                own.step(actions, out)
         shares, worth = np.stack(probabilities, 1), np.stack(values, 1)
+        # A clone learns from no rewards: its value head is as it was made, with no bias
+        values_learned = bool(self._loaded.policy.value.bias.any())
         name = f"run {name_of(self._loaded)}"
-        return {row: Thoughts(name, shares[row], worth[row]) for row in rows.tolist()}
+        return {row: Thoughts(name, shares[row], worth[row] if values_learned else None) for row in rows.tolist()}

@@ -31,8 +31,8 @@ class Thoughts(NamedTuple):
     """Whose they are."""
     probabilities: Array
     """float [T, sum(Action.choices)]: of each possibility of each choice, side by side."""
-    values: Array
-    """float [T]: the return that it expects from here on."""
+    values: Array | None
+    """float [T]: the return that it expects from here on; None where it never learned to."""
 
 
 class Mind(Protocol):
@@ -157,7 +157,8 @@ class Panel:
         said = list(frame.said or [()] * len(self._agents))
         y, size = 0.0, self._row
         for agent, thoughts in self._thoughts.items():
-            title = f"{self._agents[agent]}: value {thoughts.values[step]:.1f}"
+            value = "" if thoughts.values is None else f": value {thoughts.values[step]:.1f}"
+            title = f"{self._agents[agent]}{value}"
             shapes.append(words(self._left + self._width / 2, y + size / 2, size * 0.7, title, "ink"))
             rows, summary = self._rows(thoughts.probabilities[step].tolist(), episode.actions[step, agent].tolist())
             for place, (name, share, taken, told) in enumerate(rows):

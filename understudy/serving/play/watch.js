@@ -25,7 +25,7 @@ async function start() {
     make("tbody", {}, list.episodes.map((one, number) => make("tr", { id: `game-${number}`, onclick: () => { location.hash = number; } },
       make("th", { scope: "row" }, make("button", { type: "button", "aria-label": `Watch game ${number}` }, String(number))),
       make("td", {}, one.time.slice(0, 16).replace("T", " ")),
-      make("td", {}, Object.values(one.players).join(", ")),
+      make("td", {}, [...new Set(Object.values(one.players))].join(", ")),
       make("td", {}, String(one.steps)),
       one.returns.map((value) => make("td", {}, figure(value))),
       make("td", { class: "long" }, one.ended))))));

@@ -27,6 +27,8 @@ class Config:
     recording: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="RUN|RECORDING")]]
     """What to watch: a recording, by its folder or by its name in ./recordings; or a run, which then plays with itself,
     and what it thinks is shown beside it."""
+    beside: str = ""
+    """A run: what it would do at each step of a recording's games is shown beside them."""
     games: int = 3
     """How many games a run plays."""
     seed: int = 0
@@ -70,12 +72,15 @@ def replays_of(config: Config, console: Console) -> Replays:
     """Return the games of a recording, or of a run, whichever has the name."""
     try:
         folder = find_recording(config.recording)
-        return Replays(folder, folder.name)
     except RecordingError as no_recording:
         try:
             loaded = load_policy(config.recording)
         except RunNotFoundError as no_run:
             raise RecordingError(f"{no_recording}; and as a run: {no_run}") from no_run
+    else:
+        return Replays(folder, folder.name, PlayersMind(load_policy(config.beside)) if config.beside else None)
+    if config.beside:
+        raise ConfigError(f"--beside goes with a recording; what {config.recording} thinks is shown anyway")
     with progress(console, f"playing {counted(config.games, 'game')}"):
         recording = watched(loaded, config.games, config.seed)
     return Replays(recording, name_of(loaded), PlayersMind(loaded))
