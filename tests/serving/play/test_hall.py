@@ -137,6 +137,8 @@ def test_a_second_tab_watches_and_a_doubled_one_plays_on(open_hall, tab):
     assert second.room["you"] is None
     ann.say("ready")
     ann.hear("room", state="playing")
+    ann.say("press", key="ArrowLeft", number=1)
+    ann.hear("frame", acted=1)
     doubled = tab(address)
     doubled.join("Ann", token=ann.room["token"])
     assert doubled.room["you"] == 0
@@ -144,11 +146,17 @@ def test_a_second_tab_watches_and_a_doubled_one_plays_on(open_hall, tab):
         ann.hear("never")
     assert closed.value.rcvd.code == 4001
     doubled.say("press", key="ArrowUp", number=3)
-    doubled.hear("frame", acted=3)
+    step = doubled.hear("frame", acted=3)["step"]
+    doubled.say("release", key="ArrowUp")
+    doubled.hear("frame", step=step + 10)
     # The first one's end is not the player's
     assert hall.state == "playing"
     doubled.say("leave")
     assert doubled.hear("over")["reason"] == "broken off: Ann left"
+    # What was held in the old tab is let go, though that tab was never closed by hand
+    west = recorded(hall).actions[:, 0, 0] == 3
+    assert west[:-5].any()
+    assert not west[-5:].any()
 
 
 JUNK = {

@@ -46,9 +46,10 @@ def test_a_game_that_breaks_off_is_cut_short(tmp_path):
     assert (len(episode.actions), len(episode.observations)) == (3, 4)
     assert episode.provenance["ended"] == "the cat walked by"
     assert episode.provenance["players"]["cook 1"] == "person"
-    # Of what was not played there is nothing to record
+    # Of what was not played there is nothing to record; of a single step there is
     assert play(match, 2, 0).finish({0: ""}) is None
-    assert len(read(tmp_path / "mine").episodes) == 1
+    assert play(match, 3, 1).finish({0: ""}).steps == 1
+    assert [len(one.actions) for one in read(tmp_path / "mine").episodes] == [3, 1]
 
 
 def test_where_a_game_goes_by_itself(tmp_path, monkeypatch):
