@@ -74,14 +74,15 @@ class Tab:
     def say(self, said: str, **more: Any) -> None:
         self.socket.send(json.dumps({"say": said, **more}))
 
-    def hear(self, kind: str, **wanted: Any) -> dict[str, Any]:
-        """Return the next message of a kind, with these values."""
+    def hear(self, kind: str, step: int = -1, **wanted: Any) -> dict[str, Any]:
+        """Return the next message of a kind, with these values, and of a frame from this step on."""
         while True:
             message: dict[str, Any] = json.loads(self.socket.recv(timeout=30))
             if message.get("say") == "room":
                 self.room = message
             said = message.get("say", "error")
-            if said == kind and all(message.get(name) == value for name, value in wanted.items()):
+            fits = all(message.get(name) == value for name, value in wanted.items())
+            if said == kind and fits and message.get("step", step) >= step:
                 return message
 
     def join(self, name: str = "", token: str = "") -> dict[str, Any]:
