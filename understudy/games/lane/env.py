@@ -146,5 +146,5 @@ def feature_names(heroes: int) -> tuple[str, ...]:
 def _notes(heroes: int) -> Notes:
     """Return room for what a step notes down, with so many heroes in all."""
     units = 2 * CREEPS + heroes
-    shapes = {"place": (units, 2), "hurt": (units + 2,), "blow": (heroes, 2), "points": (heroes,), "hits": (heroes,)}
+    shapes = {"place": (2, units), "hurt": (units + 2,), "blow": (heroes, 2), "points": (heroes,), "hits": (heroes,)}
     return Notes(**{name: np.zeros(shape, np.int32) for name, shape in {**shapes, "near": (2, CREEPS)}.items()})

@@ -60,6 +60,7 @@ from understudy.games.lane.unit_kernels import (
     MOVE,
     NEAR,
     NEAREST_CREEP,
+    NEVER,
     NOBODY,
     OVER,
     POINT_KILL,
@@ -75,6 +76,7 @@ from understudy.games.lane.unit_kernels import (
     SIGHT,
     STAY,
     TERMINATED,
+    TOWER_AT,
     TOWER_COOL,
     TOWER_DAMAGE,
     TOWER_FULL,
@@ -158,27 +160,30 @@ def step_lane(lane, rules, notes, actions):
     notes.points[:] = 0
     notes.hits[:] = 0
     chance = mix((lane[0, KEY] + lane[0, CLOCK] * 0x9E3779B9) & BITS)
-    act_creeps(lane, rules, notes, chance)
-    act_towers(lane, rules, notes)
+    west, east = front_of(lane, 0), front_of(lane, 1)
+    act_creeps(lane, rules, notes, chance, west + east >= LENGTH - SIGHT)
+    act_towers(lane, rules, notes, west, east)
     act_heroes(lane, rules, notes, actions, chance)
-    front = front_of(lane)
     move_all(lane, rules, notes)
-    lost = CREEP_STEP - (front_of(lane) - front)
-    strike(lane, rules, notes)
-    bury(lane, rules, notes)
+    lost = CREEP_STEP - (front_of(lane, 0) - west) if rules.task == CREEP_BLOCK else 0
+    if strike(lane, rules, notes):
+        bury(lane, rules, notes)
     pass_time(lane, rules)
     return lost
 
 
 @inlined
-def act_creeps(lane, rules, notes, chance):
-    """Note what all creeps do: hit whom they can reach, walk to whom they see, or walk to the tower."""
-    find_nearest(lane, notes.near)
+def act_creeps(lane, rules, notes, chance, meet):
+    """Note what all creeps do: hit whom they can reach, or walk to whom they see (if they `meet`), or to the tower."""
+    notes.near[:] = NEVER
+    if meet:
+        find_nearest(lane, notes.near)
     for team in range(2):
         for number in range(CREEPS):
+            creep, x, y = CREEPS * team + number, lane[CREEP_X + team, number], lane[CREEP_Y + team, number]
+            notes.place[0, creep], notes.place[1, creep] = x, y
             if lane[CREEP_HP + team, number] == 0:
                 continue
-            creep, x, y = CREEPS * team + number, lane[CREEP_X + team, number], lane[CREEP_Y + team, number]
             shoots = number % WAVE_CREEPS == WAVE_CREEPS - 1
             key, target = notes.near[team, number], NOBODY
             if key < (SIGHT * SIGHT + 1) * CREEPS:
@@ -191,20 +196,21 @@ def act_creeps(lane, rules, notes, chance):
             reach = SHOT_RANGE if shoots else MELEE_RANGE
             if east * east + south * south > reach * reach:
                 x, y = walk(lane, rules, creep, x, y, way_to(east, south), CREEP_STEP, CREEP_ASLANT)
+                notes.place[0, creep], notes.place[1, creep] = x, y
             elif lane[CREEP_COOL + team, number] == 0:
                 damage = SHOOTER_DAMAGE if shoots else MELEE_DAMAGE
                 notes.hurt[target] += damage + CREEP_EXTRA * ((chance >> creep) & 1)
                 lane[CREEP_COOL + team, number] = CREEP_PAUSE
-            notes.place[creep, 0], notes.place[creep, 1] = x, y
 
 
 @inlined
-def act_towers(lane, rules, notes):
-    """Note whom the towers hit."""
+def act_towers(lane, rules, notes, west, east):
+    """Note whom the towers hit, with the fronts of both teams."""
     for team in range(2):
         if lane[TOWERS, TOWER_COOL + team] == 0:
             x, y = place_of(lane, rules, FIRST_HERO + 2 * rules.heroes + team)
-            target = nearest_creep(lane, 1 - team, x, y, TOWER_RANGE)
+            creeps = (west if team else east) >= LENGTH - TOWER_AT - TOWER_RANGE
+            target = nearest_creep(lane, 1 - team, x, y, TOWER_RANGE) if creeps else NOBODY
             target = target_of(lane, rules, team, x, y, TOWER_RANGE, target)
             if target != NOBODY:
                 notes.hurt[target] += TOWER_DAMAGE
@@ -217,7 +223,7 @@ def act_heroes(lane, rules, notes, actions, chance):
     for hero in range(rules.agents):
         own, unit, action, team = lane[HEROES + hero], FIRST_HERO + hero, actions[hero, 0], hero // rules.heroes
         notes.blow[hero, 0] = NOBODY
-        notes.place[unit, 0], notes.place[unit, 1] = own[X], own[Y]
+        notes.place[0, unit], notes.place[1, unit] = own[X], own[Y]
         if own[HP] == 0 or action == STAY:
             continue
         if action < NEAREST_CREEP:
@@ -237,14 +243,14 @@ def act_heroes(lane, rules, notes, actions, chance):
                     own[COOL] = HERO_PAUSE
                 continue
             way = way_to(east, south)
-        notes.place[unit, 0], notes.place[unit, 1] = walk(
+        notes.place[0, unit], notes.place[1, unit] = walk(
             lane, rules, unit, own[X], own[Y], way, HERO_STEP, HERO_ASLANT
         )
 
 
 @inlined
 def strike(lane, rules, notes):
-    """Let all blows fall: those of creeps and towers first, then those of heroes, in their order."""
+    """Let all blows fall: those of creeps and towers first, then of heroes, in their order. Return whether any died."""
     towers = FIRST_HERO + 2 * rules.heroes
     for team in range(2):
         lane[TOWERS, TOWER_HP + team] -= notes.hurt[towers + team]
@@ -274,6 +280,15 @@ def strike(lane, rules, notes):
                 notes.points[hero] += POINT_LAST_HIT
                 learn(lane[HEROES + hero], LAST_HIT_EXPERIENCE)
 
+    died = False
+    for team in range(2):
+        for number in range(CREEPS):
+            # A creep that is not there is at 0, where none can walk
+            died |= (lane[CREEP_HP + team, number] <= 0) & (lane[CREEP_X + team, number] > 0)
+    for hero in range(rules.agents):
+        died |= (lane[HEROES + hero, HP] <= 0) & (lane[HEROES + hero, AWAY] == 0)
+    return died
+
 
 @compiled
 def learn(hero, amount):
@@ -302,7 +317,6 @@ def bury(lane, rules, notes):
     """Take away the dead, and let their enemies learn from it: creeps first, then heroes."""
     for team in range(2):
         for number in range(CREEPS):
-            # A creep that is not there is at 0, where none can walk
             if lane[CREEP_HP + team, number] <= 0 and lane[CREEP_X + team, number] > 0:
                 teach(lane, rules, 1 - team, lane[CREEP_X + team, number], CREEP_EXPERIENCE)
                 for row in (CREEP_X, CREEP_Y, CREEP_HP, CREEP_COOL):
@@ -341,7 +355,7 @@ def pass_time(lane, rules):
 
     ended = lane[TOWERS, TOWER_HP] == 0 or lane[TOWERS, TOWER_HP + 1] == 0
     if rules.task == CREEP_BLOCK:
-        ended |= front_of(lane) >= RIVER
+        ended |= front_of(lane, 0) >= RIVER
     elif lane[0, CLOCK] % WAVE == 0:
         send_wave(lane, rules)
     lane[0, OVER] = TERMINATED if ended else TRUNCATED if lane[0, CLOCK] >= rules.horizon else 0

@@ -95,25 +95,16 @@ def see_other(one, sign, x, y, seen):
 @inlined
 def see_creeps(lane, team, sign, x, y, seen):
     """Write hit points of a team's creeps, then how far ahead each is, then how far down, then their pauses."""
-    # All is read before any is written: so LLVM knows that these are not the same memory, and makes vectors of it
-    hp, east = eight(lane[CREEP_HP + team]), eight(lane[CREEP_X + team])
-    south, pause = eight(lane[CREEP_Y + team]), eight(lane[CREEP_COOL + team])
     for number in range(CREEPS):
-        seen[number] = np.float32(hp[number]) * BY_512
+        seen[number] = np.float32(lane[CREEP_HP + team, number]) * BY_512
     for number in range(CREEPS):
-        ahead = np.int32((east[number] - x) * sign)
-        seen[CREEPS + number] = np.float32(ahead if hp[number] > 0 else np.int32(0)) * BY_256
+        ahead = np.int32((lane[CREEP_X + team, number] - x) * sign)
+        seen[CREEPS + number] = np.float32(ahead if lane[CREEP_HP + team, number] > 0 else np.int32(0)) * BY_256
     for number in range(CREEPS):
-        down = np.int32(south[number] - y)
-        seen[2 * CREEPS + number] = np.float32(down if hp[number] > 0 else np.int32(0)) * BY_256
+        down = np.int32(lane[CREEP_Y + team, number] - y)
+        seen[2 * CREEPS + number] = np.float32(down if lane[CREEP_HP + team, number] > 0 else np.int32(0)) * BY_256
     for number in range(CREEPS):
-        seen[3 * CREEPS + number] = np.float32(pause[number]) * BY_8
-
-
-@inlined
-def eight(row):
-    """Return the numbers of a row."""
-    return row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
+        seen[3 * CREEPS + number] = np.float32(lane[CREEP_COOL + team, number]) * BY_8
 
 
 @inlined

@@ -82,7 +82,7 @@ class Notes(NamedTuple):
     """What a step notes down before it counts; each thread has its own."""
 
     place: NDArray[np.int32]
-    """[units, 2], where each unit goes."""
+    """[2, units], where each unit goes: x, then y."""
     hurt: NDArray[np.int32]
     """[units and towers], by creeps and towers."""
     blow: NDArray[np.int32]
@@ -234,8 +234,7 @@ def nearest_creep(lane, team, x, y, reach):
 
 @inlined
 def find_nearest(lane, near):
-    """Write into `near` which creep of the other team is nearest to each creep: all pairs at once."""
-    near[:] = NEVER
+    """Write into `near`, where NEVER is, which creep of the other team is nearest to each creep: all pairs at once."""
     for first in range(CREEPS):
         if lane[CREEP_HP, first] == 0:
             continue
@@ -318,19 +317,18 @@ def move_all(lane, rules, notes):
     """Put all units where they go."""
     for team in range(2):
         for number in range(CREEPS):
-            if lane[CREEP_HP + team, number] > 0:
-                lane[CREEP_X + team, number] = notes.place[CREEPS * team + number, 0]
-                lane[CREEP_Y + team, number] = notes.place[CREEPS * team + number, 1]
+            lane[CREEP_X + team, number] = notes.place[0, CREEPS * team + number]
+            lane[CREEP_Y + team, number] = notes.place[1, CREEPS * team + number]
     for hero in range(rules.agents):
-        if lane[HEROES + hero, HP] > 0:
-            lane[HEROES + hero, X] = notes.place[FIRST_HERO + hero, 0]
-            lane[HEROES + hero, Y] = notes.place[FIRST_HERO + hero, 1]
+        lane[HEROES + hero, X] = notes.place[0, FIRST_HERO + hero]
+        lane[HEROES + hero, Y] = notes.place[1, FIRST_HERO + hero]
 
 
 @inlined
-def front_of(lane):
-    """Return how far the foremost western creep has come."""
+def front_of(lane, team):
+    """Return how far the foremost creep of a team has come from its own end, or 0."""
     front = np.int32(0)
     for number in range(CREEPS):
-        front = max(front, lane[CREEP_X, number])
+        x = lane[CREEP_X + team, number]
+        front = max(front, np.int32(LENGTH - x if team and x > 0 else x))
     return front
