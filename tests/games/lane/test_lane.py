@@ -152,6 +152,14 @@ def test_towers_turn_on_a_hero_that_hits_a_hero(begun):
         assert (env.lanes[0, lane.HEROES, lane.HP] < before - 100) == provoked
 
 
+@pytest.mark.parametrize(("away", "hit"), [(lane.TOWER_RANGE, True), (lane.TOWER_RANGE + 1, False)])
+def test_a_tower_reaches_as_far_as_its_range(begun, away, hit):
+    env, out = begun()
+    put_creep(env, 1, 0, lane.TOWER_AT + away)
+    do(env, out, "stay", "stay")
+    assert (env.lanes[0, lane.CREEP_HP + 1, 0] == lane.MELEE_HP - lane.TOWER_DAMAGE) == hit
+
+
 @pytest.mark.parametrize("loser", [0, 1])
 def test_the_fall_of_a_tower_wins(begun, loser):
     env, out = begun("team", heroes=2)
