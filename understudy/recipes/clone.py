@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -34,10 +34,12 @@ from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.objectives import ImitationLoss
 from understudy.training.play import Play, Predictions, predict
 
-OWN = LearnerConfig(steps=400, batch_size=4, lr=3e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
+OWN = LearnerConfig(steps=400, batch_size=4, lr=5e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
+EXPERT = replace(OWN, steps=1500, batch_size=64, lr=3e-3)
 OFTEN = LoopConfig(eval_every=50, save_every=100, sample_every=0)
 FLOOR = 0.1
-"""Smallest standard deviation by which an input is divided: rarer things would count for too much where they occur."""
+"""Smallest standard deviation by which an input is divided, as a share of the largest: rarer things would count for too
+much where they occur."""
 MOST_WORLDS = 100
 
 
@@ -83,6 +85,28 @@ class Config:
         if self.dagger and self.last_action == "yes":
             raise ConfigError("--dagger and --last-action do not go together: what the expert says was not done")
         return self
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The options that the defaults of all others depend on."""
+
+    env: str = ""
+    resume: str | None = None
+
+
+def preset(basis: Basis) -> Config:
+    """Return the defaults for recordings, or for a script in --env, which does the same whenever it sees the same.
+
+    >>> preset(Basis()).model.core, preset(Basis(env="gym:CartPole-v1")).model.core
+    ('lstm', 'none')
+    """
+    config = Config()
+    # A resumed run takes its options from its record, and none from the command line.
+    if basis.resume or not basis.env:
+        return config
+    model = PolicyConfig(core="none", width=64, dropout=0.0, noise=0.0)
+    return replace(config, model=model, learner=EXPERT, temperature=0.0)
 
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
@@ -192,7 +216,7 @@ def _moments(batches: GameBatches) -> tuple[np.ndarray, np.ndarray]:
         count, total, squares = count + len(seen), total + seen.sum(0), squares + (seen**2).sum(0)
     mean = np.asarray(total / count)
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return mean, np.where(std > 1e-6, np.maximum(std, FLOOR), 0.0)
+    return mean, np.where(std > 1e-6, np.maximum(std, FLOOR * std.max()), 0.0)
 
 
 def _dagger(config: Config, run: Run, policy: Policy, subject: Play, batches: GameBatches) -> DaggerBatches:
