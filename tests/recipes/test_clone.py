@@ -165,7 +165,7 @@ def test_recordings_that_are_not_what_they_say_are_refused(here: Path, understud
 REFUSED: list[tuple[list[Any], str]] = [
     ([], "a clone learns from --data or from an expert in --env: none was given"),
     (["--data", "a", "--env", "b"], "both were given"),
-    (["--env", "kitchen/cramped_room"], "has no script 'expert'; scripts are random"),
+    (["--env", "kitchen/cramped_room"], "has no script 'expert'; scripts are random, cook"),
     (["--env", "kitchen/camped_room"], "did you mean cramped_room"),
     (["--env", "gym:Pendulum-v1"], "no script is an expert in gym:Pendulum-v1; there is one for gym:CartPole"),
     (["--data", "kitchen/cramped_room", "--dagger", 1], "--dagger needs an expert to ask"),

@@ -10,7 +10,7 @@ from understudy.data.packing import Batch
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.training.learner import Learner, LearnerConfig
-from understudy.training.objectives import TokenLoss
+from understudy.training.objectives import ImitationLoss
 from understudy.training.shares import run_shares
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def make_learner(kind: str, config: LearnerConfig = CONFIG, dropout: float = 0.0
     options = CoreConfig(core="lstm") if kind == "lstm" else CoreConfig(block=kind)  # type: ignore[arg-type]
     spec = replace(options, layers=2, width=64, heads=2, context=24, dropout=dropout).resolved()
     model = LanguageModel(spec, 32)
-    return Learner(TokenLoss(model if config.dtype == "bfloat16" else model.double()), config, CPU)
+    return Learner(ImitationLoss(model if config.dtype == "bfloat16" else model.double()), config, CPU)
 
 
 def batch(seed: int = 0) -> Batch:

@@ -21,6 +21,8 @@ from understudy.games.teams import script
 from understudy.training.play import Play
 
 KITCHEN = "kitchen/"
+NATIVE = (KITCHEN, "lane/")
+"""Games that depend on seeds and actions alone, so that their recordings can be played again."""
 FEWEST = 3
 """Games that recordings must have: one to learn from, one to validate on, one to test."""
 WORLDS = 100
@@ -140,9 +142,10 @@ def _from_files(config: DemonstrationConfig) -> tuple[Recording, list[Path]]:
             raise RecordingError(f"{name} holds no game")
         env = make(recording.game, len(recording.episodes), **recording.options)
         try:
-            if recording.game.startswith(KITCHEN):
+            if recording.game.startswith(NATIVE):
                 recordings.check(recording, env, name)
-                recording = _seen_as(config.view or "features", recording)
+                if view := config.view or ("features" if recording.game.startswith(KITCHEN) else ""):
+                    recording = _seen_as(view, recording)
             else:
                 recordings.fits(Recording.of(env), recording, name)
         finally:

@@ -82,7 +82,7 @@ class Learner:
         if isinstance(self.model.core, Transformer):
             self.model.core.checkpoint_activations = config.checkpoint_activations
         elif config.checkpoint_activations:
-            raise ConfigError("--checkpoint-activations takes a Transformer, and this is an LSTM; leave it out")
+            raise ConfigError("--checkpoint-activations takes a Transformer, and this is none; leave it out")
         self.dtype = pick_dtype(config.dtype, device, self.model.spec)
         self.optimizer = make_optimizer(self.model, config)
         self.wrapped: nn.Module = torch.compile(objective) if config.compile else objective  # type: ignore[assignment]
@@ -95,7 +95,7 @@ class Learner:
     def step(self, batch: Sized) -> dict[str, float]:
         """Take one optimizer step on this process's share of the batch.
 
-        Returns the objective's means before the step (the "loss" in nats per token), the rate and the gradient's norm.
+        Returns the objective's means before the step (the "loss" in nats per target), the rate and the gradient's norm.
         """
         self.model.train()
         shares = self.shares

@@ -97,9 +97,6 @@ class ImitationLoss(Objective):
         return torch.stack(nlls).sum() if len(nlls) > 1 else nlls[0]
 
 
-TokenLoss = ImitationLoss
-
-
 def imitation_part(batch: Batch, rows: range, device: torch.device) -> ImitationPart:
     """Return rows of a batch as tensors; resets are None where each row is one document, which needs no mask."""
     chosen = slice(rows.start, rows.stop)
