@@ -1,21 +1,24 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from understudy.acting.player import PolicyPlayer
 from understudy.errors import ScenarioError
+from understudy.evaluation.play import play
+from understudy.games.demonstrations import GameBatches
 from understudy.games.env import Env
 from understudy.games.names import make
-from understudy.models.policy import Policy, PolicySpec
-from understudy.models.spec import CoreConfig
+from understudy.models.policy import Policy, PolicyConfig, PolicySpec
+from understudy.training.play import predict
 
 
-def make_policy(env: Env, core: str = "lstm") -> Policy:
+def make_policy(env: Env, core: Any = "lstm", last_action: bool = False) -> Policy:
     torch.manual_seed(0)
-    shape = CoreConfig(core=core, layers=1, width=16, heads=2, context=50).resolved()  # type: ignore[arg-type]
-    policy = Policy(
-        PolicySpec(shape, env.observation.shape, env.action.choices, env.action.low, env.action.high)
-    ).eval()
+    shape = PolicyConfig(core, width=16, heads=2, context=50, dropout=0.0).resolved(longest=50)
+    action = env.action.choices, env.action.low, env.action.high
+    policy = Policy(PolicySpec(shape, env.observation.shape, *action, last_action=last_action)).eval()
     with torch.no_grad():
         policy.action.weight.normal_()
     return policy
@@ -65,3 +68,30 @@ def test_a_policy_for_another_view_or_another_game_is_refused() -> None:
     policy = Policy(PolicySpec(make_policy(features).spec, (211,), (5,)))
     with pytest.raises(ScenarioError, match="chooses from 5 actions, which are not those of kitchen/cramped_room"):
         PolicyPlayer(policy, features)
+
+
+@pytest.mark.parametrize("core", ["lstm", "transformer", "none"])
+@pytest.mark.parametrize("view", ["grid", "features"])
+def test_what_was_played_has_the_probability_in_training_that_it_had_at_play(core: str, view: str) -> None:
+    """With what it did last among what it sees: at play by the policy, in training by the batches."""
+    env = make("kitchen/cramped_room", 2, view=view, horizon=12)
+    policy = make_policy(env, core, last_action=True)
+    with torch.no_grad():  # so that all kinds of things are done
+        policy.action.weight.mul_(0.2)
+    player = PolicyPlayer(policy, env)
+    log_probs: list[np.ndarray] = []
+
+    class Noted:
+        def reset(self, rows: np.ndarray, seeds: np.ndarray) -> None:
+            player.reset(rows, seeds)
+
+        def act(self, rows: np.ndarray, observations: np.ndarray, masks: np.ndarray) -> np.ndarray:
+            actions = player.act(rows, observations, masks)
+            assert player.acted is not None
+            log_probs.append(player.acted.log_probs)
+            return actions
+
+    games = play(env, Noted(), [3, 4])
+    found = predict(policy, GameBatches(games, 4, last_action=env.action).eval_batches())
+    assert len({tuple(game.actions[:, agent, 0]) for game in games for agent in range(2)}) == 4
+    np.testing.assert_allclose(-found.nats.reshape(4, 12), np.stack(log_probs, 1), atol=1e-4)
