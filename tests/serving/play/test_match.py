@@ -2,7 +2,7 @@
 
 import pytest
 
-from understudy.errors import ConfigError, RecordingError, ScenarioError
+from understudy.errors import ConfigError, RecordingError, RunNotFoundError, ScenarioError
 from understudy.games.minari_files import read
 from understudy.games.names import make
 from understudy.games.teams import everyone
@@ -66,6 +66,18 @@ def test_games_of_other_options_are_not_added(tmp_path):
         Match(scenario(horizon=9), tmp_path / "mine")
     # How many threads step it is nobody's matter
     Match(scenario(threads=1), tmp_path / "mine")
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
+    (tmp_path / "mine").write_text("in the way")
+    with pytest.raises(RecordingError, match=r"nothing can be written to .*mine; name another folder with --to"):
+        Match(scenario(), tmp_path / "mine" / "more")
+
+
+def test_a_partner_that_is_neither_script_nor_run_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunNotFoundError, match=r"no run 'nobody'.*; scripts of kitchen/cramped_room are random, cook"):
+        Match(scenario("human", "frozen:nobody"), tmp_path / "mine")
 
 
 def test_a_scenario_without_people_is_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """Games that people play, one after another, each recorded: what browser and terminal have in common."""
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -150,7 +151,10 @@ class Match:
             self._unsaved = []
 
     def _check_folder(self) -> None:
-        """Raise RecordingError where the games could not be added to what is in the folder."""
+        """Raise RecordingError where the games could not be added to what is in the folder, or not be written."""
+        above = next(one for one in (self.folder.absolute(), *self.folder.absolute().parents) if one.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise RecordingError(f"nothing can be written to {above}; name another folder with --to")
         if not exists(self.folder):
             return
         there, _ = describe(self.folder)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from understudy.acting.player import PolicyPlayer
-from understudy.errors import ScenarioError
+from understudy.errors import RunNotFoundError, ScenarioError
 from understudy.evaluation.play import play
 from understudy.games.env import Buffers, Env
 from understudy.games.names import make
@@ -34,7 +34,12 @@ def with_players(scenario: Scenario) -> tuple[Scenario, dict[str, LoadedPolicy]]
     loaded: dict[str, LoadedPolicy] = {}
     options = dict(scenario.options)
     for control in sorted(controls):
-        one = load_policy(control.removeprefix(FROZEN))
+        try:
+            one = load_policy(control.removeprefix(FROZEN))
+        except RunNotFoundError as error:
+            with closing(make(scenario.game)) as env:
+                scripts = ", ".join(("random", *env.scripts))
+            raise RunNotFoundError(f"{error}; scripts of {scenario.game} are {scripts}") from error
         if one.recording.game != scenario.game:
             raise ScenarioError(f"{control} plays {one.recording.game}, not {scenario.game}")
         full[control] = f"{FROZEN}{name_of(one)}"
