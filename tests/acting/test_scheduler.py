@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from understudy.acting.engine import generate, generate_plain
 from understudy.acting.prefix_cache import BLOCK
 from understudy.acting.sampling import SamplingConfig
-from understudy.acting.scheduler import Request, Scheduler, Ticket, TokenInfo, Update
+from understudy.acting.scheduler import PIECE, Request, Scheduler, Ticket, TokenInfo, Update
 from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import ByteTokenizer
@@ -24,6 +26,7 @@ OPTIONS = (
     SamplingConfig(temperature=1.0, max_tokens=9, sampling_seed=0),
     SamplingConfig(temperature=2.0, max_tokens=12, sampling_seed=1, repetition_penalty=1.5),
     SamplingConfig(temperature=1.5, max_tokens=5, sampling_seed=2, top_k=9, top_p=0.9, min_p=0.01),
+    SamplingConfig(temperature=0.0, max_tokens=14, no_repeat_ngram=1, repetition_penalty=1.3),
     SamplingConfig(temperature=1.2, max_tokens=14, sampling_seed=3, no_repeat_ngram=2, stop=("a", "bc", "z")),
 )
 SAYINGS = [
@@ -53,16 +56,24 @@ class Listener:
         self._ended = threading.Semaphore(0)
         self._count = 0
 
-    def submit(self, request: Request) -> Ticket:
+    def submit(self, request: Request, leaves: int = 1000) -> Ticket:
+        """Ask for a reply, and leave after so many tokens of it."""
         number, self._count = self._count, self._count + 1
+        came = 0
 
         def hear(update: Update) -> None:
+            nonlocal came
             self.updates[number].append(update)
+            came += len(update.tokens)
+            if came >= leaves:
+                self.scheduler.cancel(ticket)
             if update.finish_reason:
                 self.order.append(number)
                 self._ended.release()
 
-        return self.scheduler.submit(request, hear)
+        with self.scheduler._changed:  # nobody is told anything before the ticket is there
+            ticket = self.scheduler.submit(request, hear)
+        return ticket
 
     def wait(self) -> list[list[Update]]:
         """The updates of each request, once all have ended."""
@@ -112,6 +123,29 @@ def test_everyone_gets_the_reply_that_the_model_gives_alone(scheduler, model):
     assert sum(size * steps for size, steps in stats.batch_sizes.items()) == stats.tokens_made
 
 
+REQUESTS = st.lists(
+    st.tuples(st.text("abc é<|>", max_size=40), st.sampled_from(OPTIONS), st.integers(1, 20)), min_size=1, max_size=7
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(REQUESTS, st.integers(1, 3))
+def test_requests_that_join_late_and_leave_early_say_what_each_says_alone(model, asked, slots):
+    scheduler = Scheduler(model, BYTES, slots=slots)
+    listener = Listener(scheduler)
+    for text, config, leaves in asked:
+        listener.submit(Request(prompt(text), config), leaves)
+    for (text, config, leaves), updates in zip(asked, listener.wait(), strict=True):
+        ids, written, reason = said(updates)
+        expected = alone(model, Request(prompt(text), config))
+        if reason == "cancelled":
+            assert len(ids) == leaves
+            assert ids == expected[0][:leaves]
+        else:
+            assert (ids, written, reason) == expected
+    scheduler.close(drain=True)
+
+
 def test_a_second_turn_computes_only_its_new_tokens(scheduler, model):
     first = Request(prompt("a rather long thing to say at once"), replace(GREEDY, max_tokens=9))
     (updates,) = ask(scheduler, first)
@@ -136,6 +170,31 @@ def test_what_prompts_begin_with_is_computed_once(scheduler, model):
     for request, updates in zip(requests, ask(scheduler, *requests), strict=True):
         assert updates[-1].cached_tokens == 2 * BLOCK
         assert said(updates) == alone(model, request)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_prompts_that_come_together_begin_with_is_computed_once(model, leaves, monkeypatch):
+    """Even if the one that computes it leaves in the middle: another takes over."""
+    scheduler = Scheduler(model, BYTES, slots=6)
+    listener = Listener(scheduler)
+    requests = [Request(prompt("be " * 21 + letter * 9), GREEDY) for letter in "abcd"] + [Request(prompt("hi"), GREEDY)]
+    with scheduler._changed:  # so that all join before the same step
+        tickets = [listener.submit(request) for request in requests]
+        feed = scheduler._batch.feed
+
+        def feed_once(tokens, wanted):
+            tickets[0].is_cancelled = leaves
+            return feed(tokens, wanted)
+
+        monkeypatch.setattr(scheduler._batch, "feed", feed_once)
+    for request, updates in zip(requests[leaves:], listener.wait()[leaves:], strict=True):
+        assert said(updates) == alone(model, request)
+    sharing = 3 - leaves  # all but the one that computes, and the one that begins otherwise
+    stats = scheduler.stats()
+    in_vain = PIECE if leaves else 0
+    assert stats.tokens_prefilled == sum(len(request.prompt) for request in requests[leaves:]) - sharing * 64 + in_vain
+    assert stats.tokens_saved == sharing * 64
+    scheduler.close(drain=True)
 
 
 def test_prefixes_keep_within_their_bytes(model):

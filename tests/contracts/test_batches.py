@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from understudy.acting.batch import PlainBatch
+from understudy.acting.graphs import GraphSession
 from understudy.models.language_model import LanguageModel
 from understudy.models.spec import CoreConfig
 from understudy.native import dispatch
@@ -17,7 +18,7 @@ from understudy.native.workers import team
 
 KINDS = ("lstm", "modern", "gpt1", "gpt2")
 VOCABULARY, SLOTS, CONTEXT = 263, 5, 64
-BATCHES = ("plain", "native float32", "native bfloat16", "native int8")
+BATCHES = ("plain", "recorded graph", "native float32", "native bfloat16", "native int8")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,11 +27,16 @@ def _code():
 
 
 @pytest.fixture(params=[(kind, batch) for kind in KINDS for batch in BATCHES], ids=" ".join)
-def made(request):
+def made(request, monkeypatch):
     """A model and its batch."""
     kind, name = request.param
     model = build(kind)
-    if name == "plain":
+    if name == "recorded graph":
+        # Work that is done again, as a graph would
+        monkeypatch.setattr(
+            "understudy.acting.batch.graph_session", lambda *given: GraphSession(*given, lambda work: work)
+        )
+    if not name.startswith("native"):
         return model, PlainBatch(model, SLOTS)
     return model, NativeBatch(model, Weights(model, name.split()[1]), SLOTS, most=9, team=team(2))
 

@@ -1,22 +1,19 @@
 """What generation promises: with a cache, in ragged batches, it says what the plain path says, token for token."""
 
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.acting.engine import Engine, PlainSession, generate, generate_plain, prefill, seen_tokens
-from understudy.acting.graphs import GraphSession
+from understudy.acting.engine import Engine, generate, generate_plain, prefill, seen_tokens
 from understudy.acting.rows import RowState
 from understudy.acting.sampling import SamplingConfig, make_generator, sample
 from understudy.data.chat_template import render_prompt
 from understudy.data.conversations import Message
 from understudy.data.tokenizers import BPETokenizer, ByteTokenizer
 from understudy.errors import TooLongError
-from understudy.native import dispatch
 
 BYTES = ByteTokenizer()
 END = BYTES.special["<|end|>"]
@@ -195,157 +192,6 @@ def test_each_token_is_computed_once(model):
     assert fed == [max(map(len, RAGGED))] + [1] * steps
 
 
-# --- rows that join and leave ---
-
-OPTIONS = (
-    GREEDY,
-    SamplingConfig(temperature=1.0, max_tokens=9, sampling_seed=0),
-    SamplingConfig(temperature=2.0, max_tokens=12, sampling_seed=1, repetition_penalty=1.5),
-    SamplingConfig(temperature=1.5, max_tokens=5, sampling_seed=2, top_k=9, top_p=0.9, min_p=0.01),
-    SamplingConfig(temperature=0.0, max_tokens=14, no_repeat_ngram=1, repetition_penalty=1.3),
-    SamplingConfig(temperature=1.2, max_tokens=14, sampling_seed=3, no_repeat_ngram=2, stop=("a", "bc", "z")),
-)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A reply that is asked for while others run."""
-
-    said: str
-    config: SamplingConfig
-    joins: int = 0
-    """The step from which on it may join; it waits for a free slot."""
-    leaves: int = 1000
-    """The number of tokens after which it leaves, finished or not."""
-
-
-REQUESTS = st.lists(
-    st.builds(
-        Request, st.text("abc é<|>", max_size=20), st.sampled_from(OPTIONS), st.integers(0, 9), st.integers(1, 20)
-    ),
-    min_size=1,
-    max_size=7,
-)
-SOME = [
-    Request(said, OPTIONS[i % len(OPTIONS)], joins=i % 5, leaves=3 if i == 2 else 99) for i, said in enumerate(SAYINGS)
-]
-
-
-def serve(engine: Engine, model, requests: list[Request]) -> list[RowState]:
-    """The rows of the requests, after they ran in this engine."""
-    rows = [
-        RowState(model, BYTES, prompt, request.config, make_generator(request.config, model.embedding.weight.device))
-        for request, prompt in zip(requests, prompts(*(request.said for request in requests)), strict=True)
-    ]
-    waiting = list(zip(rows, requests, strict=True))
-    leaves = dict(waiting)
-    for step in count():
-        for row, request in list(waiting):
-            if request.joins <= step and None in engine.rows:
-                engine.add(row)
-                waiting.remove((row, request))
-        engine.step()
-        for row in engine.rows:
-            if row and (row.finish_reason or len(row.ids) >= leaves[row].leaves):
-                engine.remove(row)
-        if not waiting and not any(engine.rows):
-            return rows
-    raise AssertionError
-
-
-def assert_as_alone(model, rows: list[RowState], requests: list[Request]) -> None:
-    """Each row's reply is what the plain path says to its prompt, as far as it came."""
-    for row, request in zip(rows, requests, strict=True):
-        (alone,) = generate_plain(model, BYTES, [row.prompt], request.config)
-        assert row.ids == alone.ids[: request.leaves]
-        if row.finish_reason:
-            assert row.completion() == alone
-        else:
-            assert len(row.ids) == request.leaves < len(alone.ids) + 1
-
-
-@settings(max_examples=25, deadline=None)
-@given(REQUESTS, st.integers(1, 3))
-def test_rows_that_join_late_and_leave_early_say_what_each_says_alone(model, requests, slots):
-    assert_as_alone(model, serve(Engine.empty(model, slots), model, requests), requests)
-
-
-@pytest.mark.parametrize("way", ["plain", "float32", "bfloat16", "int8"])
-def test_a_row_does_not_depend_on_who_shares_the_batch(kind, sharp_model, way, monkeypatch):
-    """Natively in each format; and in float32 by the plain path, too."""
-    assert dispatch.compiled(wait=True)
-    model = sharp_model(kind).float()
-    if way == "plain":
-        monkeypatch.setattr("understudy.acting.engine.native_session", lambda *_: None)
-    if way == "bfloat16":
-        model.bfloat16()
-    model.int8 = way == "int8"
-    together = serve(Engine.empty(model, 3), model, SOME)
-    for row, request in zip(together, SOME, strict=True):
-        (alone,) = serve(Engine.empty(model, 3), model, [request])
-        assert (row.ids, row.finish_reason) == (alone.ids, alone.finish_reason)
-    if way in ("plain", "float32"):
-        assert_as_alone(model, together, SOME)
-
-
-@pytest.mark.parametrize("format", ["float32", "bfloat16", "int8"])
-def test_one_row_after_another_in_a_batch_of_one(kind, sharp_model, format):
-    """A single row in int8 takes near ties again in float32 where it is greedy: the options of each row count."""
-    assert dispatch.compiled(wait=True)
-    model = sharp_model(kind).float()
-    model.int8 = format == "int8"
-    if format == "bfloat16":
-        model.bfloat16()
-    requests = [replace(request, leaves=1000) for request in SOME]
-    rows = serve(Engine.empty(model, 1), model, requests)
-    for row, request in zip(rows, requests, strict=True):
-        (alone,) = generate(model, BYTES, [row.prompt], request.config)
-        assert row.completion() == alone
-
-
-def test_rows_join_a_recorded_graph(model, monkeypatch):
-    sessions: list[GraphSession] = []
-
-    def session(model, state):
-        sessions.append(GraphSession(model, state, lambda work: work))
-        return sessions[-1]
-
-    monkeypatch.setattr("understudy.acting.engine.graph_session", session)
-    assert_as_alone(model, serve(Engine.empty(model, 3), model, SOME), SOME)
-    assert len(sessions) == 1
-
-
-def test_types_of_tokens_join_with_their_row(sharp_model):
-    model = sharp_model("gpt1")
-    model.speakers = (BYTES.special["<|user|>"], BYTES.special["<|assistant|>"], ord("e"))
-    assert_as_alone(model, serve(Engine.empty(model, 3), model, SOME), SOME)
-
-
-def test_rows_join_others_that_were_prefilled_together(model):
-    requests = [Request(said, GREEDY) for said in SAYINGS]
-    rows = [RowState(model, BYTES, prompt, GREEDY) for prompt in RAGGED]
-    engine = Engine(model, rows[:3], *prefill(model, RAGGED[:3]))
-    for row in rows[3:]:
-        while not any(other and other.finish_reason for other in engine.rows):
-            engine.step()
-        engine.remove(next(other for other in engine.rows if other and other.finish_reason))
-        engine.add(row)
-    while not all(row.finish_reason for row in rows):
-        engine.step()
-    assert_as_alone(model, rows, requests)
-
-
-def test_free_slots_outlast_the_context(sharp_model, kind):
-    """One row after another in a batch of two: the other slot steps along until it is full, and begins again."""
-    model = sharp_model(kind, context=24, says=())
-    requests = [
-        Request(said, OPTIONS[i % 3], joins=5 * i) for i, said in enumerate(["x" * 15, "", "hi", "y" * 9, "no"])
-    ]
-    rows = serve(Engine.empty(model, 2), model, requests)
-    assert sum(len(row.ids) for row in rows) > 24
-    assert_as_alone(model, rows, requests)
-
-
 def test_the_rows_of_one_call_draw_from_one_generator_in_turn(model):
     config = SamplingConfig(temperature=1.5, max_tokens=12, sampling_seed=4)
     generator = make_generator(config, torch.device("cpu"))
@@ -360,31 +206,19 @@ def test_the_rows_of_one_call_draw_from_one_generator_in_turn(model):
     assert [reply.ids for reply in generate(model, BYTES, RAGGED, config)] == said
 
 
-def test_a_plain_step_gives_way_when_another_row_joins(sharp_model, monkeypatch):
-    """The native step may have been compiled meanwhile."""
-    assert dispatch.compiled(wait=True)
-    model = sharp_model("modern").float()
-    monkeypatch.setattr("understudy.acting.engine.native_session", lambda *_: None)
-    engine = Engine.empty(model, 2)
-    first, second = (RowState(model, BYTES, prompt, replace(GREEDY, max_tokens=60)) for prompt in RAGGED[:2])
-    engine.add(first)
-    for _ in range(3):
-        engine.step()
-    assert isinstance(engine._session, PlainSession)
-    monkeypatch.undo()
-    engine.add(second)
-    while not second.finish_reason:
-        engine.step()
-    assert not isinstance(engine._session, PlainSession)
-    (alone,) = generate_plain(model, BYTES, [second.prompt], second.config)
-    assert second.completion() == alone
+OPTIONS = (
+    GREEDY,
+    SamplingConfig(temperature=1.0, max_tokens=9, sampling_seed=0),
+    SamplingConfig(temperature=2.0, max_tokens=12, sampling_seed=1, repetition_penalty=1.5),
+    SamplingConfig(temperature=1.5, max_tokens=5, sampling_seed=2, top_k=9, top_p=0.9, min_p=0.01),
+    SamplingConfig(temperature=0.0, max_tokens=14, no_repeat_ngram=1, repetition_penalty=1.3),
+    SamplingConfig(temperature=1.2, max_tokens=14, sampling_seed=3, no_repeat_ngram=2, stop=("a", "bc", "z")),
+)
 
 
 def test_text_streams_as_it_comes(model):
-    for request in SOME:
-        row = RowState(
-            model, BYTES, prompts(request.said)[0], request.config, make_generator(request.config, torch.device("cpu"))
-        )
+    for prompt, config in zip(RAGGED, OPTIONS, strict=False):
+        row = RowState(model, BYTES, prompt, config, make_generator(config, torch.device("cpu")))
         engine = Engine(model, [row], *prefill(model, [row.prompt]))
         pieces = []
         while not row.finish_reason:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from understudy.acting.engine import DecodeSession, PlainSession
-from understudy.acting.graphs import graph_session
+from understudy.acting.engine import PlainSession
+from understudy.acting.graphs import GraphSession, graph_session
 from understudy.models.cache import Cache
 from understudy.models.language_model import LanguageModel
 from understudy.models.lstm import LSTMState
@@ -42,7 +42,7 @@ class PlainBatch(Batch):
     def __init__(self, model: LanguageModel, slots: int) -> None:
         self._model = model
         self._state = model.initial_state(slots)
-        self._session: DecodeSession | None = None
+        self._session: PlainSession | GraphSession | None = None
         self._prompts: dict[int, Any] = {}
         # Tokens in each row, those of free slots included, which step along
         self._lengths = [0] * slots

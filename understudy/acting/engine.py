@@ -1,13 +1,13 @@
 """The decode engine: prompts are prefilled, then all rows of a batch decode together, one token per row and step.
 
-Each row has its own sampling options, random numbers, stop texts and limit. Rows join and leave between steps:
+Each row has its own sampling options, random numbers, stop texts and limit:
 
-    engine = Engine.empty(model, slots=8)
-    engine.add(row)                                 # prefilled alone, then in the batch
-    while True:
+    engine = Engine(model, rows, *prefill(model, [row.prompt for row in rows]))
+    while not all(row.finish_reason for row in rows):
         engine.step()
-        for row in engine.rows: ...                 # row.new_text(), row.finish_reason
-        engine.remove(row)                          # its slot is free again
+        for row in rows: ...                        # row.new_text(), row.finish_reason
+
+Where rows join and leave between steps, `scheduler` does it.
 
 Shape suffixes: B rows, T prompt tokens, V vocabulary.
 """
@@ -62,9 +62,6 @@ class DecodeSession(Protocol):
     def step(self, ids_B: Tensor, state: Any, emptied_B1: Tensor | None) -> tuple[Tensor, Any]:
         """Feed one token per row, to `emptied` rows as their first; return logits_BV and the state after it."""
 
-    def load_row(self, row: int, one: Any, state: Any) -> Any:
-        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
-
 
 class PlainSession(DecodeSession):
     """Steps by the model itself."""
@@ -77,8 +74,8 @@ class PlainSession(DecodeSession):
         hidden_B1D, state = self._model.hidden(ids_B[:, None], state, emptied_B1)
         return self._model.logits(hidden_B1D[:, 0], float32=True), state
 
-    @override
     def load_row(self, row: int, one: Any, state: Any) -> Any:
+        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
         return state.load_row(row, one)
 
 
@@ -86,17 +83,16 @@ class Engine:
     """A batch of rows that decode together.
 
     Attributes:
-        rows: the row in each slot, None where the slot is free.
+        rows: the replies that grow.
         logits_BV: what the newest tokens were sampled from.
         ids_B: the newest tokens, which the state does not hold yet; None before the first step.
         state: the model's state before `ids_B`.
         num_fed: tokens fed per row since the engine was made.
 
-    Until a row is added, the state given stays good: another engine can go on from it. The engine's own is overwritten
-    by its next step.
+    The state given stays good: another engine can go on from it. The engine's own is overwritten by its next step.
     """
 
-    def __init__(self, model: LanguageModel, rows: Sequence[RowState | None], logits_BV: Tensor, state: Any) -> None:
+    def __init__(self, model: LanguageModel, rows: Sequence[RowState], logits_BV: Tensor, state: Any) -> None:
         """Take over rows that were prefilled together (see `prefill`)."""
         self.rows = list(rows)
         self.logits_BV, self.state = logits_BV, state
@@ -105,65 +101,35 @@ class Engine:
         self._model = model
         self._ordinary = model.vocab_size - len(SPECIALS)
         self._session: DecodeSession | None = None
+        # A repetition penalty falls on the tokens of the prompt too.
         self._seen_BV: Tensor | None = None
-        # For each slot the number of fed tokens at which it is full. A free or finished row is then emptied.
-        self._full_at = [state.max_len or -1] * len(self.rows)
-        for slot, row in enumerate(self.rows):
-            if row:
-                self._note_prompt(slot, row)
-        self._groups = self._grouped()
-
-    @classmethod
-    def empty(cls, model: LanguageModel, slots: int) -> "Engine":
-        """Make an engine of free slots, each with room for the model's whole context."""
-        weight = model.embedding.weight
-        logits_BV = weight.new_zeros(slots, model.vocab_size, dtype=torch.promote_types(weight.dtype, torch.float32))
-        return cls(model, [None] * slots, logits_BV, model.initial_state(slots))
-
-    @torch.inference_mode()
-    def add(self, row: RowState) -> None:
-        """Prefill a row and put it into a free slot, of which there must be one."""
-        slot = self.rows.index(None)
-        logits_1V, one = prefill(self._model, [row.prompt], len(row.prompt))
-        self._feed()  # so that nothing is pending in any row
-        # A plain step gives way to the native one once that is compiled; and a single row's session depends on
-        # whether its tokens are sampled.
-        if len(self.rows) == 1 or isinstance(self._session, PlainSession):
-            self._session = None
-        session = self._session or PlainSession(self._model)
-        self.state = session.load_row(slot, one, self.state)
-        self.logits_BV[slot] = logits_1V[0]
-        self.rows[slot] = row
-        self._note_prompt(slot, row)
-        self._groups = self._grouped()
-
-    def remove(self, row: RowState) -> None:
-        """Take a row out of the batch, finished or not."""
-        self.rows[self.rows.index(row)] = None
+        if any(row.config.repetition_penalty != 1 for row in self.rows):
+            self._seen_BV = torch.stack([seen_tokens(row.prompt, model) for row in self.rows])
+        # For each row the number of fed tokens at which its part of the state is full, and is emptied.
+        self._full_at = [(state.max_len or -1) - len(row.prompt) for row in self.rows]
         self._groups = self._grouped()
 
     @torch.inference_mode()
     def step(self) -> None:
         """Sample the next token of each row.
 
-        Finished rows step along until they are removed; their tokens are ignored.
+        Finished rows step along; their tokens are ignored.
         """
         # 1) Feed the tokens sampled last. It waits until others are wanted, so a reply's last token costs no step.
         self._feed()
 
         # 2) Sample, in one call for all rows that share their options and their generator.
         ids_B = torch.zeros(len(self.rows), dtype=torch.long, device=self.logits_BV.device)
-        for slots, rows in self._groups:
-            logits_BV = self.logits_BV[slots]
-            seen_BV = None if self._seen_BV is None else self._seen_BV[slots]
+        for places, rows in self._groups:
+            logits_BV = self.logits_BV[places]
+            seen_BV = None if self._seen_BV is None else self._seen_BV[places]
             banned_BV = banned_tokens(rows, logits_BV)
-            ids_B[slots] = sample(logits_BV, rows[0].config, rows[0].generator, seen_BV, banned_BV)
+            ids_B[places] = sample(logits_BV, rows[0].config, rows[0].generator, seen_BV, banned_BV)
         self.ids_B = ids_B
 
         # 3) Tell each row its token.
         for row, token in zip(self.rows, ids_B.tolist(), strict=True):
-            if row:
-                row.add(token)
+            row.add(token)
         if self._seen_BV is not None:
             self._seen_BV.scatter_(1, ids_B[:, None], ids_B[:, None] < self._ordinary)
 
@@ -172,13 +138,13 @@ class Engine:
         if self.ids_B is None:
             return
         if self._session is None:
-            greedy = all(row.config.temperature == 0 for row in self.rows if row)
+            greedy = all(row.config.temperature == 0 for row in self.rows)
             self._session = (
                 native_session(self._model, self.state, greedy)
                 or graph_session(self._model, self.state)
                 or PlainSession(self._model)
             )
-        # Rows that are full start again; they are free or finished, so their output is ignored.
+        # Rows that are full start again; they have finished, so their output is ignored.
         emptied_B1 = None
         if self.num_fed in self._full_at:
             full = [at == self.num_fed for at in self._full_at]
@@ -189,28 +155,19 @@ class Engine:
         self.ids_B = None
 
     def _grouped(self) -> list[tuple[slice | Tensor, list[RowState]]]:
-        """Sort the rows into those that are sampled together; return the slots and rows of each group."""
+        """Sort the rows into those that are sampled together; return the places and rows of each group."""
         members: dict[Any, list[int]] = {}
-        for slot, row in enumerate(self.rows):
-            if row:
-                # What ends a reply does not matter for that, nor does the generator of one that draws nothing.
-                config = replace(row.config, max_tokens=1, stop=(), no_repeat_ngram=0, sampling_seed=None)
-                members.setdefault((config, row.generator if config.temperature else None), []).append(slot)
+        for place, row in enumerate(self.rows):
+            # What ends a reply does not matter for that, nor does the generator of one that draws nothing.
+            config = replace(row.config, max_tokens=1, stop=(), no_repeat_ngram=0, sampling_seed=None)
+            members.setdefault((config, row.generator if config.temperature else None), []).append(place)
         return [
             (
-                slice(None) if len(slots) == len(self.rows) else torch.tensor(slots, device=self.logits_BV.device),
-                [row for slot in slots if (row := self.rows[slot])],
+                slice(None) if len(places) == len(self.rows) else torch.tensor(places, device=self.logits_BV.device),
+                [self.rows[place] for place in places],
             )
-            for slots in members.values()
+            for places in members.values()
         ]
-
-    def _note_prompt(self, slot: int, row: RowState) -> None:
-        """Note what a row's prompt takes of its slot, and its tokens, on which a repetition penalty falls too."""
-        self._full_at[slot] = self.num_fed + (self.state.max_len or -1) - len(row.prompt)
-        if row.config.repetition_penalty != 1:
-            if self._seen_BV is None:
-                self._seen_BV = torch.zeros_like(self.logits_BV, dtype=torch.bool)
-            self._seen_BV[slot] = seen_tokens(row.prompt, self._model)
 
 
 def banned_tokens(rows: Sequence[RowState], logits_BV: Tensor) -> Tensor | None:

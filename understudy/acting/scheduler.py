@@ -8,7 +8,7 @@ serves whatever begins alike, such as the next turn of a conversation.
 import math
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal
@@ -124,6 +124,14 @@ class Ticket:
     def keeps(self) -> bool:
         """Whether all blocks before the next one are kept."""
         return self.kept == 0 or self.block is not None
+
+    @property
+    def next_block(self) -> Hashable:
+        """What names the whole block that comes next, for all whose prompts have it; else it is its own."""
+        end = self.kept // BLOCK * BLOCK + BLOCK
+        # The last token of a prompt is computed in any case.
+        is_shared = self.keeps and end < len(self.request.prompt)
+        return (self.block, *self.ids[self.kept : end]) if is_shared else self
 
 
 class Scheduler:
@@ -290,11 +298,17 @@ class Scheduler:
         """Return the tokens of a step by the requests that they belong to."""
         pieces = {ticket: ticket.ids[-1:] for ticket in self._running if ticket.is_decoding}
         begun = [ticket for ticket in self._running if not ticket.is_decoding]
+        # Where several prompts go on alike, one computes the block and the others wait to find it.
+        ahead = {ticket.next_block: ticket for ticket in begun if ticket.fed > ticket.kept}
         # Whoever came first goes on in any case, the others by what is left of their prompts.
         left = PROMPT_TOKENS
-        for ticket in begun[:1] + sorted(begun[1:], key=lambda ticket: len(ticket.ids) - ticket.fed):
+        for first in begun[:1] + sorted(begun[1:], key=lambda ticket: len(ticket.ids) - ticket.fed):
             if left > 0:
+                ticket = ahead.get(first.next_block, first)
                 self._find(ticket)
+                ticket = ahead.setdefault(ticket.next_block, ticket)
+                if ticket in pieces:
+                    continue
                 most = min(left, PIECE) if len(self._running) > 1 else BLOCK
                 end = min(ticket.fed + most, ticket.fed // BLOCK * BLOCK + BLOCK, len(ticket.ids))
                 pieces[ticket] = ticket.ids[ticket.fed : end]

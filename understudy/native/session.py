@@ -113,14 +113,6 @@ class Session:
             self._state.longest += 1
         return logits_BV, self._state
 
-    def load_row(self, row: int, one: Any, state: Any) -> Any:
-        """Return the state with a row replaced by that of the batch of `one`, which is not modified."""
-        self._state = self._state.load_row(row, one)
-        if isinstance(one, Cache):
-            for name, part in self._packed_copy(one).items():
-                self._packed[name][:, row] = part[:, 0]
-        return self._state
-
     def _changing(self) -> list[Tensor]:
         return list(self._state.recent if isinstance(self._state, Cache) else self._state)
 

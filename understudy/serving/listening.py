@@ -1,5 +1,6 @@
 """The address of a server: who may reach it there, how it listens, and how it ends."""
 
+import asyncio
 import json
 import logging
 import signal
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
@@ -23,7 +25,7 @@ from understudy.serving.access import Access, is_loopback, read_keys
 from understudy.serving.problems import problem
 
 SECONDS_TO_ASK = 30.0
-"""How long a connection may stay open before its first request is there."""
+"""How long the head of a request may take: from the connection or, later on, from its first byte."""
 LARGEST_MESSAGE = 4096
 """Bytes that a browser may send over a websocket in one piece."""
 SECONDS_OF_SILENCE = 5.0
@@ -128,10 +130,22 @@ class Server(uvicorn.Server):
 class Protocol(H11Protocol):
     """Answers what is no HTTP in the shape of all errors, and lets nobody keep a connection without asking."""
 
+    _asking: asyncio.TimerHandle | None = None
+    """Runs while the head of a request is awaited."""
+
     @override
     def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]
         super().connection_made(transport)
-        self.loop.call_later(SECONDS_TO_ASK, self._close_unless_asked)
+        self._await_head()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+        elif self._asking:
+            self._asking.cancel()
+            self._asking = None
 
     @override
     def send_400_response(self, msg: str) -> None:
@@ -140,9 +154,6 @@ class Protocol(H11Protocol):
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.transport.close()
 
-    def _close_unless_asked(self) -> None:
-        # A websocket has taken the connection over
-        if self.transport.get_protocol() is not self:
-            return
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
+    def _await_head(self) -> None:
+        if self._asking is None:
+            self._asking = self.loop.call_later(SECONDS_TO_ASK, self.transport.close)

@@ -12,7 +12,7 @@ import pytest
 
 from serving.api.conftest import serving
 from understudy.acting.scheduler import Scheduler
-from understudy.serving import access
+from understudy.serving import access, listening
 from understudy.serving.app import Options, build_app
 from understudy.serving.replies import Served
 
@@ -199,3 +199,27 @@ def test_who_leaves_frees_the_slot(models: dict[str, Served], store: Any, stream
         eventually(lambda: scheduler.stats().running == 0)
     assert scheduler.stats().tokens_made < 100
     scheduler.close(drain=False)
+
+
+def test_half_a_head_does_not_keep_a_connection(address: str, monkeypatch) -> None:
+    """Neither as the first request nor as a later one; a body and a long reply have times of their own."""
+    where = httpx.URL(address)
+    with socket.create_connection((where.host, where.port)) as later:
+        later.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert later.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(listening, "SECONDS_TO_ASK", 0.1)
+        with socket.create_connection((where.host, where.port)) as first:
+            for connection in (first, later):
+                connection.settimeout(60)
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+            assert first.recv(1 << 16) == later.recv(1 << 16) == b""
+    with socket.create_connection((where.host, where.port)) as whole:
+        monkeypatch.setattr(listening, "SECONDS_TO_ASK", 60)
+        whole.settimeout(60)
+        whole.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+        monkeypatch.setattr(listening, "SECONDS_TO_ASK", 0.1)
+        whole.sendall(b"alhost\r\n\r\n")
+        assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        time.sleep(0.3)
+        whole.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
