@@ -213,13 +213,9 @@ def test_half_a_head_does_not_keep_a_connection(address: str, monkeypatch) -> No
                 connection.settimeout(60)
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
             assert first.recv(1 << 16) == later.recv(1 << 16) == b""
+    monkeypatch.setattr(listening, "SECONDS_TO_ASK", 2)
     with socket.create_connection((where.host, where.port)) as whole:
-        monkeypatch.setattr(listening, "SECONDS_TO_ASK", 60)
-        whole.settimeout(60)
-        whole.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
-        monkeypatch.setattr(listening, "SECONDS_TO_ASK", 0.1)
-        whole.sendall(b"alhost\r\n\r\n")
-        assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
-        time.sleep(0.3)
-        whole.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        for pause in (2.2, 0):
+            whole.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            time.sleep(pause)

@@ -248,6 +248,29 @@ def test_flags_and_rewritten_replies_become_data(page, script):
     page.wait_for_selector("text=rewritten by hand", state="detached")
 
 
+@pytest.mark.parametrize("before", ["", "Object.defineProperty(navigator, 'clipboard', {value: undefined})"])
+def test_messages_are_copied_as_they_are(visit, before):
+    """Also where the page is not from a secure address, which has no clipboard of its own."""
+    page = visit(before=before, permissions=["clipboard-read", "clipboard-write"])
+    text = "two\n  lines <b>&amp;</b>  é🦦"
+    page.fill("#message", text)
+    page.keyboard.press("Enter")
+    reply = wait_for_reply(page, "é🦦")
+    for message, copied in (
+        (page.locator("article.user"), text),
+        (reply, re.compile(r"^Reply 1 .*: " + re.escape(text))),
+    ):
+        button = message.get_by_role("button", name="Copy")
+        page.evaluate("document.getElementById('status').textContent = ''")
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#status")).to_have_text("Copied.")
+        expect(button).to_be_focused()
+        page.fill("#message", "")
+        page.locator("#message").press("Control+v")
+        expect(page.locator("#message")).to_have_value(copied)
+
+
 def test_sampling_options_reach_the_model_and_stay(page, script):
     page.click("#panel summary")
     page.fill("#temperature", "1.2")
