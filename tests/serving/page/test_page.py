@@ -172,10 +172,14 @@ def test_models_are_chosen_described_and_compared(page, script):
     assert "LSTM" in page.inner_text("#cards")
     say(page, "hi")
     wait_for_reply(page, "from 20261123-1412-calm-heron to: hi")
+    # A model is compared with another one unless it is told to be compared with itself.
+    page.click("#compare")
+    expect(page.locator("#other")).to_have_value("brave-otter")
+    page.select_option("#other", "calm-heron")
+    say(page, "twice")
+    page.wait_for_selector(".sides article:nth-child(1) >> text=The chat goes on from here")
 
     page.select_option("#model", "brave-otter")
-    page.click("#compare")
-    page.select_option("#other", "calm-heron")
     say(page, "both")
     expect(page.locator(".sides article:not([aria-busy])")).to_have_count(2)
     assert sorted(body["model"] for body in script.asked[-2:]) == ["20261123-1412-calm-heron", "brave-otter"]

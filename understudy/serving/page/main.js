@@ -59,6 +59,8 @@ async function reply(on, parent, who = settings.comparing ? models() : [find("mo
   const drawn = who.map((model) => draw(on, parent, model));
   listConversations().catch(report);
   const kept = await Promise.all(drawn);
+  // Of two replies of one model the one that was kept first stands on the left.
+  if (who[0] === who[1]) kept.sort((one, other) => (one && other ? one.id - other.id : 0));
   if (kept.length > 1 && kept[0]) await on.show(kept[0]);
   if (on === conversation) render();
   announce(kept.filter(Boolean).map((message) => `${shortName(message.model)}: ${message.content}`).join(" "));
@@ -238,7 +240,12 @@ function prepareModels() {
     if (cards.some((card) => card.id === wanted)) select.value = wanted;
     select.addEventListener("change", () => { save({ models: models() }); renderModels(); });
   }
-  find("compare").addEventListener("click", () => { save({ comparing: !settings.comparing }); renderModels(); });
+  find("compare").addEventListener("click", () => {
+    const others = cards.filter((card) => card.id !== find("model").value);
+    if (!settings.comparing && others.length && find("other").value === find("model").value) find("other").value = others[0].id;
+    save({ comparing: !settings.comparing, models: models() });
+    renderModels();
+  });
 }
 
 async function start() {
