@@ -180,6 +180,10 @@ class Guard:
         A page from elsewhere can have its own name resolve to this machine, and so reach a server that only this
         machine can reach. Its requests still bear that name.
         """
+        if not given:
+            raise RefusedError(
+                403, "the request does not say how it names the server; add the header Host", code="host"
+            )
         parts = HOST.fullmatch(given)
         host = parts[1].lower() if parts else given
         if host not in self._hosts and _ip(host.strip("[]")) is None:

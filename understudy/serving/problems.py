@@ -62,6 +62,8 @@ def error_response(error: Exception) -> JSONResponse:
                 message = {404: "there is nothing at this address", 405: "this address takes other methods"}.get(
                     status, message
                 )
+            elif message == "There was an error parsing the body":  # FastAPI's words
+                message = "the body is not JSON in UTF-8; send it as such, not compressed"
     return JSONResponse(problem(status, message, param, code), status, headers)
 
 

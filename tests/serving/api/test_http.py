@@ -219,3 +219,18 @@ def test_half_a_head_does_not_keep_a_connection(address: str, monkeypatch) -> No
             whole.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert whole.recv(1 << 16).startswith(b"HTTP/1.1 200")
             time.sleep(pause)
+
+
+def test_a_body_in_another_encoding_and_a_missing_host_are_named(http: httpx.Client, address: str) -> None:
+    response = http.post("/v1/completions", content=b"\x1f\x8b\x08", headers={"Content-Type": "application/json"})
+    assert (response.status_code, problem_of(response)["message"]) == (
+        400,
+        "the body is not JSON in UTF-8; send it as such, not compressed",
+    )
+    where = httpx.URL(address)
+    with socket.create_connection((where.host, where.port)) as connection:
+        connection.settimeout(60)
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert b"add the header Host" in answer
