@@ -26,7 +26,7 @@ def served(folders: dict[str, str]) -> dict[str, Served]:
     for name, folder in folders.items():
         loaded = load_model(Path(folder))
         loaded.model.float()
-        found[name] = Served(name, loaded, Scheduler(loaded.model, loaded.tokenizer, slots=8, max_queue=64), 1)
+        found[name] = Served(name, loaded, Scheduler(loaded.model, loaded.tokenizer, slots=8), 1)
     return found
 
 

@@ -25,7 +25,8 @@ def known(prompt):
     return prompt % 256 if isinstance(prompt, (int, float)) and 256 <= prompt <= 2**31 else prompt
 
 def is_count(value, most):
-    return type(value) is int and 0 <= value <= most
+    # In JSON 2.0 is an integer too.
+    return type(value) in (int, float) and 0 <= value <= most
 
 @schemathesis.hook
 def map_body(context, body):
