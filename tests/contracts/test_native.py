@@ -368,7 +368,8 @@ def test_int8_rounds_to_the_nearest_of_255_steps():
     assert torch.equal(offsets, 128 * whole.int().sum(dim=1))
 
 
-@pytest.mark.parametrize("format", ["float32", "int8"])
+# How the work is shared depends on the core and on the format, but not on the two together.
+@pytest.mark.parametrize(("kind", "format"), [("lstm", "int8"), ("modern", "float32"), ("gpt1", "int8")])
 def test_suspended_threads_change_no_number(kind, format):
     # More threads than there can be cores: each is suspended again and again, in the middle of whatever it does.
     model, prompts = build(kind, 1025, layers=3, width=256, heads=4), lengths(9)
