@@ -25,14 +25,13 @@ def verified(forking: Forking, *command: Any) -> str:
 def test_fresh_processes_give_the_same_floats(forking: Forking, here: Path) -> None:
     talks = ["--context", 256, "--smalltalk-conversations", 60, *SHORT[2:]]
     assert IDENTICAL in verified(forking, "pretrain", *TINY, "--dropout", 0.1, *talks)
-    assert IDENTICAL in verified(forking, "finetune", "--base", "last", *SHORT)
     learning = ["--lora", 2, "--candidates", 3, "--token-types", "--dropout", 0.1]
-    assert IDENTICAL in verified(forking, "finetune", "--base", "last:pretrain", *learning, *SHORT)
+    assert IDENTICAL in verified(forking, "finetune", "--base", "last", *learning, *SHORT)
     said = verified(forking, "eval", "last:finetune", "--conversations", 2, "--max-tokens", 8)
     assert "identical, bit for bit: 1 line" in said
 
 
 @pytest.mark.slow
-def test_an_lstm_too(forking: Forking, here: Path) -> None:
+def test_an_lstm_and_fine_tuning_of_all_parameters_too(forking: Forking, here: Path) -> None:
     assert IDENTICAL in verified(forking, "pretrain", *TINY, "--core", "lstm", *SHORT)
     assert IDENTICAL in verified(forking, "finetune", "--base", "last", *SHORT)
