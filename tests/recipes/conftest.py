@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,27 @@ def understudy() -> Understudy:
     from understudy.cli import main
 
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `trained` keeps its runs."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def trained(here: Path, kept_runs: Path, understudy: Understudy) -> Callable[..., Path]:
+    """Trains as the command says, once in a module; whoever asks again for the same gets a copy of that run."""
+
+    def run(*command: Any) -> Path:
+        kept = kept_runs / hashlib.sha256(repr(command).encode()).hexdigest()
+        if not kept.exists():
+            assert understudy(*command) == 0
+            shutil.copytree(last_run(), kept / last_run().name)
+        (source,) = kept.iterdir()
+        return shutil.copytree(source, here / "runs" / source.name, dirs_exist_ok=True)
+
+    return run
 
 
 @pytest.fixture

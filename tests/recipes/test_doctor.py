@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from understudy.training import learner
 from understudy.training.experiment import Experiment
 
 pytestmark = pytest.mark.checks
+
+Trained = Callable[..., Path]
 
 CHATS = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 20, "--dropout", 0.2]
 OF_TEXTS = [one for one in start.START_CHECKS if one.needs.get("play", True)]
@@ -156,9 +159,8 @@ def test_earlier_healthy_runs_are_the_measure(understudy: Understudy, monkeypatc
     assert verdict_of(last_run(), "references")["expected"] == "about what 3 earlier runs had"
 
 
-def test_the_doctor_examines_a_run_and_leaves_it_alone(understudy: Understudy, capsys: Any) -> None:
-    assert understudy(*CHATS) == 0
-    run = last_run()
+def test_the_doctor_examines_a_run_and_leaves_it_alone(understudy: Understudy, trained: Trained, capsys: Any) -> None:
+    run = trained(*CHATS)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     capsys.readouterr()
     assert understudy("doctor", "last") == 0
@@ -169,9 +171,8 @@ def test_the_doctor_examines_a_run_and_leaves_it_alone(understudy: Understudy, c
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_the_doctor_examines_a_configuration(here: Path, understudy: Understudy, capsys: Any) -> None:
-    assert understudy(*CHATS) == 0
-    record = record_of(last_run())
+def test_the_doctor_examines_a_configuration(here: Path, understudy: Understudy, trained: Trained, capsys: Any) -> None:
+    record = record_of(trained(*CHATS))
     plan = {"verb": record["verb"], "config": record["config"]}
     (here / "plan.json").write_text(json.dumps(plan))
     runs = sorted((here / "runs").iterdir())
@@ -180,8 +181,10 @@ def test_the_doctor_examines_a_configuration(here: Path, understudy: Understudy,
     assert sorted((here / "runs").iterdir()) == runs
 
 
-def test_the_doctor_says_what_is_wrong(understudy: Understudy, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    assert understudy(*CHATS) == 0
+def test_the_doctor_says_what_is_wrong(
+    understudy: Understudy, trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    trained(*CHATS)
     monkeypatch.setattr(Experiment, "seed_process", lambda self, rank: torch.manual_seed(self.dropout_seed))
     capsys.readouterr()
     assert understudy("doctor", "last") == 1
@@ -190,9 +193,8 @@ def test_the_doctor_says_what_is_wrong(understudy: Understudy, monkeypatch: pyte
     assert "random_streams: likely the seed does not depend on the process's rank, or every process resumes" in said
 
 
-def test_what_the_doctor_cannot_examine(here: Path, understudy: Understudy, capsys: Any) -> None:
-    assert understudy(*CHATS) == 0
-    config = record_of(last_run())["config"]
+def test_what_the_doctor_cannot_examine(here: Path, understudy: Understudy, trained: Trained, capsys: Any) -> None:
+    config = record_of(trained(*CHATS))["config"]
     (here / "broken.json").write_text("{")
     (here / "half.json").write_text(json.dumps({"verb": "pretrain"}))
     (here / "eval.json").write_text(json.dumps({"verb": "eval", "config": config}))
