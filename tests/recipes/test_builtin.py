@@ -24,7 +24,7 @@ STEPS = 40
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A built-in model that is trained in a second."""
-    shape = f"--layers 1 --width 16 --heads 2 --context 512 --vocab-size 400 --batch-size 2 --steps {STEPS} --warmup 2"
+    shape = f"--layers 1 --width 16 --heads 2 --context 256 --vocab-size 400 --batch-size 2 --steps {STEPS} --warmup 2"
     shape += " --smalltalk-conversations 60 --sample-every 0 --eval-every 0"
     made = parse(pretrain.Config, shlex.split(shape), "pretrain")
     monkeypatch.setattr(builtin, "BUILT_IN", replace(made, minutes=30.0))
