@@ -28,8 +28,8 @@ def asked(folder: str, tokens: int) -> dict[str, Any]:
 def refuses(address: str) -> bool:
     host, _, port = address.removeprefix("http://").partition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except ConnectionRefusedError:
+        socket.create_connection((host, int(port)), timeout=600).close()
+    except ConnectionError:  # one that waited when the server closed its door is reset
         return True
     return False
 
@@ -46,7 +46,7 @@ def test_ctrl_c_lets_running_replies_finish(start, talker) -> None:
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     assert json.loads(rest[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=600)
     assert (process.returncode, complaints) == (0, "")
 
 
@@ -61,7 +61,7 @@ def test_a_second_ctrl_c_cuts_them(start, talker) -> None:
                 pass
         *_, last = (line for line in lines if line)
     assert json.loads(last.removeprefix("data: "))["error"]["message"] == "the server is shutting down"
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=600)
     assert (process.returncode, complaints) == (0, "")
 
 
