@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 WORDS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
@@ -19,6 +20,12 @@ def home(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """Whoever asks a server here waits longer than httpx does by default: the machine may be busy."""
+    httpx._config.DEFAULT_TIMEOUT_CONFIG.__init__(120)  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 from scripted import Script, scripted_app, served
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 HOSTILE = '<img src=x onerror="document.title=\'run\'"><script>document.title="run"</script>'
 NARROW = {"width": 390, "height": 844}
@@ -38,7 +38,7 @@ def visit(browser, address) -> Iterator[Any]:
         contexts.append(browser.new_context(**options))
         contexts[-1].add_init_script(before)
         page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
         page.on(

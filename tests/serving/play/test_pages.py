@@ -11,7 +11,7 @@ from understudy.games.kitchen import kernels
 from understudy.games.kitchen.scripts import Cook
 from understudy.games.minari_files import read
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 NARROW = {"width": 390, "height": 844}
 KEYS = ("ArrowUp", "ArrowDown", "ArrowRight", "ArrowLeft", None, " ")
@@ -27,7 +27,7 @@ def visit(browser) -> Iterator[Callable[..., Any]]:
     def visit(address: str, path: str = "/", **options: Any) -> Any:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
         own = (address, address.replace("http", "ws"))
