@@ -299,6 +299,7 @@ def test_without_a_verb_and_with_a_question(capsys: pytest.CaptureFixture[str]) 
 CONFIGS = {
     "pretrain": "recipes.pretrain",
     "finetune": "recipes.finetune",
+    "clone": "recipes.clone",
     "chat": "serving.terminal",
     "sample": "serving.sample",
     "serve": "serving.serve",
