@@ -239,7 +239,7 @@ def test_agents_that_see_and_may_do_less_are_padded(monkeypatch):
         ("pettingzoo:classic/nothing_v1", GameError, "there is no pettingzoo:classic/nothing_v1"),
         ("pettingzoo:gymnasium", GameError, "has no parallel_env"),
         ("pettingzoo:classic/chess_v6", GameError, "move in turn"),
-        ("chess", GameError, "games are kitchen/LAYOUT, gym:ID, pettingzoo:ID"),
+        ("chess", GameError, "games are kitchen/LAYOUT, lane/TASK, gym:ID, pettingzoo:ID"),
         ("kitchen/", GameError, "there is no game"),
     ],
 )

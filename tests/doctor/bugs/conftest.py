@@ -17,7 +17,7 @@ from understudy.runs.find import list_runs
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TINY = {"layers": 1, "width": 32, "heads": 2, "context": 96, "batch_size": 4, "warmup": 5, "steps": 20, "lr": 3e-3}
 CLONE = {"env": "kitchen/cramped_room", "expert": "random", "games": 6, "width": 32, "play_games": 0}
-CLONE |= {"batch_size": 4, "warmup": 5, "steps": 20}
+CLONE |= {"core": "lstm", "batch_size": 4, "warmup": 5, "steps": 20}
 RARELY = {"eval_every": 0, "save_every": 0, "sample_every": 0}
 
 
