@@ -99,7 +99,7 @@ def test_minari_loads_a_game_of_one(tmp_path, monkeypatch):
 
 
 def test_nothing_there_is_an_error(tmp_path):
-    with pytest.raises(RecordingError, match="holds no recording"):
+    with pytest.raises(RecordingError, match="there is no recording"):
         read(tmp_path / "mine")
 
 

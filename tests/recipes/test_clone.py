@@ -155,7 +155,7 @@ def test_recordings_that_are_not_what_they_say_are_refused(here: Path, understud
 
     write(here / "few-v0", recording(2))
     refused("few-v0", "has 2 games; it takes 3")
-    refused("none-v0", "holds no recording")
+    refused("none-v0", "there is no recording")
 
     write(here / "seen-v0", recording())
     _edit(here / "seen-v0", observation={"shape": [20, 5, 5], "dtype": "uint8"})

@@ -18,6 +18,7 @@ from understudy.doctor.checks import Finding, check
 from understudy.models.device import autocast
 from understudy.models.language_model import LanguageModel
 from understudy.models.lora import merge
+from understudy.models.policy import Policy
 from understudy.training.experiment import Experiment
 from understudy.training.text import Text
 
@@ -43,7 +44,7 @@ CHANGED, COSTLIER = 0.99, 1.1
     about_start=True,
 )
 def initial_loss(experiment: Experiment) -> Finding:
-    """Check that the fresh model guesses: its loss on real data is near ln V, of a policy near ln of its actions.
+    """Check that the fresh model guesses: its loss on real data is near ln V, or ln of the actions that it may take.
 
     Another loss means a bad initialisation, a wrong vocabulary, or weights that are not fresh. Weights that have
     learned must only do better than guessing. Source: Karpathy, "A Recipe for Training Neural Networks" (2019), "verify
@@ -52,13 +53,19 @@ def initial_loss(experiment: Experiment) -> Finding:
     model = experiment.learner.model
     if model.guessing is None:
         return Finding("skipped", "real numbers have a density, which depends on their unit")
-    loss = probes.clone(experiment.learner, micro_batch_size=0).step(probes.probe_batch(experiment))["loss"]
+    batch = probes.probe_batch(experiment)
+    loss = probes.clone(experiment.learner, micro_batch_size=0).step(batch)["loss"]
     guessing, measured = model.guessing, f"{loss:.2f} nats per {experiment.subject.unit}"
     if not experiment.fresh:
         return Finding(
             loss < guessing, measured, f"below {guessing:.2f} ({model.outputs}), as these weights have learned"
         )
     own, width = 0.0, model.spec.width
+    if isinstance(model, Policy) and batch.masks_BTA is not None:
+        # Who guesses draws evenly from what the masks allow.
+        bounds = np.cumsum(model.policy.choices)[:-1]
+        allowed = [part.sum(axis=-1) for part in np.split(batch.masks_BTA, bounds, axis=-1)]
+        guessing = float(np.average(np.log(np.stack(allowed)).sum(axis=0), weights=batch.weights_BT))
     if isinstance(model, LanguageModel):
         # A tied head gives each token itself the highest logit, which costs σ²D/2 + ln(1 + exp(σD) / V) at width D.
         own = EMBEDDING_STD**2 * width / 2 + math.log1p(math.exp(EMBEDDING_STD * width) / model.vocab_size)

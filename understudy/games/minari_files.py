@@ -173,6 +173,10 @@ def _metadata(folder: Path) -> dict[str, Any]:
     """Return what metadata.json says. Raises RecordingError where it is missing or none of ours."""
     try:
         metadata: dict[str, Any] = json.loads((folder / "data" / "metadata.json").read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecordingError(
+            f"there is no recording {str(folder)!r}; `understudy demos` lists what there is"
+        ) from error
     except (OSError, ValueError) as error:
         raise RecordingError(f"{folder} holds no recording: {error}") from error
     if OURS not in metadata:

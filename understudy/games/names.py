@@ -31,7 +31,7 @@ def make(name: str, worlds: int = 1, **options: Any) -> Env:
         if name.startswith(prefix) and name != prefix:
             return maker(name, worlds, options)
     known = ", ".join(f"{prefix}{which}" for prefix, which in WHICH.items())
-    raise GameError(f"there is no game {name!r}{suggestion(name, GAMES)}; games are {known}")
+    raise GameError(f"there is no game {name!r}; games are {known}{suggestion(name, GAMES)}")
 
 
 def _kitchen(name: str, worlds: int, options: Mapping[str, Any]) -> Env:

@@ -251,7 +251,7 @@ def script(env: Env, name: str) -> Controller:
     scripts: dict[str, Callable[[Env], Controller]] = {"random": Random, **env.scripts}
     if name not in scripts:
         known = ", ".join(scripts)
-        raise ScenarioError(f"{env.name} has no script {name!r}{suggestion(name, scripts)}; scripts are {known}")
+        raise ScenarioError(f"{env.name} has no script {name!r}; scripts are {known}{suggestion(name, scripts)}")
     return scripts[name](env)
 
 
@@ -262,7 +262,7 @@ def check(scenario: Scenario, env: Env) -> None:
     for agent in seated:
         if agent not in env.agents:
             known = ", ".join(env.agents)
-            raise ScenarioError(f"{where} names the agent {agent!r}{suggestion(agent, env.agents)}; agents are {known}")
+            raise ScenarioError(f"{where} names the agent {agent!r}; agents are {known}{suggestion(agent, env.agents)}")
         if seated.count(agent) > 1:
             raise ScenarioError(f"{where} has the agent {agent!r} twice")
     if missing := [agent for agent in env.agents if agent not in seated]:
@@ -276,7 +276,7 @@ def check(scenario: Scenario, env: Env) -> None:
             if not any(control == kind or (kind.endswith(":") and control.startswith(kind)) for kind in KINDS):
                 known = "latest, human, idle, frozen:RUN, script:NAME and recording:FILE"
                 raise ScenarioError(
-                    f"{where}: {control!r} is unknown{suggestion(control, KINDS)}; who can decide is {known}"
+                    f"{where}: {control!r} is unknown; who can decide is {known}{suggestion(control, KINDS)}"
                 )
     sizes = {len(side.agents) for side in scenario.sides}
     if len(sizes) > 1 and scenario.swap == "sides":

@@ -52,7 +52,7 @@ class GymnasiumWorld:
         except gym.error.DependencyNotInstalled as error:
             raise MissingPackageError(f"{where} needs a package: {error}") from error
         except (gym.error.Error, ModuleNotFoundError) as error:
-            raise GameError(f"there is no {where}{suggestion(name, gym.registry)}; Gymnasium says: {error}") from error
+            raise GameError(f"there is no {where}; Gymnasium says: {error}{suggestion(name, gym.registry)}") from error
         self.agents: tuple[str, ...] = ("agent",)
         self.observation, self._see = observation_of(self._env.observation_space, where)
         self.action, self._act = action_of(self._env.action_space, where)

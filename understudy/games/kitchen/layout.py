@@ -87,7 +87,7 @@ def read_layout(name: str) -> Layout:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LayoutError(
-            f"there is no kitchen {name!r}{suggestion(name, LAYOUTS)}; known are {', '.join(LAYOUTS)}, or name a file"
+            f"there is no kitchen {name!r}; known are {', '.join(LAYOUTS)}, or name a file{suggestion(name, LAYOUTS)}"
         ) from error
     return parse_layout(text, name)
 

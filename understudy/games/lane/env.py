@@ -70,7 +70,7 @@ class Lane(Env):
         options = options or Options()
         if task not in HORIZONS:
             known = ", ".join(f"lane/{one}" for one in HORIZONS)
-            raise GameError(f"there is no task {task!r} in the lane{suggestion(task, HORIZONS)}; tasks are {known}")
+            raise GameError(f"there is no task {task!r} in the lane; tasks are {known}{suggestion(task, HORIZONS)}")
         heroes = options.heroes if options.heroes is not None else TEAM_HEROES if task == "team" else 1
         in_range("heroes", heroes, 1, 5)
         if task != "team" and heroes != 1:
