@@ -40,6 +40,7 @@ VERBS = {
     "pretrain": Verb("recipes.pretrain.main", "train a language model from scratch, on conversations or plain text"),
     "finetune": Verb("recipes.finetune.main", "continue training a model on conversations", "recipes.finetune.preset"),
     "clone": Verb("recipes.clone.main", "learn to play from recorded games", "recipes.clone.preset"),
+    "selfplay": Verb("recipes.selfplay.main", "improve a player by playing against and beside itself"),
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
     "serve": Verb("serving.serve.main", "serve trained models: an API as OpenAI's, and a page to chat with them"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),

@@ -1,8 +1,10 @@
 """A policy as one who decides in a game."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from understudy.errors import ScenarioError
 from understudy.games.env import Array, Env
@@ -27,34 +29,60 @@ class PolicyPlayer:
         self.policy, self.temperature, self.seed = policy, temperature, seed
         self.acted: Acted | None = None
         """What it did last, with probabilities and values; an entry per row that acted."""
-        self._state: Any = policy.initial_state(env.rows)
-        self._random: dict[int, np.random.Generator] = {}
-        self._observations = np.zeros((env.rows, *env.observation.shape), env.observation.dtype)
-        self._masks = np.ones((env.rows, sum(env.action.choices)), np.bool_)
+        self.state: Any = policy.initial_state(env.rows)
+        """What it remembers, of all rows of the game."""
+        self._rows, self._agents = env.rows, len(env.agents)
+        self._key = np.zeros(env.rows, np.uint64)
+        """Of the numbers drawn for each row's episode, and how many steps it has drawn for."""
+        self._step = np.zeros(env.rows, np.uint64)
 
     def reset(self, rows: Array, seeds: Array) -> None:
         """Begin new episodes at these rows, whose worlds have these seeds."""
-        self._state = self.policy.forget(self._state, rows)
-        for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True):
-            self._random[row] = np.random.default_rng([self.seed, seed, row])
+        self.state = self.policy.forget(self.state, rows)
+        self._key[rows] = mixed(
+            mixed(np.uint64(self.seed) + seeds.astype(np.uint64)) + (rows % self._agents).astype(np.uint64)
+        )
+        self._step[rows] = 0
 
     def act(self, rows: Array, observations: Array, masks: Array) -> Array:
         """Return an action for each of these rows."""
-        # All rows are stepped, as a state has them all; what the others would do is ignored, and forgotten at a reset.
-        self._observations[rows], self._masks[rows] = observations, masks
-        width = self.policy.policy.count
-        draws = np.zeros((len(self._observations), width))
-        if self.temperature:
-            draws[rows] = [self._random[row].random(width) for row in rows.tolist()]
-        acted = self.policy.act(self._observations, self._state, self._masks, draws, self.temperature)
-        self._state = acted.state
-        actions, log_probs, values = (part[rows] for part in acted[:3])
-        self.acted = Acted(actions, log_probs, values, acted.state, acted.probabilities[rows])
+        part = self.policy.rows_of(self.state, rows) if len(rows) < self._rows else self.state
+        self.acted = self.policy.act(observations, part, masks, self._draws(rows), self.temperature)
+        self.state = (
+            self.policy.with_rows(self.state, rows, self.acted.state) if part is not self.state else self.acted.state
+        )
         return self.acted.actions
+
+    def _draws(self, rows: Array) -> Array:
+        """Return the next numbers drawn evenly from 0 to 1 for each of these rows: [rows, choices]."""
+        width = self.policy.policy.count
+        step = self._step[rows, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
+        self._step[rows] += np.uint64(1)
+        return (mixed(self._key[rows, None] + step) >> np.uint64(11)) * 2.0**-53
+
+    def snapshot(self) -> dict[str, Array]:
+        """Return what it remembers of all rows, and how far each has drawn."""
+        remembered = {name: x.cpu().numpy() for name, x in self.policy.remembered(self.state).items()}
+        return {"draws": np.stack([self._key, self._step]), **remembered}
+
+    @torch.inference_mode()
+    def restore(self, kept: Mapping[str, Array]) -> None:
+        """Go on from a snapshot."""
+        self._key[:], self._step[:] = kept["draws"]
+        for name, x in self.policy.remembered(self.state).items():
+            x.copy_(torch.from_numpy(kept[name]))
 
     def follow(self, actions: Array) -> None:
         """Go on as if all rows had done these actions in the last step, and not what was drawn for them."""
-        self._state = self.policy.having_done(self._state, actions)
+        self.state = self.policy.having_done(self.state, actions)
+
+
+def mixed(numbers: Array) -> Array:
+    """Return other numbers, uint64, whose bits all depend on all bits of these (Steele 2014, SplitMix64)."""
+    numbers = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def check_fits(policy: Policy, env: Env) -> None:

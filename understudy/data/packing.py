@@ -77,10 +77,10 @@ class Batches(Protocol):
     batches_per_epoch: int
     targets_per_epoch: int
 
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0 over all epochs."""
+    def batch(self, step: int) -> Any:
+        """Return the batch of a step, counted from 0 over all epochs: a `Batch`, or what a policy has played."""
 
-    def eval_batches(self) -> Iterator[Batch]:
+    def eval_batches(self) -> Iterator[Any]:
         """Yield each row once, in a fixed order."""
 
 

@@ -123,6 +123,8 @@ def update_ratio(updates: UpdateHistory) -> Finding:
 
 
 MONITORS = (finite, spikes, schedule_followed, update_ratio, references)
+# Those that expect the loss to fall.
+OF_LOSSES = (spikes, references)
 
 
 class TrainingMonitors:
@@ -184,6 +186,8 @@ class TrainingMonitors:
 
     def verdicts(self) -> list[Verdict]:
         """Return what has been found so far. A check that failed once stays failed, as it was then."""
-        found = [self._failed.get(one.name) or one.examine(self._program) for one in MONITORS]
+        falls = self.learner.objective.falls
+        asked = [one for one in MONITORS if falls or one not in OF_LOSSES]
+        found = [self._failed.get(one.name) or one.examine(self._program) for one in asked]
         self._failed = {one.name: one for one in found if one.verdict == "failed"}
         return found

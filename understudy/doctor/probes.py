@@ -174,7 +174,7 @@ def teacher_nll(learner: Learner, batch: Batch) -> np.ndarray:
     inputs_BT, targets_BT, reset_BT = (torch.from_numpy(x).to(learner.device) for x in arrays)
     hidden_BTD, _ = model.hidden(inputs_BT, reset_BT=reset_BT)
     if model.guessing is None:
-        return -model.log_prob(hidden_BTD, targets_BT).double().cpu().numpy()
+        return -model.log_prob(model.distribution(hidden_BTD), targets_BT).double().cpu().numpy()
     masks_NA = None if masks is None else torch.from_numpy(masks).to(learner.device).flatten(0, 1)
     targets_NC = targets_BT.reshape(batch.weights_BT.size, -1)
     heads = zip(model.choices(hidden_BTD.flatten(0, 1), masks_NA), targets_NC.unbind(1), strict=True)

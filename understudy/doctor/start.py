@@ -13,6 +13,7 @@ from understudy.doctor.probes import clone, probe_batch
 from understudy.runs.run import Recorder
 from understudy.training.distributed import all_gather
 from understudy.training.experiment import Experiment
+from understudy.training.ppo import PPOLoss
 from understudy.training.text import Text
 
 # Processor time after which no other check begins, in a run of minutes: 3% of three, with the last check's.
@@ -37,15 +38,18 @@ ALL_CHECKS = (*START_CHECKS, resume.overfit_one_batch, sampling.sampling_tempera
 def program_of(experiment: Experiment, **others: Any) -> dict[str, Any]:
     """Return what there is to examine of an experiment, by the names that checks ask for."""
     learner = experiment.learner
-    parts = {"model": learner.model, "optimizer": learner.optimizer, "device": learner.device}
+    parts = {"model": learner.model, "optimizer": learner.optimizer, "device": learner.device, **others}
+    if isinstance(learner.objective, PPOLoss):
+        return {"rehearsal": experiment, **parts}
     kind = "text" if isinstance(experiment.subject, Text) else "play"
-    return {"experiment": experiment, kind: experiment.subject, **parts, **others}
+    return {"experiment": experiment, kind: experiment.subject, **parts}
 
 
 def fitting(checks: Sequence[Check], experiment: Experiment) -> tuple[Check, ...]:
-    """Return those of the checks that ask about what is learned here: of texts or of games, or of both."""
-    other = "play" if isinstance(experiment.subject, Text) else "text"
-    return tuple(one for one in checks if one.needs.get(other, True))
+    """Return those of the checks that ask about what is learned here: texts, recorded games or games of its own."""
+    there = program_of(experiment)
+    others = [kind for kind in ("experiment", "text", "play", "rehearsal") if kind not in there]
+    return tuple(one for one in checks if all(one.needs.get(kind, True) for kind in others))
 
 
 def check_start(experiment: Experiment, recorder: Recorder) -> None:
@@ -63,7 +67,9 @@ def check_start(experiment: Experiment, recorder: Recorder) -> None:
     began = time.perf_counter()
     # Two steps on a small batch tell how much processor time the training takes; the first one takes longer.
     with preserve_rng(learner.device):
-        copied, batch = clone(learner, micro_batch_size=0), probe_batch(experiment)
+        learns_from_play = isinstance(learner.objective, PPOLoss)
+        copied = clone(learner, micro_batch_size=0)
+        batch = batches.batch(0) if learns_from_play else probe_batch(experiment)
         copied.step(batch)
         before = time.thread_time()
         copied.step(batch)

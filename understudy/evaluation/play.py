@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from understudy.games.env import Buffers, Env
+from understudy.acting.rollout import Games
+from understudy.games.env import Array, Buffers, Env
 from understudy.games.recordings import Episode, Recorder
 from understudy.games.teams import Controller, Scenario, Teams, everyone
 from understudy.statistics import Floats
@@ -47,6 +48,45 @@ def play(
         if over.any() and len(found) < len(seeds):
             begin(over)
     return [found[number] for number in range(len(seeds))]
+
+
+def tally(teams: Teams, seeds: Sequence[int]) -> Games:
+    """Play an episode per seed, many worlds at a time, and return who earned what, without what was seen and done.
+
+    The order is that in which they end.
+    """
+    env = teams.env
+    out, waiting, found = Buffers.of(env), list(seeds), list[Games]()
+    playing, count = np.zeros(env.worlds, bool), 0
+    earned, lengths = np.zeros((env.worlds, len(env.agents))), np.zeros(env.worlds, np.int64)
+
+    def begin(chosen: Array) -> None:
+        now = np.zeros(env.worlds, np.int64)
+        for world in np.flatnonzero(chosen):
+            playing[world] = bool(waiting)
+            now[world] = waiting.pop(0) if waiting else 0
+        earned[chosen], lengths[chosen] = 0, 0
+        teams.reset(now, out, chosen)
+
+    begin(np.ones(env.worlds, bool))
+    while count < len(seeds):
+        teams.step(teams.decide(out), out)
+        earned += out.rewards.reshape(earned.shape)
+        lengths += 1
+        over = out.over(env)
+        if over.any():
+            done = over & playing
+            found.append(Games(teams.controls[done], earned[done], lengths[done]))
+            count += int(done.sum())
+            begin(over)
+    return Games.joined(found, len(env.agents))
+
+
+def outcomes(games: Games, control: str) -> Floats:
+    """Return how games went for one of two sides, by what each earned: 1 won, 0.5 drawn, 0 lost, [games]."""
+    mine = games.controls == control
+    own, other = (np.where(who, games.returns, 0).sum(1) / who.sum(1) for who in (mine, ~mine))
+    return np.where(own == other, 0.5, own > other)
 
 
 def returns(episodes: Sequence[Episode]) -> Floats:

@@ -156,6 +156,8 @@ class Env(ABC):
     action: Action
     options: Mapping[str, Any] = field(default_factory=dict)
     """What `names.make` got beside the name and the number of worlds."""
+    sides: tuple[tuple[str, ...], ...] = ()
+    """Agents that win and lose together; empty: all do."""
 
     scripts: ClassVar[Mapping[str, Callable[["Env"], Any]]] = {}
     """The game's own scripted players, by name: each a maker of a `teams.Controller`."""

@@ -1,10 +1,11 @@
 """Games by name: `kitchen/LAYOUT`, `lane/TASK`, `gym:ID` and `pettingzoo:ID`."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from understudy.config import from_dict, in_range
-from understudy.errors import GameError, suggestion
+from understudy.errors import ConfigError, GameError, suggestion
 from understudy.games.env import Env
 
 
@@ -32,6 +33,23 @@ def make(name: str, worlds: int = 1, **options: Any) -> Env:
             return maker(name, worlds, options)
     known = ", ".join(f"{prefix}{which}" for prefix, which in WHICH.items())
     raise GameError(f"there is no game {name!r}; games are {known}{suggestion(name, GAMES)}")
+
+
+def option(given: str) -> tuple[str, Any]:
+    """Return name and value of a game's option as a command line has it.
+
+    Raises ConfigError where it is none.
+
+    >>> option("horizon=200"), option("view=grid")
+    (('horizon', 200), ('view', 'grid'))
+    """
+    name, equals, value = given.partition("=")
+    if not equals:
+        raise ConfigError(f"--option {given}: expected NAME=VALUE, such as horizon=200")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _kitchen(name: str, worlds: int, options: Mapping[str, Any]) -> Env:

@@ -25,8 +25,8 @@ from understudy.games.env import Array, Buffers, Env, Observation
 from understudy.games.minari_files import read
 from understudy.games.recordings import Recording
 
-LATEST = "latest"
-KINDS = (LATEST, "human", "idle", "frozen:", "script:", "recording:")
+LATEST, FROZEN = "latest", "frozen:"
+KINDS = (LATEST, "human", "idle", FROZEN, "script:", "recording:")
 """Controls; after a colon comes which one."""
 
 
@@ -77,6 +77,14 @@ def everyone(game: str, control: Mapping[str, str], options: Mapping[str, Any]) 
     return Scenario(game, (Side("all", tuple(control), tuple(control.values())),), options=dict(options))
 
 
+def against(env: Env) -> Scenario:
+    """Return the scenario of a game's own sides, in which the latest policy decides for all."""
+    sides = env.sides or (env.agents,)
+    return Scenario(
+        env.name, tuple(Side(f"side {n}", side) for n, side in enumerate(sides, 1)), options=dict(env.options)
+    )
+
+
 def read_scenario(path: str | Path) -> Scenario:
     """Return the scenario of a YAML file. Raises ScenarioError or ConfigError where it is none."""
     try:
@@ -95,25 +103,49 @@ def read_scenario(path: str | Path) -> Scenario:
 class Teams:
     """A scenario at play in the worlds of a game: it steps them, and says who decides where.
 
-    `controls` names who decides for each row now. It changes when a world is reset, by the seed: seeds one after
-    another give each control each place equally often.
+    Who sits where changes when a world is reset. By itself that goes by the seed: seeds one after another give each
+    control each place equally often. `seated` says otherwise: the controls of a world that begins an episode with a
+    seed, in the order of the scenario's agents.
     """
 
-    def __init__(self, scenario: Scenario, env: Env, controllers: Mapping[str, Controller] | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        env: Env,
+        controllers: Mapping[str, Controller] | None = None,
+        seated: Callable[[int], Sequence[str]] | None = None,
+    ) -> None:
         check(scenario, env)
         self.scenario, self.env = scenario, env
         self._sides = [[env.agents.index(agent) for agent in side.agents] for side in scenario.sides]
-        self.controls = np.empty((env.worlds, len(env.agents)), object)
-        self._seats = np.array([control for side in scenario.sides for control in side.controls()], object)
+        self._who = np.full((env.worlds, len(env.agents)), -1, np.int64)
+        self._names: list[str] = []
+        self._controllers: list[Controller | None] = []
+        self._seats = [control for side in scenario.sides for control in side.controls()]
         self._places = [agent for side in self._sides for agent in side]
-        self._controllers = dict(controllers or {})
-        for control in set(self._seats) - set(self._controllers):
-            if control == "idle":
-                self._controllers[control] = Idle(env)
-            elif control.startswith("script:"):
-                self._controllers[control] = script(env, control.removeprefix("script:"))
-            elif control.startswith("recording:"):
-                self._controllers[control] = Recorded(env, read(control.removeprefix("recording:")))
+        self._seated = seated
+        for control, controller in (controllers or {}).items():
+            self.add(control, controller)
+        for control in dict.fromkeys(self._seats):
+            if control not in self._names:
+                self.add(control, known(control, env))
+
+    def add(self, control: str, controller: Controller | None) -> None:
+        """Let a controller decide for whoever is of this control from now on."""
+        if control in self._names:
+            self._controllers[self._names.index(control)] = controller
+        else:
+            self._names.append(control)
+            self._controllers.append(controller)
+
+    def players(self) -> list[tuple[str, Controller | None]]:
+        """Return who decides for each control."""
+        return list(zip(self._names, self._controllers, strict=True))
+
+    @property
+    def controls(self) -> Array:
+        """Who decides now: the controls' names, [worlds, agents]."""
+        return np.array([*self._names, ""], object)[self._who]
 
     @property
     def observation(self) -> Observation:
@@ -125,26 +157,34 @@ class Teams:
 
     def rows(self, control: str) -> Array:
         """Return the rows for which this one decides now."""
-        return np.flatnonzero(self.controls == control)
+        return np.flatnonzero(self._who == self._names.index(control))
 
-    def reset(self, seeds: Sequence[int] | Array, out: Buffers, chosen: Array | None = None) -> None:
-        """Begin new episodes as `Env.reset` does, with places or sides swapped by the seed."""
+    def reset(
+        self, seeds: Sequence[int] | Array, out: Buffers, chosen: Array | None = None, controls: Array | None = None
+    ) -> None:
+        """Begin new episodes as `Env.reset` does; `controls`, as above, says who sits where, if that is decided."""
         self.env.reset(seeds, out, chosen)
         seeds = np.asarray(seeds, np.int64)
-        for world in range(self.env.worlds) if chosen is None else np.flatnonzero(chosen):
-            self.controls[world, self._places] = self._seated(int(seeds[world]))
         began = np.ones(self.env.worlds, bool) if chosen is None else chosen
-        for control, controller in self._controllers.items():
-            worlds, agents = np.nonzero((self.controls == control) & began[:, None])
-            if len(worlds):
+        if controls is not None:
+            self._who[began] = [[self._names.index(one) for one in world] for world in controls[began]]
+        elif self._seated is None and len(set(self._seats)) == 1:
+            self._who[began] = self._names.index(self._seats[0])
+        else:
+            seated = self._seated or self._by_seed
+            for world in np.flatnonzero(began):
+                self._who[world, self._places] = [self._names.index(one) for one in seated(int(seeds[world]))]
+        for number, controller in enumerate(self._controllers):
+            worlds, agents = np.nonzero((self._who == number) & began[:, None])
+            if controller is not None and len(worlds):
                 controller.reset(worlds * len(self.env.agents) + agents, seeds[worlds])
 
     def decide(self, out: Buffers) -> Array:
         """Return actions with the choices of all controllers that are known here filled in; the others idle."""
         actions, seen = self.env.action.idling(self.env.rows), self.seen(out.observations)
-        for control, controller in self._controllers.items():
-            rows = self.rows(control)
-            if len(rows):
+        for number, controller in enumerate(self._controllers):
+            rows = np.flatnonzero(self._who == number)
+            if controller is not None and len(rows):
                 actions[rows] = controller.act(rows, seen[rows], out.masks[rows])
         return actions
 
@@ -168,16 +208,27 @@ class Teams:
                 shared[:, agent] = worlds[:, agents[place:] + agents[:place]]
         return shared.reshape(self.env.rows, *self.observation.shape)
 
-    def _seated(self, seed: int) -> Array:
+    def _by_seed(self, seed: int) -> Sequence[str]:
         """Return who sits at each place, in the order of `_places`."""
         cuts = np.cumsum([len(side) for side in self._sides])[:-1]
-        sides = np.split(self._seats, cuts)
+        sides = np.split(np.array(self._seats, object), cuts)
         if self.scenario.swap == "sides":
             turn = seed % len(sides)
             sides = sides[turn:] + sides[:turn]
         elif self.scenario.swap == "places":
             sides = [np.roll(side, seed % len(side)) for side in sides]
-        return np.concatenate(sides)
+        return list(np.concatenate(sides))
+
+
+def known(control: str, env: Env) -> Controller | None:
+    """Return who decides for a control that needs nothing from outside; None where it does."""
+    if control == "idle":
+        return Idle(env)
+    if control.startswith("script:"):
+        return script(env, control.removeprefix("script:"))
+    if control.startswith("recording:"):
+        return Recorded(env, read(control.removeprefix("recording:")))
+    return None
 
 
 class Idle:
@@ -244,6 +295,15 @@ class Random:
             else:
                 action[:] = random.uniform(low, high)
         return actions
+
+
+def control_of(env: Env, partner: str) -> str:
+    """Return the control that a partner's name means: of teams.py, a script's own name, else a run."""
+    if partner == "random" or partner in env.scripts:
+        return f"script:{partner}"
+    if partner in KINDS or any(kind.endswith(":") and partner.startswith(kind) for kind in KINDS):
+        return partner
+    return f"{FROZEN}{partner}"
 
 
 def script(env: Env, name: str) -> Controller:

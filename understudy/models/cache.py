@@ -46,6 +46,30 @@ class Cache:
             self.type_B[rows_B] = -1
         return replace(self, longest=int(self.length_B.max()), ragged=True)
 
+    def rows(self, rows_B: Tensor) -> "Cache":
+        """Return a copy of these rows."""
+        length_B = self.length_B[rows_B]
+        return replace(
+            self,
+            keys_LBHSK=self.keys_LBHSK[:, rows_B],
+            values_LBHSK=self.values_LBHSK[:, rows_B],
+            length_B=length_B,
+            recent=tuple(recent_BRD[rows_B] for recent_BRD in self.recent),
+            type_B=None if self.type_B is None else self.type_B[rows_B],
+            longest=int(length_B.max()),
+            ragged=True,
+        )
+
+    def with_rows(self, rows_B: Tensor, part: "Cache") -> "Cache":
+        """Return the cache with these rows replaced by those of `part`. Its tensors are changed in place."""
+        self.keys_LBHSK[:, rows_B], self.values_LBHSK[:, rows_B] = part.keys_LBHSK, part.values_LBHSK
+        self.length_B[rows_B] = part.length_B
+        for mine, theirs in zip(self.recent, part.recent, strict=True):
+            mine[rows_B] = theirs
+        if self.type_B is not None and part.type_B is not None:
+            self.type_B[rows_B] = part.type_B
+        return replace(self, longest=int(self.length_B.max()), ragged=True)
+
     def load_row(self, row: int, one: "Cache") -> "Cache":
         """Return the cache with a row replaced by the only one of `one`. Its tensors are changed in place.
 

@@ -6,10 +6,12 @@ Shape suffixes: B batch rows, T time steps, D width, L layers, G segments.
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
 from understudy.models.core import Core, segments_in
+from understudy.models.lstm_layer import LSTMLayer, fits
 from understudy.models.norm import RMSNorm
 from understudy.models.spec import CoreSpec
 
@@ -28,6 +30,15 @@ class LSTMState(NamedTuple):
         """Return the state with these rows at a fresh start. Its tensors are changed in place."""
         self.h_LBD[:, rows_B] = 0
         self.c_LBD[:, rows_B] = 0
+        return self
+
+    def rows(self, rows_B: Tensor) -> "LSTMState":
+        """Return a copy of these rows."""
+        return LSTMState(*(part[:, rows_B] for part in self))
+
+    def with_rows(self, rows_B: Tensor, part: "LSTMState") -> "LSTMState":
+        """Return the state with these rows replaced by those of `part`. Its tensors are changed in place."""
+        self.h_LBD[:, rows_B], self.c_LBD[:, rows_B] = part.h_LBD, part.c_LBD
         return self
 
     def load_row(self, row: int, one: "LSTMState") -> "LSTMState":
@@ -82,42 +93,53 @@ class LSTM(Core):
     ) -> tuple[Tensor, LSTMState | None]:
         keep = state is not None
         state = state or self.initial_state(x_BTD.shape[0])
-        state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
         x_BTD = self.drop(self.norm(x_BTD))
-        if reset_BT is not None:
-            keep_1B1 = (~reset_BT[:, 0])[None, :, None]
-            state = LSTMState(state.h_LBD * keep_1B1, state.c_LBD * keep_1B1)
-            if x_BTD.shape[1] > 1 and bool(reset_BT[:, 1:].any()):
-                return self._forward_segments(x_BTD, state, reset_BT, keep)
-        y_BTD, (h_LBD, c_LBD) = self.rnn(x_BTD, tuple(state))
-        return self.drop(self.norm(y_BTD)), LSTMState(h_LBD, c_LBD) if keep else None
+        if reset_BT is not None and not bool(reset_BT.any()):
+            reset_BT = None
+        run = self._forward_layers if fits(x_BTD) else self._forward_torch
+        y_BTD, after = run(x_BTD, state, reset_BT)
+        return self.drop(self.norm(y_BTD)), after if keep else None
 
-    def _forward_segments(
-        self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor, keep: bool
-    ) -> tuple[Tensor, LSTMState | None]:
-        """Cut every row at its resets and run the segments side by side, each as a row of its own."""
-        # 1) Where each segment begins and ends.
+    def _forward_layers(self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor | None) -> tuple[Tensor, LSTMState]:
+        x_TBD, dtype, after = x_BTD.transpose(0, 1).contiguous(), x_BTD.dtype, []
+        keep_TB = None if reset_BT is None else (~reset_BT).t().contiguous()
+        for layer, (h_BD, c_BD) in enumerate(zip(*state, strict=True)):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            weights = (getattr(self.rnn, f"{name}_l{layer}").to(dtype) for name in names)
+            in_GD, rec_GD, bias_G, bias_2_G = weights
+            if layer and self.training:
+                x_TBD = F.dropout(x_TBD, self.rnn.dropout)
+            x_TBD, *one = LSTMLayer.apply(
+                x_TBD, in_GD, rec_GD, bias_G + bias_2_G, h_BD.to(dtype), c_BD.float(), keep_TB
+            )
+            after.append(one)
+        h_LBD, c_LBD = (torch.stack(part) for part in zip(*after, strict=True))
+        return x_TBD.transpose(0, 1), LSTMState(h_LBD, c_LBD)
+
+    def _forward_torch(self, x_BTD: Tensor, state: LSTMState, reset_BT: Tensor | None) -> tuple[Tensor, LSTMState]:
+        state = LSTMState(*(part.to(x_BTD.dtype) for part in state))
+        if reset_BT is None:
+            y_BTD, after = self.rnn(x_BTD, tuple(state))
+            return y_BTD, LSTMState(*after)
+        keep_1B1 = (~reset_BT[:, 0])[None, :, None]
+        state = LSTMState(state.h_LBD * keep_1B1, state.c_LBD * keep_1B1)
+
+        # Cut every row at its resets and run the segments side by side, each as a row of its own.
         batch, time = reset_BT.shape
         row_G, start_G, end_G = torch.tensor(segments_in(reset_BT), device=x_BTD.device).unbind(1)
         length_G = end_G - start_G
         first_G, last_G = start_G == 0, end_G == time
-
-        # 2) One row per segment; the first of each row continues the given state.
         offset_T = torch.arange(int(length_G.max()), device=x_BTD.device)
         source_GT = (start_G[:, None] + offset_T).clamp(max=time - 1)
         inside_GT = offset_T < length_G[:, None]
+
+        # The first of each row continues the given state. Packed by length, torch also knows each last state.
         h_LGD, c_LGD = (part.new_zeros(part.shape[0], len(row_G), part.shape[2]) for part in state)
         h_LGD[:, first_G], c_LGD[:, first_G] = state.h_LBD, state.c_LBD
-
-        # 3) Run them. Packed by length, torch also knows each last state, but runs five times slower on a CPU: where no
-        # state is wanted the segments are only padded.
         x_GTD = x_BTD[row_G[:, None], source_GT]
-        if keep:
-            packed = nn.utils.rnn.pack_padded_sequence(x_GTD, length_G.cpu(), batch_first=True, enforce_sorted=False)
-            y_packed, (h_LGD, c_LGD) = self.rnn(packed, (h_LGD, c_LGD))
-            y_GTD, _ = nn.utils.rnn.pad_packed_sequence(y_packed, batch_first=True)
-        else:
-            y_GTD, _ = self.rnn(x_GTD, (h_LGD, c_LGD))
+        packed = nn.utils.rnn.pack_padded_sequence(x_GTD, length_G.cpu(), batch_first=True, enforce_sorted=False)
+        y_packed, (h_LGD, c_LGD) = self.rnn(packed, (h_LGD, c_LGD))
+        y_GTD, _ = nn.utils.rnn.pad_packed_sequence(y_packed, batch_first=True)
+
         # Row-major order of the segments is row-major order of the steps: a mask puts every step back in its place.
-        y_BTD = y_GTD[inside_GT].view(batch, time, -1)
-        return self.drop(self.norm(y_BTD)), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G]) if keep else None
+        return y_GTD[inside_GT].view(batch, time, -1), LSTMState(h_LGD[:, last_G], c_LGD[:, last_G])

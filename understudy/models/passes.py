@@ -25,7 +25,7 @@ def fits(*tensors: Tensor) -> bool:
     return wanted and all(x.device.type == "cpu" and x.dtype in FORMATS for x in tensors)
 
 
-def _array(x: Tensor, *shape: int) -> np.ndarray:
+def array(x: Tensor, *shape: int) -> np.ndarray:
     """Return a tensor's numbers as an array, in its own memory where they are contiguous; bfloat16 as uint16."""
     x = x.detach().contiguous()
     found: np.ndarray = (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
@@ -33,7 +33,7 @@ def _array(x: Tensor, *shape: int) -> np.ndarray:
 
 
 def _rows(*tensors: Tensor) -> list[np.ndarray]:
-    return [_array(x, -1, x.shape[-1]) for x in tensors]
+    return [array(x, -1, x.shape[-1]) for x in tensors]
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -42,7 +42,7 @@ class _RMSNorm(torch.autograd.Function):
         from understudy.models import kernels
 
         y, scale_N = torch.empty(x.shape, dtype=dtype), torch.empty(x.numel() // x.shape[-1])
-        kernels.normalise(*_rows(x, y), _array(scale_N), eps)
+        kernels.normalise(*_rows(x, y), array(scale_N), eps)
         ctx.dtype = x.dtype
         ctx.save_for_backward(y, scale_N)
         return y
@@ -54,7 +54,7 @@ class _RMSNorm(torch.autograd.Function):
         y, scale_N = ctx.saved_tensors
         dx = torch.empty(y.shape, dtype=ctx.dtype)
         dy_ND, y_ND, dx_ND = _rows(gradients[0], y, dx)
-        kernels.normalise_back(dy_ND, y_ND, _array(scale_N), dx_ND)
+        kernels.normalise_back(dy_ND, y_ND, array(scale_N), dx_ND)
         return dx, None, None
 
 
@@ -71,7 +71,7 @@ class _ShortConvolution(torch.autograd.Function):
 
         y_BTD = torch.empty(x_BTD.shape, dtype=x_BTD.dtype)
         x_ND, y_ND = _rows(x_BTD, y_BTD)
-        kernels.convolve(x_ND, _array(taps_RD.float()), reach_N, y_ND)
+        kernels.convolve(x_ND, array(taps_RD.float()), reach_N, y_ND)
         ctx.reach_N = reach_N
         ctx.save_for_backward(x_BTD, taps_RD)
         return y_BTD
@@ -83,7 +83,7 @@ class _ShortConvolution(torch.autograd.Function):
         x_BTD, taps_RD = ctx.saved_tensors
         dx_BTD, dtaps_RD = torch.empty(x_BTD.shape, dtype=x_BTD.dtype), torch.zeros(taps_RD.shape)
         dy_ND, x_ND, dx_ND = _rows(gradients[0], x_BTD, dx_BTD)
-        kernels.convolve_back(dy_ND, x_ND, _array(taps_RD.float()), ctx.reach_N, dx_ND, _array(dtaps_RD))
+        kernels.convolve_back(dy_ND, x_ND, array(taps_RD.float()), ctx.reach_N, dx_ND, array(dtaps_RD))
         return dx_BTD, dtaps_RD.to(taps_RD.dtype), None
 
 
@@ -103,7 +103,7 @@ class _Heads(torch.autograd.Function):
         turn_TJK = torch.stack([cosine_TK, sine_TK], dim=1).float()
         scale_NJH = torch.empty(batch * time, 2, sizes[0])
         parts = [torch.empty(batch, time, *sizes, dtype=qkv_BTJHK.dtype) for _ in range(3)]
-        x, turn, *outputs, scale = map(_array, (qkv_BTJHK.flatten(0, 1), turn_TJK, *parts, scale_NJH))
+        x, turn, *outputs, scale = map(array, (qkv_BTJHK.flatten(0, 1), turn_TJK, *parts, scale_NJH))
         kernels.heads(x, turn, eps, *(y.reshape(-1, *sizes) for y in outputs), scale)
         ctx.save_for_backward(qkv_BTJHK, turn_TJK, scale_NJH)
         return tuple(parts)
@@ -115,7 +115,7 @@ class _Heads(torch.autograd.Function):
         qkv_BTJHK, turn_TJK, scale_NJH = ctx.saved_tensors
         dqkv_BTJHK = torch.empty(qkv_BTJHK.shape, dtype=qkv_BTJHK.dtype)
         kept = qkv_BTJHK.flatten(0, 1), turn_TJK, scale_NJH, dqkv_BTJHK.flatten(0, 1)
-        kernels.heads_back(*map(_array, (*(dy.flatten(0, 1) for dy in gradients), *kept)))
+        kernels.heads_back(*map(array, (*(dy.flatten(0, 1) for dy in gradients), *kept)))
         return dqkv_BTJHK, None, None, None
 
 
@@ -131,7 +131,7 @@ class _Pointwise(torch.autograd.Function):
         from understudy.models import kernels
 
         y, ctx.name = torch.empty(x.shape, dtype=x.dtype), name
-        getattr(kernels, name)(_array(x, -1), _array(y, -1))
+        getattr(kernels, name)(array(x, -1), array(y, -1))
         ctx.save_for_backward(x)
         return y
 
@@ -141,7 +141,7 @@ class _Pointwise(torch.autograd.Function):
 
         (x,) = ctx.saved_tensors
         dx = torch.empty(x.shape, dtype=x.dtype)
-        getattr(kernels, f"{ctx.name}_back")(_array(gradients[0], -1), _array(x, -1), _array(dx, -1))
+        getattr(kernels, f"{ctx.name}_back")(array(gradients[0], -1), array(x, -1), array(dx, -1))
         return dx, None
 
 

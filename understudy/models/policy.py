@@ -22,6 +22,9 @@ from understudy.models.spec import CoreConfig, CoreSpec
 
 FARTHEST = 10.0
 """Standard deviations from its mean beyond which an observation is taken for this many."""
+FLOOR = 0.1
+"""Smallest standard deviation by which an input is divided, as a share of the largest: rarer things would count for too
+much where they occur."""
 IMAGE = 32
 """Height and width from which a grid is an image, which strides shrink."""
 PIECE = 32
@@ -153,6 +156,11 @@ class Policy(SequenceModel):
         self.reach: Tensor
         self.register_buffer("middle", torch.tensor((high + low) / 2, dtype=torch.float32), persistent=False)
         self.register_buffer("reach", torch.tensor((high - low) / 2, dtype=torch.float32), persistent=False)
+        # What the value head's 0 and 1 stand for, in the game's own rewards.
+        self.value_mean: Tensor
+        self.value_std: Tensor
+        self.register_buffer("value_mean", torch.zeros(()))
+        self.register_buffer("value_std", torch.ones(()))
 
     @property
     @override
@@ -192,15 +200,53 @@ class Policy(SequenceModel):
         std_C = exact(self.log_std).exp().clamp(*STDS) * self.reach
         return exact(self.action(hidden_ND)) * self.reach + self.middle, std_C
 
-    def log_prob(self, hidden_ND: Tensor, actions_NC: Tensor, masks_NA: Tensor | None = None) -> Tensor:
-        """Return log p_N of actions, in nats; of real numbers the logarithm of their density."""
+    def distribution(self, hidden_ND: Tensor, masks_NA: Tensor | None = None) -> Tensor:
+        """Return log-probabilities of all possibilities, [..., A]; of real numbers means and deviations, [..., 2C]."""
         if self.log_std is not None:
             mean_NC, std_C = self.normal(hidden_ND)
-            z_NC = (actions_NC - mean_NC) / std_C
-            return -(z_NC.square() / 2 + std_C.log() + math.log(2 * math.pi) / 2).sum(-1)
-        heads = zip(self.choices(hidden_ND, masks_NA), actions_NC.unbind(-1), strict=True)
-        nlls = [F.cross_entropy(exact(logits), action, reduction="none") for logits, action in heads]
-        return -torch.stack(nlls).sum(0)
+            return torch.cat([mean_NC, std_C.expand_as(mean_NC)], dim=-1)
+        heads = self.choices(hidden_ND, masks_NA)
+        return torch.cat([exact(logits).log_softmax(-1) for logits in heads], dim=-1)
+
+    def log_prob(self, distribution_NA: Tensor, actions_NC: Tensor) -> Tensor:
+        """Return log p_N of actions under a `distribution`, in nats; of real numbers the logarithm of their density."""
+        if self.log_std is not None:
+            mean_NC, std_NC = distribution_NA.chunk(2, dim=-1)
+            z_NC = (actions_NC - mean_NC) / std_NC
+            return -(z_NC.square() / 2 + std_NC.log() + math.log(2 * math.pi) / 2).sum(-1)
+        starts = actions_NC.new_tensor((0, *self.policy.choices[:-1])).cumsum(0)
+        return distribution_NA.gather(-1, actions_NC + starts).sum(-1)
+
+    def entropy(self, distribution_NA: Tensor) -> Tensor:
+        """Return the entropy of a `distribution`, in nats, [N]."""
+        if self.log_std is not None:
+            return (distribution_NA.chunk(2, dim=-1)[1].log() + math.log(2 * math.pi * math.e) / 2).sum(-1)
+        return -(distribution_NA.exp() * distribution_NA).sum(-1)
+
+    def divergence(self, distribution_NA: Tensor, other_NA: Tensor) -> Tensor:
+        """Return KL(distribution ‖ other), in nats, [N]."""
+        if self.log_std is not None:
+            mean_NC, std_NC = distribution_NA.chunk(2, dim=-1)
+            to_NC, wide_NC = other_NA.chunk(2, dim=-1)
+            apart_NC = (std_NC.square() + (mean_NC - to_NC).square()) / (2 * wide_NC.square())
+            return ((wide_NC / std_NC).log() + apart_NC - 0.5).sum(-1)
+        return (distribution_NA.exp() * (distribution_NA - other_NA)).sum(-1)
+
+    def values(self, hidden_ND: Tensor) -> Tensor:
+        """Return what is expected to be earned from here on, discounted, in the game's own rewards: [N]."""
+        return exact(self.value(hidden_ND))[..., 0] * self.value_std + self.value_mean
+
+    @torch.no_grad()
+    def count_values_in(self, mean: float, std: float) -> None:
+        """Have the value head's 0 and 1 stand for these rewards; its values stay as they were.
+
+        Source: van Hasselt et al., "Learning values across many orders of magnitude" (2016), PopArt.
+        """
+        assert self.value.bias is not None
+        self.value.weight.mul_(self.value_std / std)
+        self.value.bias.mul_(self.value_std).add_(self.value_mean - mean).div_(std)
+        self.value_mean.fill_(mean)
+        self.value_std.fill_(std)
 
     @torch.inference_mode()
     def act(
@@ -230,25 +276,34 @@ class Policy(SequenceModel):
         hidden_N1D, state = self.hidden(x_N[:, None], state)
         hidden_ND = hidden_N1D[:, 0]
         masks_NA = None if masks is None or not self.policy.choices else torch.from_numpy(masks).to(device)
+        shown_NA = self.distribution(hidden_ND, masks_NA)
         if self.log_std is not None:
-            mean_NC, std_C = self.normal(hidden_ND)
+            mean_NC, std_NC = shown_NA.chunk(2, dim=-1)
             normal_NC = torch.special.ndtri(draws_NC.clamp(1e-6, 1 - 1e-6))
-            actions_NC = mean_NC + temperature * std_C * normal_NC
             bounds = (torch.tensor(bound, device=device) for bound in (self.policy.low, self.policy.high))
-            actions_NC = actions_NC.clamp(*bounds)
-            shown = torch.cat([mean_NC, std_C.expand_as(mean_NC)], dim=-1)
+            actions_NC = (mean_NC + temperature * std_NC * normal_NC).clamp(*bounds)
+            log_prob_N = self.log_prob(shown_NA, actions_NC)
         else:
-            heads = [exact(logits) for logits in self.choices(hidden_ND, masks_NA)]
-            drawn = zip(heads, draws_NC.unbind(-1), strict=True)
+            drawn = zip(shown_NA.split(self.policy.choices, dim=-1), draws_NC.unbind(-1), strict=True)
             actions_NC = torch.stack([_draw(logits, temperature, draw) for logits, draw in drawn], dim=-1)
-            shown = torch.cat([logits.softmax(-1) for logits in heads], dim=-1)
-        log_prob_N = self.log_prob(hidden_ND, actions_NC, masks_NA)
+            log_prob_N = self.log_prob(shown_NA, actions_NC)
+            shown_NA = shown_NA.exp()
         if isinstance(state, Remembering):
             state = state._replace(last_NA=self._shown_as(actions_NC).to(state.last_NA.dtype))
-        value_N = exact(self.value(hidden_ND))[:, 0]
-        arrays = (x.cpu().numpy() for x in (actions_NC, log_prob_N, value_N, shown))
+        value_N = self.values(hidden_ND)
+        arrays = (x.cpu().numpy() for x in (actions_NC, log_prob_N, value_N, shown_NA))
         actions, log_probs, values, probabilities = arrays
         return Acted(actions, log_probs, values, state, probabilities)
+
+    @torch.inference_mode()
+    def expect(self, observations: NDArray[Any], state: Any) -> NDArray[np.float32]:
+        """Return the values of what is seen after `state`, which stays as it is: float32 [rows]."""
+        x_N = torch.from_numpy(np.ascontiguousarray(observations)).to(self.action.weight.device)
+        if isinstance(state, Remembering):
+            x_N = self._with_last(x_N, state.last_NA)
+        hidden_N1D, _ = self.hidden(x_N[:, None], state)
+        values: NDArray[np.float32] = self.values(hidden_N1D[:, 0]).cpu().numpy()
+        return values
 
     @torch.inference_mode()
     def forget(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:
@@ -258,6 +313,43 @@ class Policy(SequenceModel):
             last_NA[torch.from_numpy(np.asarray(rows))] = 0
             return Remembering(self.forget(state.core, rows), last_NA)
         return state if state is None else state.empty_rows(torch.from_numpy(np.asarray(rows)))
+
+    def rows_of(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:
+        """Return the state of some rows, a copy."""
+        if isinstance(state, Remembering):
+            return Remembering(self.rows_of(state.core, rows), state.last_NA[torch.from_numpy(rows)])
+        return state if state is None else state.rows(torch.from_numpy(rows))
+
+    @torch.inference_mode()
+    def with_rows(self, state: Any, rows: NDArray[np.integer[Any]], part: Any) -> Any:
+        """Return the state with some rows replaced by those of `part`. Its tensors may be changed in place."""
+        if isinstance(state, Remembering):
+            state.last_NA[torch.from_numpy(rows)] = part.last_NA
+            return Remembering(self.with_rows(state.core, rows, part.core), state.last_NA)
+        return state if state is None else state.with_rows(torch.from_numpy(rows), part)
+
+    def remembered(self, state: Any) -> dict[str, Tensor]:
+        """Return the tensors of a state of an LSTM, or without memory, by name."""
+        if isinstance(state, Remembering):
+            return {"last": state.last_NA, **self.remembered(state.core)}
+        return {} if state is None else {"h": state.h_LBD, "c": state.c_LBD}
+
+    def seen(self, seen_BT: Tensor, actions_BTC: Tensor, state: Any, reset_BT: Tensor) -> tuple[Tensor, Any]:
+        """Return hidden_BTD of the steps of a rollout, and the state after them.
+
+        Args:
+            seen_BT: observations [B, T, …].
+            actions_BTC: what was done then.
+            state: what the rows remember from before.
+            reset_BT: where games begin, before which there is nothing to remember.
+        """
+        if not isinstance(state, Remembering):
+            return self.hidden(seen_BT, state, reset_BT)
+        done_BTA = self._shown_as(actions_BTC).to(state.last_NA.dtype)
+        before_BTA = torch.cat([state.last_NA[:, None], done_BTA[:, :-1]], dim=1).masked_fill(reset_BT[..., None], 0)
+        seen_BT = self._with_last(seen_BT.flatten(0, 1), before_BTA.flatten(0, 1)).unflatten(0, seen_BT.shape[:2])
+        hidden_BTD, core = self.hidden(seen_BT, state.core, reset_BT)
+        return hidden_BTD, Remembering(core, done_BTA[:, -1])
 
     def having_done(self, state: Any, actions: NDArray[Any]) -> Any:
         """Return the state of rows that did these actions last, [rows, C], whatever was drawn for them."""
@@ -292,8 +384,9 @@ class Policy(SequenceModel):
     @torch.no_grad()
     def standardise(self, mean: NDArray[Any], std: NDArray[Any]) -> None:
         """Have inputs of this mean and standard deviation, each of the shape of what is seen, count as 0 and 1."""
+        std = np.where(std > 1e-6, np.maximum(std, FLOOR * std.max()), 1.0)
         self.observe.mean.copy_(torch.from_numpy(np.asarray(mean, np.float32)))
-        self.observe.std.copy_(torch.from_numpy(np.asarray(np.where(std > 1e-6, std, 1.0), np.float32)))
+        self.observe.std.copy_(torch.from_numpy(np.asarray(std, np.float32)))
 
     @property
     @override

@@ -37,9 +37,6 @@ from understudy.training.play import Play, Predictions, predict
 OWN = LearnerConfig(steps=400, batch_size=4, lr=5e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
 EXPERT = replace(OWN, steps=1500, batch_size=64, lr=3e-3)
 OFTEN = LoopConfig(eval_every=50, save_every=100, sample_every=0)
-FLOOR = 0.1
-"""Smallest standard deviation by which an input is divided, as a share of the largest: rarer things would count for too
-much where they occur."""
 MOST_WORLDS = 100
 
 
@@ -216,7 +213,7 @@ def _moments(batches: GameBatches) -> tuple[np.ndarray, np.ndarray]:
         count, total, squares = count + len(seen), total + seen.sum(0), squares + (seen**2).sum(0)
     mean = np.asarray(total / count)
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return mean, np.where(std > 1e-6, np.maximum(std, FLOOR * std.max()), 0.0)
+    return mean, std
 
 
 def _dagger(config: Config, run: Run, policy: Policy, subject: Play, batches: GameBatches) -> DaggerBatches:

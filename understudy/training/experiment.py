@@ -34,8 +34,10 @@ class Subject(Protocol):
 
     unit: str
     """What a target is: "token" or "action"."""
-    headline: str
-    """The figure by which runs are compared."""
+
+    @property
+    def headline(self) -> str:
+        """The figure by which runs are compared."""
 
     @property
     def kind(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -93,13 +94,12 @@ class Learner:
         self.steps_done = 0
 
     def step(self, batch: Sized) -> dict[str, float]:
-        """Take one optimizer step on this process's share of the batch.
+        """Learn from this process's share of a batch, in as many optimizer steps as the objective takes: mostly one.
 
-        Returns the objective's means before the step (the "loss" in nats per target), the rate and the gradient's norm.
+        Returns the objective's means before each (the "loss" in nats per target), the rate and the gradient's norm;
+        of several optimizer steps their means.
         """
         self.model.train()
-        shares = self.shares
-        terms = self.objective.terms(batch, self.micro_batches(batch, shares), self.device)
 
         # The rate of this step.
         config = self.config
@@ -108,22 +108,37 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+        told: list[dict[str, float]] = []
+        last: dict[str, float] = {}
+        for part in self.objective.passes(batch, last):
+            told.append(self._update(part))
+            last.update(told[-1])
+        self.steps_done += 1
+        means = {name: fmean(one[name] for one in told) for name in last}
+        return {**means, **self.objective.figures(batch), "lr": rate}
+
+    def _update(self, batch: Sized) -> dict[str, float]:
+        """Take one optimizer step, and return the means before it with the gradient's norm."""
+        shares = self.shares
+        terms = self.objective.terms(batch, self.micro_batches(batch, shares), self.device)
+
         # Add up the gradients of all parts.
-        means = {term.name: torch.zeros((), device=self.device) for term in terms}
+        means = {term.name: torch.zeros(len(term.also) + 1, device=self.device) for term in terms}
         parts = [(term, part) for term in terms for part in term.parts]
         for first in range(0, len(parts), shares):
             some = parts[first : first + shares]
-            last = first + len(some) == len(parts)
-            for (term, _), mean in zip(some, self._add_gradients(some, last), strict=True):
+            final = first + len(some) == len(parts)
+            for (term, _), mean in zip(some, self._add_gradients(some, final), strict=True):
                 means[term.name] += mean
 
         # Clip and step.
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.steps_done += 1
-        metrics = {name: all_reduce_sum(float(mean), self.dist, self.device) for name, mean in means.items()}
-        return {**metrics, "lr": rate, "grad_norm": float(norm)}
+        names = [name for term in terms for name in (term.name, *term.also)]
+        values = torch.cat(list(means.values())).tolist()
+        metrics = {name: all_reduce_sum(x, self.dist, self.device) for name, x in zip(names, values, strict=True)}
+        return {**metrics, "grad_norm": float(norm)}
 
     @property
     def shares(self) -> int:
@@ -151,8 +166,9 @@ class Learner:
             # What autocast has rounded once is another thread's too, with the gradients that flow through it.
             with autocast(self.device, self.dtype, cache_enabled=len(parts) == 1):
                 mean = self.wrapped(*part) / term.weight
+            loss = mean[0] if term.also else mean
             # DistributedDataParallel averages over processes, where the sum is meant.
-            return mean.detach(), mean * (self.dist.size * term.scale)
+            return mean.detach(), loss * (self.dist.size * term.scale)
 
         if len(parts) == 1:
             # All-reduce gradients only after the last part.

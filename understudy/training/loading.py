@@ -26,7 +26,7 @@ from understudy.training.checkpoint import BEFORE, read_state, read_weights
 from understudy.training.play import GAME
 
 TEXT_VERBS = ("pretrain", "finetune")
-PLAY_VERBS = ("clone",)
+PLAY_VERBS = ("clone", "selfplay")
 TRAINING_VERBS = (*TEXT_VERBS, *PLAY_VERBS)
 
 

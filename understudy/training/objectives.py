@@ -4,7 +4,7 @@ Shape suffixes: B batch rows, T time steps, N chosen positions, V vocabulary; of
 C candidates, R rows, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ class Term(NamedTuple):
     """Arguments of `Objective.forward` for each micro-batch of this process."""
     scale: float = 1.0
     """Factor of the mean in the objective."""
+    also: tuple[str, ...] = ()
+    """Names of further means, which are told but not lowered: `forward` then returns a vector, its loss first."""
 
 
 class Objective(nn.Module):
@@ -45,6 +47,9 @@ class Objective(nn.Module):
     whole batch before it computes the first part, so micro-batches and processes with unequal numbers of targets give
     the gradient of the one large batch.
     """
+
+    falls = True
+    """Whether a training that goes well lowers it; else its value says little."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -57,6 +62,14 @@ class Objective(nn.Module):
     def forward(self, *part: Any) -> Tensor:
         """Return the sum of the losses of a part."""
         raise NotImplementedError
+
+    def passes(self, batch: Any, last: Mapping[str, float]) -> Iterator[Any]:
+        """Yield what optimizer steps are taken on, one after another; `last` holds the means of the step before."""
+        yield batch
+
+    def figures(self, batch: Any) -> Mapping[str, float]:
+        """Return what a batch itself gives away, to be told with the means."""
+        return {}
 
 
 class ImitationLoss(Objective):
@@ -90,7 +103,7 @@ class ImitationLoss(Objective):
             hidden_ND, targets_N, weights_N = hidden_ND[chosen_N], targets_N[chosen_N], weights_N[chosen_N]
             masks_NA = None if masks_NA is None else masks_NA[chosen_N]
         if isinstance(self.model, Policy) and self.model.log_std is not None:
-            return -(weights_N * self.model.log_prob(hidden_ND, targets_N)).sum()
+            return -(weights_N * self.model.log_prob(self.model.distribution(hidden_ND), targets_N)).sum()
         heads = self.model.choices(hidden_ND, masks_NA)
         targets = [targets_N] if targets_N.dim() == 1 else targets_N.unbind(1)
         nlls = [weighted_nll(logits, one, weights_N) for logits, one in zip(heads, targets, strict=True)]
@@ -189,9 +202,9 @@ class WeightedSum(Objective):
     @override
     def terms(self, batch: Any, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
         return [
-            Term(name, total, [(number, *part) for part in parts], weight * scale)
+            Term(name, total, [(number, *part) for part in parts], weight * scale, also)
             for number, (weight, objective) in enumerate(zip(self.weights, self.objectives, strict=True))
-            for name, total, parts, scale in objective.terms(batch, micro_batches, device)
+            for name, total, parts, scale, also in objective.terms(batch, micro_batches, device)
         ]
 
     @override

@@ -84,7 +84,7 @@ def predict(model: Policy, batches: Iterable[Batch], dtype: torch.dtype = torch.
                 hidden_BTD, _ = model.hidden(inputs_BT, reset_BT=reset_BT)
             hidden_ND, targets_NC = hidden_BTD[chosen_BT].float(), targets_BTC[chosen_BT]
             masks_NA = masks[0][chosen_BT] if masks else None
-            nats_N = -model.log_prob(hidden_ND, targets_NC, masks_NA)
+            nats_N = -model.log_prob(model.distribution(hidden_ND, masks_NA), targets_NC)
             if model.policy.choices:
                 tops = [exact(logits).softmax(-1).max(-1) for logits in model.choices(hidden_ND, masks_NA)]
                 right_N = torch.stack([top.indices for top in tops], -1).eq(targets_NC).all(-1).double()

@@ -5,9 +5,9 @@ import pytest
 from understudy.errors import ConfigError, RecordingError, RunNotFoundError, ScenarioError
 from understudy.games.minari_files import read
 from understudy.games.names import make
-from understudy.games.teams import everyone
+from understudy.games.teams import control_of, everyone
 from understudy.serving.play.match import Match, default_name
-from understudy.serving.play.play import Config, control_of, scenario_of
+from understudy.serving.play.play import Config, scenario_of
 
 STEPS = 8
 

@@ -90,6 +90,7 @@ class Lane(Env):
             observation=Observation((len(names),), "float32", -MOST_SEEN, MOST_SEEN, names),
             action=Action(choices=(len(ACTIONS),), names=ACTIONS, idle=(STAY,)),
             options=asdict(options),
+            sides=() if task in ALONE else (agents[:heroes], agents[heroes:]),
         )
         self._rules = Rules(list(HORIZONS).index(task), heroes, len(self.agents), self.horizon)
         self.lanes = np.zeros((worlds, HEROES + 2 * heroes, CREEPS), np.int32)

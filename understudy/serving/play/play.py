@@ -1,10 +1,9 @@
 """Play a game against or beside a trained player, a script or another person, and record it."""
 
-import json
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -12,9 +11,8 @@ from rich.console import Console
 from understudy.config import Texts, in_range
 from understudy.console import say
 from understudy.errors import ConfigError, MissingPackageError
-from understudy.games.env import Env
-from understudy.games.names import make
-from understudy.games.teams import KINDS, Scenario, everyone, read_scenario
+from understudy.games.names import make, option
+from understudy.games.teams import Scenario, control_of, everyone, read_scenario
 from understudy.serving.listening import Address, listen, run, url_of
 from understudy.serving.play.match import HUMAN, Match, new_seed
 
@@ -85,7 +83,7 @@ def main(config: Config, console: Console) -> None:
 
 def scenario_of(config: Config) -> Scenario:
     """Return the scenario that the options describe."""
-    options = dict(map(_option, config.option))
+    options = dict(map(option, config.option))
     with closing(make(config.game, **options)) as env:
         in_range("place", config.place, 1, len(env.agents))
         others = [agent for place, agent in enumerate(env.agents, 1) if place != config.place]
@@ -95,22 +93,3 @@ def scenario_of(config: Config) -> Scenario:
         partners = partner * len(others) if len(partner) == 1 else partner
         controls = {agent: control_of(env, partner) for agent, partner in zip(others, partners, strict=True)}
         return everyone(config.game, {agent: controls.get(agent, HUMAN) for agent in env.agents}, options)
-
-
-def control_of(env: Env, partner: str) -> str:
-    """Return the control that a partner's name means: of teams.py, a script's own name, else a run."""
-    if partner == "random" or partner in env.scripts:
-        return f"script:{partner}"
-    if partner in KINDS or any(kind.endswith(":") and partner.startswith(kind) for kind in KINDS):
-        return partner
-    return f"frozen:{partner}"
-
-
-def _option(given: str) -> tuple[str, Any]:
-    name, equals, value = given.partition("=")
-    if not equals:
-        raise ConfigError(f"--option {given}: expected NAME=VALUE, such as horizon=200")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

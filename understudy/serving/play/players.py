@@ -13,11 +13,9 @@ from understudy.evaluation.play import play
 from understudy.games.env import Buffers, Env
 from understudy.games.names import make
 from understudy.games.recordings import Episode, Recording
-from understudy.games.teams import Controller, Scenario
+from understudy.games.teams import FROZEN, Controller, Scenario
 from understudy.serving.play.replays import Thoughts
 from understudy.training.loading import LoadedPolicy, load_policy
-
-FROZEN = "frozen:"
 
 
 def with_players(scenario: Scenario) -> tuple[Scenario, dict[str, LoadedPolicy]]:
