@@ -259,3 +259,22 @@ def test_resets_are_left_out_where_each_row_is_one_document() -> None:
     reset_BT[2, 2] = True
     assert imitation_part(batch, range(2), CPU)[3] is None
     assert torch.equal(imitation_part(batch, range(1, 3), CPU)[3], torch.from_numpy(reset_BT[1:3]))  # type: ignore[arg-type]
+
+
+def test_parameters_that_are_added_up_have_gradients_of_their_own(batches: PackedBatches) -> None:
+    """An LSTM's two biases get one tensor from autograd; several parts are added up in it."""
+    gradients = []
+    for shares in (1, 2):
+        learner = Learner(ImitationLoss(make_model("lstm").float()), replace(CONFIG, clip=0.0), CPU)
+        learner.__class__ = type("Learner", (Learner,), {"shares": shares})
+        given: dict[str, torch.Tensor] = {}
+        learner.optimizer.register_step_pre_hook(
+            lambda *_, learner=learner, given=given: given.update(
+                {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
+            )
+        )
+        learner.step(batches.batch(0))
+        gradients.append(given)
+    one, two = gradients
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=name)

@@ -187,9 +187,16 @@ class Learner:
         computed = run_shares([partial(share, *part) for part in parts])
         # In the order of the parts, whoever was first: sums of floats depend on it.
         for _, gradients in computed:
+            held = set[int]()
             for parameter, gradient in zip(learned, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                if gradient is None:
+                    continue
+                if parameter.grad is not None:
+                    parameter.grad.add_(gradient)
+                else:
+                    # Autograd gives parameters that are added up, such as an LSTM's biases, one tensor between them.
+                    parameter.grad = gradient.clone() if gradient.data_ptr() in held else gradient
+                held.add(gradient.data_ptr())
         return [mean for mean, _ in computed]
 
 
