@@ -1,8 +1,8 @@
 """Functions compiled by numba, whose machine code is kept in the user's cache folder for all checkouts alike.
 
 numba's own cache lies beside each source file and does not notice that a function called from another file has changed.
-Here all compiled functions, and the constants that they read, lie in files called `kernels.py` or `…_kernels.py`, and
-the code is kept under a hash of all of these.
+Here all compiled functions, and the constants that they read, lie in files called `kernels.py` or `…_kernels.py` or
+are among OTHERS, and the code is kept under a hash of all of these.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from understudy.files import cache_folder, locked
 
 SOURCES = "*kernels.py"
+OTHERS = ("native/pointwise.py", "native/vectors.py")
+"""Files beside these whose functions are compiled into theirs."""
 SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
@@ -40,7 +42,8 @@ inlined = partial(compiled, inline=True)
 
 @cache
 def _folder() -> str:
-    sources = sorted(Path(__file__).parent.glob(f"**/{SOURCES}"))
+    package = Path(__file__).parent
+    sources = [*sorted(package.glob(f"**/{SOURCES}")), *(package / name for name in OTHERS)]
     digest = hashlib.sha256(b"\0".join([path.read_bytes() for path in sources]))
     digest.update(f"{version('numba')} {version('llvmlite')}".encode())
     folder = cache_folder("kernels") / digest.hexdigest()[:24]

@@ -36,6 +36,11 @@ class PolicyPlayer:
         """Of the numbers drawn for each row's episode, and how many steps it has drawn for."""
         self._step = np.zeros(env.rows, np.uint64)
 
+    @property
+    def drawn(self) -> tuple[Array, Array]:
+        """The key of each row's draws and how many steps it has drawn for: uint64 [rows] each."""
+        return self._key, self._step
+
     def reset(self, rows: Array, seeds: Array) -> None:
         """Begin new episodes at these rows, whose worlds have these seeds."""
         self.state = self.policy.forget(self.state, rows)

@@ -7,18 +7,19 @@ Shape suffixes: T steps of a segment, R rows (agents of all worlds), C choices o
 of all choices side by side.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from understudy.acting.player import PolicyPlayer
+from understudy.acting.player import PolicyPlayer, mixed
 from understudy.config import child_seed
 from understudy.games.env import Array, Buffers
-from understudy.games.teams import LATEST, Teams
+from understudy.games.teams import LATEST, Controller, Teams
 from understudy.models.policy import Policy
+from understudy.native.policy_kernels import Taken
+from understudy.native.roll import Native, Plan, fits, native_game, play
 
 
 @dataclass
@@ -87,104 +88,148 @@ class Rollout:
         teams.add(LATEST, self.player)
         self.games = Games.joined((), len(env.agents))
         """Those that ended in the last segment."""
-        self._seeds = np.random.default_rng(child_seed(seed, "episodes"))
+        keys = mixed(np.uint64(child_seed(seed, "episodes")) + np.arange(env.worlds, dtype=np.uint64))
+        self._seeds = np.stack([keys, np.zeros_like(keys)], axis=1)
+        """A key for each world, and the number of its episode: together they give the episode's seed."""
+        self._game, self._plans = native_game(env), dict[str, Plan]()
         self._now = Buffers.of(env)
         """What is seen before the next step."""
         self._begins = np.ones(env.rows, bool)
         self._ended = np.zeros(env.rows, bool)
         self._earned = np.zeros(env.rows)
         self._age = np.zeros(env.worlds, np.int64)
-        self._seed = np.zeros(env.worlds, np.int64)
+        self._none = np.zeros((0, env.rows, env.action.width), env.action.dtype)
+        self._seats = np.zeros((0, env.worlds, len(env.agents)), np.int64)
         self._past: list[Array] = []
         """What was done in earlier segments, as far back as episodes reach that are still played."""
         self._begin(self._now, np.ones(env.worlds, bool))
 
     def play(self) -> Trajectories:
         """Play a segment. Returns arrays of its own, which later calls leave alone."""
-        env, steps, rows = self.teams.env, self.length, np.arange(self.teams.env.rows)
-        every, final, ended = Buffers.of(env, steps + 1), self._now.final_observations, list[Games]()
+        env, steps = self.teams.env, self.length
+        every, rows = Buffers.of(env, steps + 1), np.arange(env.rows)
         every.observations[0], every.masks[0] = self._now.observations, self._now.masks
-        begins, decided = np.zeros((2, steps, env.rows), bool)
-        log_probs, final_values = np.zeros((2, steps, env.rows), np.float32)
-        values = np.zeros((steps + 1, env.rows), np.float32)
-        actions = np.zeros((steps, env.rows, env.action.width), env.action.dtype)
+        taken = Taken(
+            observations=every.observations,
+            masks=every.masks,
+            actions=np.zeros((steps, env.rows, env.action.width), env.action.dtype),
+            log_probs=np.zeros((steps, env.rows), np.float32),
+            values=np.zeros((steps + 1, env.rows), np.float32),
+            rewards=every.rewards[1:],
+            terminated=every.terminated[1:],
+            truncated=every.truncated[1:],
+            final_values=np.zeros((steps, env.rows), np.float32),
+            begins=np.zeros((steps, env.rows), bool),
+            decided=np.zeros((steps, env.rows), bool),
+            earned=np.zeros((steps, env.rows)),
+            lengths=np.zeros((steps, env.worlds), np.int64),
+            who=self.teams.deciders(),
+            latest=self.teams.number(LATEST),
+            ended=self._ended,
+            fresh=self._begins,
+            so_far=self._earned,
+            ages=self._age,
+            agents=len(env.agents),
+        )
+        self._seats = np.full((steps, env.worlds, len(env.agents)), taken.latest)
         state = self.policy.rows_of(self.player.state, rows)
-        for step in range(steps):
-            now, later = every.at(step), replace(every.at(step + 1), final_observations=final)
-            begins[step], self._begins[:] = self._begins, False
-            mine = self.teams.rows(LATEST)
-            actions[step] = self.teams.decide(now)
-            if len(mine):
-                assert self.player.acted is not None
-                decided[step, mine] = ~self._ended[mine]
-                log_probs[step, mine], values[step, mine] = self.player.acted.log_probs, self.player.acted.values
-            self.teams.step(actions[step], later)
-            self._earned += later.rewards
-            self._age += 1
-            # Cut short: a value of what would have come is still due.
-            cut = np.flatnonzero(later.truncated & decided[step])
-            if len(cut):
-                final_values[step, cut] = self._expected(final, cut)
-            self._ended = later.terminated | later.truncated
-            over = later.over(env)
-            if over.any():
-                ended.append(self._finished(over))
-                self._begin(later, over)
-        self._now = replace(every.at(steps), final_observations=final)
-        values[steps] = self._expected(self._now.observations, rows)
-        self.games = Games.joined(ended, len(env.agents))
-        self._past = [*self._past, actions]
+        players = [player for _, player in self.teams.players()]
+        if self._game is not None and self.teams.plain and all(map(is_native, players)):
+            self._play_natively(self._game, taken, every)
+        else:
+            for step in range(steps):
+                self._step(taken, every, step)
+        self._now = every.at(steps)
+        taken.values[steps] = self._expected(self._now.observations, rows)
+
+        over = taken.lengths > 0
+        earned = taken.earned.reshape(steps, env.worlds, -1)
+        self.games = Games(self.teams.names_of(self._seats[over]), earned[over], taken.lengths[over])
+        self._past = [*self._past, taken.actions]
         while len(self._past) > 1 and sum(map(len, self._past[1:])) >= self._age.max():
             self._past.pop(0)
-        return Trajectories(
-            every.observations[:steps], every.masks[:steps], actions, log_probs, values, every.rewards[1:],
-            every.terminated[1:], every.truncated[1:], final_values, begins, decided, state,
-        )  # fmt: skip
+        arrays: Any = {name: array for name, array in taken._asdict().items() if name in Trajectories.__annotations__}
+        arrays |= {name: array[:steps] for name, array in arrays.items() if name in ("observations", "masks")}
+        return Trajectories(**arrays, state=state)
+
+    def _step(self, taken: Taken, every: Buffers, step: int) -> None:
+        env, now, later = self.teams.env, every.at(step), every.at(step + 1)
+        taken.begins[step], self._begins[:] = self._begins, False
+        mine = self.teams.rows(LATEST)
+        taken.actions[step] = self.teams.decide(now)
+        if len(mine):
+            assert self.player.acted is not None
+            taken.decided[step, mine] = ~self._ended[mine]
+            taken.log_probs[step, mine] = self.player.acted.log_probs
+            taken.values[step, mine] = self.player.acted.values
+        self.teams.step(taken.actions[step], later)
+        self._earned += later.rewards
+        self._age += 1
+        # Cut short: a value of what would have come is still due.
+        cut = np.flatnonzero(later.truncated & taken.decided[step])
+        if len(cut):
+            taken.final_values[step, cut] = self._expected(later.observations, cut)
+        np.logical_or(later.terminated, later.truncated, out=self._ended)
+        over = later.over(env)
+        if over.any():
+            taken.lengths[step, over] = self._age[over]
+            taken.earned[step] = self._earned
+            self._begin(later, over, step)
+
+    def _play_natively(self, game: Native, taken: Taken, every: Buffers) -> None:
+        plans, seeds = [], []
+        for control, player in self.teams.players():
+            assert isinstance(player, PolicyPlayer)
+            plans.append(self._plans.setdefault(control, Plan()))
+            plans[-1].refresh(player.policy, player.state, *player.drawn)
+            seeds.append(player.seed)
+
+        def again(step: int, over: Array) -> None:
+            self._begin(every.at(step), over, step - 1)
+            taken.who[:] = self.teams.deciders()
+
+        play(game, taken, plans, np.array(seeds), self._seeds, None if self.teams.uniform else again)
 
     def _expected(self, observations: Array, rows: Array) -> Array:
         state = self.policy.rows_of(self.player.state, rows)
         return self.policy.expect(observations[rows], state)
 
-    def _finished(self, over: Array) -> Games:
-        worlds = self.teams.env.worlds
-        earned = self._earned.reshape(worlds, -1)[over]
-        return Games(self.teams.controls[over], earned.copy(), self._age[over])
-
-    def _begin(self, out: Buffers, chosen: Array) -> None:
-        """Begin new episodes in the chosen worlds."""
+    def _begin(self, out: Buffers, chosen: Array, step: int = -1) -> None:
+        """Begin new episodes in the chosen worlds, whose last ones ended with a step of this segment."""
         agents = len(self.teams.env.agents)
-        self._seed[chosen] = self._seeds.integers(1, 2**31, int(chosen.sum()))
+        if step >= 0:
+            self._seats[step, chosen] = self.teams.deciders().reshape(-1, agents)[chosen]
+        self._seeds[chosen, 1] += np.uint64(1)
         self._age[chosen] = 0
         rows = np.repeat(chosen, agents)
         self._begins[rows], self._ended[rows], self._earned[rows] = True, False, 0
-        self.teams.reset(self._seed, out, chosen)
+        self.teams.reset(self._episode_seeds(), out, chosen)
+
+    def _episode_seeds(self) -> Array:
+        return (mixed(self._seeds.sum(1)) >> np.uint64(33)).astype(np.int64)
 
     def snapshot(self) -> dict[str, Array]:
         """Return all that the next segments depend on, beside the weights and what opponents remember."""
-        env, oldest = self.teams.env, int(self._age.max())
-        past = self._past or [np.zeros((0, env.rows, env.action.width), env.action.dtype)]
-        random = json.dumps(self._seeds.bit_generator.state).encode()
-        return {
-            "seed": self._seed.copy(),
-            "age": self._age.copy(),
-            "past": np.concatenate(past)[sum(map(len, past)) - oldest :],
-            "random": np.frombuffer(random, np.uint8),
-        }
+        past, oldest = np.concatenate([self._none, *self._past]), int(self._age.max())
+        return {"episode": self._seeds[:, 1].copy(), "age": self._age.copy(), "past": past[len(past) - oldest :]}
 
     def restore(self, kept: Mapping[str, Array], controls: Array) -> None:
         """Go on from a snapshot: games are played again up to where they stood, with who sat where [worlds, agents]."""
-        self._seeds.bit_generator.state = json.loads(kept["random"].tobytes())
-        self._seed[:], self._age[:], past = kept["seed"], kept["age"], kept["past"]
-        self._begins[:], self._ended[:], self._earned[:] = np.repeat(self._age == 0, len(controls[0])), False, 0
+        self._seeds[:, 1], self._age[:], past = kept["episode"], kept["age"], kept["past"]
+        new, seeds = np.repeat(self._age == 0, len(controls[0])), self._episode_seeds()
         for step in range(len(past) + 1):
             beginning = self._age == len(past) - step
             if beginning.any():
                 self._earned[np.repeat(beginning, len(controls[0]))] = 0
-                self.teams.reset(self._seed, self._now, beginning, controls)
+                self.teams.reset(seeds, self._now, beginning, controls)
             if step < len(past):
                 self.teams.decide(self._now)  # so that scripts know where they are
                 self.teams.step(past[step], self._now)
                 self._earned += self._now.rewards
-        self._ended = self._now.terminated | self._now.truncated
-        self._ended[np.repeat(self._age == 0, len(controls[0]))] = False
-        self._past = [past] if len(past) else []
+        self._begins[:], self._ended[:] = new, (self._now.terminated | self._now.truncated) & ~new
+        self._past = [past]
+
+
+def is_native(player: Controller | None) -> bool:
+    """Return whether a player's decisions are there as compiled code."""
+    return isinstance(player, PolicyPlayer) and player.temperature == 1 and fits(player.policy)

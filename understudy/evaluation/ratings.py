@@ -53,7 +53,7 @@ def _ranks(outcome: float) -> list[float]:
 
 def _model() -> Any:
     try:
-        from openskill.models import PlackettLuce  # type: ignore[import-untyped]
+        from openskill.models import PlackettLuce
     except ImportError as error:
         raise MissingPackageError("ratings need openskill: pip install 'understudy[games]'") from error
     return PlackettLuce()

@@ -138,6 +138,28 @@ class Teams:
             self._names.append(control)
             self._controllers.append(controller)
 
+    @property
+    def uniform(self) -> bool:
+        """Whether the same one decides for everybody, always."""
+        return self._seated is None and len(set(self._seats)) == 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether each sees and earns what the game itself says."""
+        return not any(side.share_observation or side.team_spirit for side in self.scenario.sides)
+
+    def number(self, control: str) -> int:
+        """Return the number of a control among `players`."""
+        return self._names.index(control)
+
+    def deciders(self) -> Array:
+        """Return the number of who decides for each row now: int64 [rows]."""
+        return self._who.ravel().copy()
+
+    def names_of(self, numbers: Array) -> Array:
+        """Return the controls of these numbers."""
+        return np.array([*self._names, ""], object)[numbers]
+
     def players(self) -> list[tuple[str, Controller | None]]:
         """Return who decides for each control."""
         return list(zip(self._names, self._controllers, strict=True))
@@ -145,7 +167,7 @@ class Teams:
     @property
     def controls(self) -> Array:
         """Who decides now: the controls' names, [worlds, agents]."""
-        return np.array([*self._names, ""], object)[self._who]
+        return self.names_of(self._who)
 
     @property
     def observation(self) -> Observation:
@@ -168,7 +190,7 @@ class Teams:
         began = np.ones(self.env.worlds, bool) if chosen is None else chosen
         if controls is not None:
             self._who[began] = [[self._names.index(one) for one in world] for world in controls[began]]
-        elif self._seated is None and len(set(self._seats)) == 1:
+        elif self.uniform:
             self._who[began] = self._names.index(self._seats[0])
         else:
             seated = self._seated or self._by_seed

@@ -307,11 +307,10 @@ class Policy(SequenceModel):
 
     @torch.inference_mode()
     def forget(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:
-        """Return the state with these rows at a fresh start, as where their games have begun again."""
+        """Return the state with these rows at a fresh start, as games have begun again; its tensors are changed."""
         if isinstance(state, Remembering):
-            last_NA = state.last_NA.clone()
-            last_NA[torch.from_numpy(np.asarray(rows))] = 0
-            return Remembering(self.forget(state.core, rows), last_NA)
+            state.last_NA[torch.from_numpy(np.asarray(rows))] = 0
+            return Remembering(self.forget(state.core, rows), state.last_NA)
         return state if state is None else state.empty_rows(torch.from_numpy(np.asarray(rows)))
 
     def rows_of(self, state: Any, rows: NDArray[np.integer[Any]]) -> Any:

@@ -142,6 +142,7 @@ get = instruction(types.float32, types.int64)(partial(read, kind=F32))
 get_integer = instruction(types.int64, types.int64)(partial(read, kind=I64, align=8))
 store = instruction(types.void, types.int64, vector)(write)
 put = instruction(types.void, types.int64, types.float32)(write)
+put_integer = instruction(types.void, types.int64, types.int64)(partial(write, align=8))
 prefetch = instruction(types.void, types.int64)(fetch)
 # 16 int8 as float32, and an integer as an int32
 load_bytes = instruction(vector, types.int64)(lambda builder, at: builder.sitofp(read(builder, at, I8X16, 1), F32X16))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class DemonstrationConfig:
     """The script that plays --env, or that corrects the clone with --dagger."""
     games: int = 20
     """How many games it plays."""
+    people: Literal["train", "test"] = "train"
+    """Which of the people's games to learn from; the others are kept for the end."""
     view: str = ""
     """What the clone sees, where there are several views: grid or features of the kitchen (default: features)."""
     agents: tuple[str, ...] = ()
@@ -123,7 +125,8 @@ def _from_people(config: DemonstrationConfig, seed: int) -> Demonstrations:
     layout, view = _layout_of(config.data[0]), config.view or "features"
     if view not in ("grid", "features"):
         raise ConfigError(f"--view {view} is unknown; the kitchen has grid and features")
-    train, test = (people.read_episodes(layout, split, view) for split in people.FILES)  # type: ignore[arg-type]
+    splits = ("train", "test") if config.people == "train" else ("test", "train")
+    train, test = (people.read_episodes(layout, split, view) for split in splits)  # type: ignore[arg-type]
     order = np.random.default_rng(child_seed(seed, "split")).permutation(len(train)).tolist()
     held_out = max(1, round(config.valid_share * len(order)))
     parts = [train[number] for number in order[held_out:]], [train[number] for number in order[:held_out]], test

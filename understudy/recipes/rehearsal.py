@@ -93,7 +93,10 @@ class Rehearsed:
             if self.competes:
                 figures[f"val_wins_{name}"] = float(np.mean(outcomes(games, LATEST)))
             else:
-                figures[f"val_with_{name}"] = float(games.returns[games.controls == LATEST].mean())
+                mine = games.controls == LATEST
+                figures[f"val_with_{name}"] = float(games.returns[mine].mean())
+                for place in range(len(self.env.agents)):
+                    figures[f"val_with_{name}_as_{place + 1}"] = float(games.returns[mine[:, place]].mean())
         if self.competes and self.others:
             results = {control: outcomes(games, LATEST).tolist() for control, games in found.items()}
             figures["val_rating"] = rated(results, self.pool).mean

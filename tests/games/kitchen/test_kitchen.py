@@ -169,7 +169,7 @@ def test_threads_change_nothing():
     seen = []
     for threads in (1, 3):
         env = make("kitchen/coordination_ring", worlds=300, threads=threads, horizon=50)
-        assert len(env._sharing.cuts) == threads
+        assert len(env.sharing.cuts) == threads
         out = Buffers.of(env)
         env.reset(np.zeros(300), out)
         for now in actions:

@@ -236,7 +236,7 @@ def test_threads_change_nothing():
     seen = []
     for threads in (1, 3):
         env = make("lane/duel", worlds=300, threads=threads, horizon=50)
-        assert len(env._sharing.cuts) == threads
+        assert len(env.sharing.cuts) == threads
         out = Buffers.of(env)
         env.reset(np.arange(300), out)
         for now in actions:

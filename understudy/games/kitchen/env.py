@@ -85,7 +85,7 @@ class Kitchen(Env):
         self.kitchens[:, [kernels.PLACE, kernels.PLAYER + kernels.PLACE]] = self.kitchen.tables.starts
         self._see = kernels.see_grids if options.view == "grid" else kernels.see_all_features
         self._all = np.ones(worlds, bool)
-        self._sharing = Sharing(worlds, options.threads)
+        self.sharing = Sharing(worlds, options.threads)
 
     def _reset(self, seeds: Array, out: Buffers, chosen: Array) -> None:
         out.masks[np.repeat(chosen, 2)] = True
@@ -109,7 +109,7 @@ class Kitchen(Env):
             )
             self._see(self.kitchens, tables, self._all, rows, start, stop)
 
-        self._sharing.call(share)
+        self.sharing.call(share)
         if out.truncated.any():
             out.final_observations[out.truncated] = out.observations[out.truncated]
 
@@ -123,7 +123,7 @@ class Kitchen(Env):
 
     def close(self) -> None:
         """End the threads."""
-        self._sharing.close()
+        self.sharing.close()
 
 
 def feature_names() -> tuple[str, ...]:

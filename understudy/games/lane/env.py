@@ -92,24 +92,24 @@ class Lane(Env):
             options=asdict(options),
             sides=() if task in ALONE else (agents[:heroes], agents[heroes:]),
         )
-        self._rules = Rules(list(HORIZONS).index(task), heroes, len(self.agents), self.horizon)
+        self.rules = Rules(list(HORIZONS).index(task), heroes, len(self.agents), self.horizon)
         self.lanes = np.zeros((worlds, HEROES + 2 * heroes, CREEPS), np.int32)
         # Over until it is reset
         self.lanes[:, 0, OVER] = TRUNCATED
-        self._sharing = Sharing(worlds, options.threads)
-        self._notes = {start: _notes(2 * heroes) for start, _ in self._sharing.cuts}
+        self.sharing = Sharing(worlds, options.threads)
+        self.notes = {start: _notes(2 * heroes) for start, _ in self.sharing.cuts}
 
     def _reset(self, seeds: Array, out: Buffers, chosen: Array) -> None:
-        kernels.reset_lanes(self.lanes, self._rules, seeds, chosen, out.observations, out.masks)
+        kernels.reset_lanes(self.lanes, self.rules, seeds, chosen, out.observations, out.masks)
 
     def _step(self, actions: Array, out: Buffers) -> None:
         written = kernels.Written(*(getattr(out, name) for name in kernels.Written._fields))
         shaping = float(self.shaping)
 
         def share(start: int, stop: int) -> None:
-            kernels.step_lanes(self.lanes, self._rules, self._notes[start], actions, shaping, written, start, stop)
+            kernels.step_lanes(self.lanes, self.rules, self.notes[start], actions, shaping, written, start, stop)
 
-        self._sharing.call(share)
+        self.sharing.call(share)
         ended = out.terminated | out.truncated
         if ended.any():
             out.final_observations[ended] = out.observations[ended]
@@ -124,7 +124,7 @@ class Lane(Env):
 
     def close(self) -> None:
         """End the threads."""
-        self._sharing.close()
+        self.sharing.close()
 
 
 def feature_names(heroes: int) -> tuple[str, ...]:
