@@ -300,6 +300,7 @@ CONFIGS = {
     "pretrain": "recipes.pretrain",
     "finetune": "recipes.finetune",
     "clone": "recipes.clone",
+    "selfplay": "recipes.selfplay",
     "chat": "serving.terminal",
     "sample": "serving.sample",
     "serve": "serving.serve",
@@ -348,7 +349,7 @@ def test_the_help_of_a_verb_lists_each_option_with_its_default_and_meaning(
     options = list(options_of(config))
     assert options
     for _, name, default, meaning in options:
-        option = "--" + name.replace("_", "-")
+        option = "--" + {"origin": "from"}.get(name, name).replace("_", "-")
         positional = default is MISSING or name in ("run", "game")
         shown_name = "RUN" if name == "target" else name.upper().rstrip("S")
         assert re.search(shown_name if positional else rf"{option}\b", text), option

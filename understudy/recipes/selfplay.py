@@ -109,6 +109,8 @@ class Config:
         self.learner.validate(dist)
         self.loop.validate()
         in_range("eval_games", self.eval_games, 1)
+        if self.origin == SCRATCH and self.model.core == "transformer":
+            raise ConfigError("self-play takes --core lstm, for a memory, or none; not a transformer")
         if self.origin == SCRATCH:
             if not self.game.env:
                 raise ConfigError("--from scratch needs a game: --env lane/duel, for example")
