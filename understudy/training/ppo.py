@@ -94,9 +94,10 @@ class Segments:
         """Return how many rows there are."""
         return len(self.inputs_BT)
 
-    def take(self, rows: NDArray[np.integer[Any]], policy: Policy) -> "Segments":
-        """Return some rows."""
-        return replace(self.mapped(lambda array: array[rows]), state=policy.rows_of(self.state, rows))
+    def take(self, rows: NDArray[np.integer[Any]] | slice, policy: Policy) -> "Segments":
+        """Return some rows; of a slice the same memory, not a copy."""
+        numbers = np.arange(len(self))[rows]
+        return replace(self.mapped(lambda array: array[rows]), state=policy.rows_of(self.state, numbers))
 
     def mapped(self, function: Callable[[Any], Any]) -> "Segments":
         """Return the same with a function of each array."""
@@ -170,7 +171,8 @@ class PPOLoss(Objective):
     @override
     def terms(self, batch: Segments, micro_batches: Sequence[range], device: torch.device) -> list[Term]:
         weight = float(batch.weights_BT.sum(dtype=np.float64))
-        parts = [(tensors(batch.take(np.array(rows), self.model), device),) for rows in micro_batches if len(rows)]
+        cuts = [slice(rows.start, rows.stop) for rows in micro_batches if len(rows)]
+        parts = [(tensors(batch.take(cut, self.model), device),) for cut in cuts]
         return [Term("loss", weight, parts, also=FIGURES)]
 
     @override
