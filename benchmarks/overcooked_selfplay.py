@@ -4,8 +4,8 @@
 
 Per seed it clones the train people and the test people, then trains a policy by self-play, one that plays more and more
 with the train clone, and one that goes on from the train clone and stays near to it. Each is measured in 100 games with
-itself, and in either place beside the clone of the test people, the proxy, whom none of them has met. All are runs like any
-other. Intervals are 95%, by Student's t over the seeds; published figures are read from the authors' files.
+itself, and in either place beside the clone of the test people, the proxy, whom none of them has met. All are runs like
+any other. Intervals are 95%, by Student's t over the seeds; published figures are read from the authors' files.
 
 [1] Carroll et al., "On the Utility of Learning about Humans for Human-AI Coordination", arXiv 1910.05789.
 """
@@ -89,8 +89,8 @@ def one_seed(layout: str, seed: int, iterations: int) -> dict[str, Any]:
             *SCRATCH, "--env", data, "--worlds", "512", *partner, "--others-from", "0.1", "--others-by", "0.4",
         ],
         "from the train clone": [
-            "--from", clones[0], *GAME, "--worlds", "256", *partner, "--lr", "5e-4", "--anchor", "0.2", "--value-warmup", "5",
-            "--shaping", "1", "--save-every", str(iterations // 10),
+            "--from", clones[0], *GAME, "--worlds", "256", *partner, "--lr", "5e-4", "--anchor", "0.2",
+            "--value-warmup", "5", "--shaping", "1", "--save-every", str(iterations // 10),
         ],
     }  # fmt: skip
     found: dict[str, Any] = {"clones": clones}

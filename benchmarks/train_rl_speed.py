@@ -2,10 +2,10 @@
 
     python benchmarks/train_rl_speed.py [--quick] [--worlds 4096]
 
-needs stable-baselines3 and sb3-contrib, and pufferlib where it installs. Every contender trains in a process of its own,
-in turn with the others, a network of one hidden layer of 128 (tanh or ReLU, as it comes), with an LSTM of 128 or without,
-1 epoch, segments of 64 steps. Ours and PufferLib play as many carts as --worlds says, in compiled code; the others, which
-play Gymnasium's in Python, as many as their users do: 8 and 64. The loop in the style of CleanRL is that of its ppo.py,
+needs stable-baselines3, sb3-contrib, and pufferlib where it installs. Each trains in a process of its own, in turn with
+the others, a network of one hidden layer of 128 (tanh or ReLU, as it comes), with an LSTM of 128 or without, 1 epoch,
+segments of 64 steps. Ours and PufferLib play as many carts as --worlds says, in compiled code; others, which play
+Gymnasium's in Python, as many as their users do: 8 and 64. The loop in the style of CleanRL is that of its ppo.py,
 written out here. The limit is the arithmetic of the network, in playing once and in learning three times over, at the
 measured rate of a matrix product.
 """
@@ -182,7 +182,7 @@ MAKERS = {"ours": ours, "stable_baselines": stable_baselines, "clean": clean, "p
 
 
 def operations(core: str) -> float:
-    """Return the operations of the network for a sample: playing once, learning forwards and twice as much backwards."""
+    """Return the operations of the network for a sample: playing, and learning three times over."""
     products = 4 * WIDTH + 3 * WIDTH + (8 * WIDTH * WIDTH if core == "lstm" else 0)
     return 4 * 2 * products
 
