@@ -301,6 +301,7 @@ CONFIGS = {
     "finetune": "recipes.finetune",
     "clone": "recipes.clone",
     "selfplay": "recipes.selfplay",
+    "league": "recipes.league",
     "chat": "serving.terminal",
     "sample": "serving.sample",
     "serve": "serving.serve",

@@ -41,6 +41,7 @@ VERBS = {
     "finetune": Verb("recipes.finetune.main", "continue training a model on conversations", "recipes.finetune.preset"),
     "clone": Verb("recipes.clone.main", "learn to play from recorded games", "recipes.clone.preset"),
     "selfplay": Verb("recipes.selfplay.main", "improve a player by playing against and beside itself"),
+    "league": Verb("recipes.league.main", "see who beats whom in a self-play run"),
     "chat": Verb("serving.terminal.main", "talk with a trained model in the terminal"),
     "serve": Verb("serving.serve.main", "serve trained models: an API as OpenAI's, and a page to chat with them"),
     "sample": Verb("serving.sample.main", "print replies to one prompt"),

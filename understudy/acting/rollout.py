@@ -99,6 +99,12 @@ class Rollout:
         self._earned = np.zeros(env.rows)
         self._age = np.zeros(env.worlds, np.int64)
         self._none = np.zeros((0, env.rows, env.action.width), env.action.dtype)
+        # Games of one length would else all be at the same step, and a segment show that part of them alone.
+        horizon, draws = getattr(env, "horizon", 0), np.random.default_rng(child_seed(seed, "cuts"))
+        self._cuts = (
+            draws.integers(1, horizon + 1, env.worlds) if horizon and env.worlds > 1 else np.zeros_like(self._age)
+        )
+        """The step after which the first episode of each world is cut short by hand; 0 once it is over."""
         self._seats = np.zeros((0, env.worlds, len(env.agents)), np.int64)
         self._past: list[Array] = []
         """What was done in earlier segments, as far back as episodes reach that are still played."""
@@ -129,6 +135,7 @@ class Rollout:
             fresh=self._begins,
             so_far=self._earned,
             ages=self._age,
+            cuts=self._cuts,
             agents=len(env.agents),
         )
         self._seats = np.full((steps, env.worlds, len(env.agents)), taken.latest)
@@ -165,6 +172,8 @@ class Rollout:
         self.teams.step(taken.actions[step], later)
         self._earned += later.rewards
         self._age += 1
+        by_hand = self._age == self._cuts
+        later.truncated |= np.repeat(by_hand, len(env.agents)) & ~later.terminated
         # Cut short: a value of what would have come is still due.
         cut = np.flatnonzero(later.truncated & taken.decided[step])
         if len(cut):
@@ -172,7 +181,8 @@ class Rollout:
         np.logical_or(later.terminated, later.truncated, out=self._ended)
         over = later.over(env)
         if over.any():
-            taken.lengths[step, over] = self._age[over]
+            taken.lengths[step, over] = np.where(by_hand, -self._age, self._age)[over]
+            self._cuts[over] = 0
             taken.earned[step] = self._earned
             self._begin(later, over, step)
 
@@ -211,11 +221,17 @@ class Rollout:
     def snapshot(self) -> dict[str, Array]:
         """Return all that the next segments depend on, beside the weights and what opponents remember."""
         past, oldest = np.concatenate([self._none, *self._past]), int(self._age.max())
-        return {"episode": self._seeds[:, 1].copy(), "age": self._age.copy(), "past": past[len(past) - oldest :]}
+        return {
+            "episode": self._seeds[:, 1].copy(),
+            "age": self._age.copy(),
+            "past": past[len(past) - oldest :],
+            "cuts": self._cuts,
+        }
 
     def restore(self, kept: Mapping[str, Array], controls: Array) -> None:
         """Go on from a snapshot: games are played again up to where they stood, with who sat where [worlds, agents]."""
-        self._seeds[:, 1], self._age[:], past = kept["episode"], kept["age"], kept["past"]
+        self._seeds[:, 1], self._age[:], self._cuts[:] = kept["episode"], kept["age"], kept["cuts"]
+        past = kept["past"]
         new, seeds = np.repeat(self._age == 0, len(controls[0])), self._episode_seeds()
         for step in range(len(past) + 1):
             beginning = self._age == len(past) - step

@@ -1,6 +1,7 @@
 """What policies earn, and how good their predictions of a teacher are."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,6 +81,27 @@ def tally(teams: Teams, seeds: Sequence[int]) -> Games:
             count += int(done.sum())
             begin(over)
     return Games.joined(found, len(env.agents))
+
+
+def between(env: Env, scenario: Scenario, players: Mapping[str, Controller], seeds: Sequence[int]) -> Games:
+    """Return games of one player with itself; or of two, each in either's place equally often.
+
+    Args:
+        env: the game.
+        scenario: its sides. Of two, each player has its own; of one, the first has one place, the other the rest.
+        players: one or two, by their controls.
+        seeds: of the episodes.
+    """
+    first, second = [*players, *players][:2]
+    sides = scenario.sides
+    if len(sides) > 1:
+        seats = [first, *[second] * (len(sides) - 1)]
+        seated = tuple(replace(side, control=(who,)) for side, who in zip(sides, seats, strict=True))
+        shown = replace(scenario, sides=seated, swap="sides")
+    else:
+        control = (first, *[second] * (len(env.agents) - 1))
+        shown = replace(scenario, sides=(replace(sides[0], control=control),), swap="places")
+    return tally(Teams(shown, env, players), seeds)
 
 
 def outcomes(games: Games, control: str) -> Floats:

@@ -44,7 +44,7 @@ class Taken(NamedTuple):
     earned: NDArray[np.float64]
     """[T, R]: what a row has earned in the episode that ends with this step."""
     lengths: NDArray[np.int64]
-    """[T, worlds]: steps of the episode that ends with this step; 0 where none does."""
+    """[T, worlds]: steps of the episode that ends with this step, negative if it is cut by hand; 0 where none does."""
     who: NDArray[np.int64]
     """[R]: the number of the plan that decides."""
     latest: int
@@ -55,6 +55,8 @@ class Taken(NamedTuple):
     """[R]: earned in the episode so far."""
     ages: NDArray[np.int64]
     """[worlds]."""
+    cuts: NDArray[np.int64]
+    """[worlds]: the age at which an episode is cut short by hand; 0: none."""
     agents: int
 
 
@@ -313,6 +315,11 @@ def finish(taken, step, plans, start, stop, rows, room):
     Returns how many worlds are over.
     """
     plan, count, over = plans[taken.latest], 0, 0
+    for world in range(start // taken.agents, stop // taken.agents):
+        taken.ages[world] += 1
+        if taken.ages[world] == taken.cuts[world]:
+            for row in range(world * taken.agents, (world + 1) * taken.agents):
+                taken.truncated[step, row] = not taken.terminated[step, row]
     for row in range(start, stop):
         taken.so_far[row] += taken.rewards[step, row]
         taken.ended[row] = taken.terminated[step, row] or taken.truncated[step, row]
@@ -325,12 +332,14 @@ def finish(taken, step, plans, start, stop, rows, room):
                 taken.final_values[step, rows[n]] = value_at(plan, heads + n * F * plan[HEAD])
             count = 0
     for world in range(start // taken.agents, stop // taken.agents):
-        taken.ages[world] += 1
         ended = True
         for agent in range(taken.agents):
             ended = ended and taken.ended[world * taken.agents + agent]
         if ended:
-            taken.lengths[step, world] = taken.ages[world]
+            taken.lengths[step, world] = (
+                -taken.ages[world] if taken.ages[world] == taken.cuts[world] else taken.ages[world]
+            )
+            taken.cuts[world] = 0
             for agent in range(taken.agents):
                 taken.earned[step, world * taken.agents + agent] = taken.so_far[world * taken.agents + agent]
             over += 1

@@ -151,7 +151,7 @@ def play(
         sharing.call(share)
         for (low, high), step in at.items():
             if again is not None and before[low, high] < step:
-                over = taken.lengths[step - 1] > 0
+                over = taken.lengths[step - 1] != 0
                 over[:low], over[high:] = False, False
                 if over.any():
                     again(step, over)

@@ -19,12 +19,12 @@ from understudy.acting.opponents import PAST, Opponents
 from understudy.acting.player import PolicyPlayer
 from understudy.acting.rollout import Games, Rollout
 from understudy.console import counted
-from understudy.evaluation.play import outcomes, tally
+from understudy.evaluation.play import between, outcomes
 from understudy.evaluation.ratings import Rating, rated, rated_together
 from understudy.files import reading, whole, write_json
 from understudy.games.env import Array, Env
 from understudy.games.recordings import Recording
-from understudy.games.teams import LATEST, Controller, Scenario, Teams
+from understudy.games.teams import LATEST, Controller, Scenario
 from understudy.models.language_model import evaluating
 from understudy.models.policy import Policy
 from understudy.training.checkpoint import BEFORE
@@ -114,17 +114,7 @@ class Rehearsed:
         )
 
     def _games(self, players: Mapping[str, Controller]) -> Games:
-        """Return games of one with itself; or of two, against or beside each other, in either's place equally often."""
-        controls = [*players, *players][:2]
-        sides = self.scenario.sides
-        if self.competes:
-            seats = [controls[0], *[controls[1]] * (len(sides) - 1)]
-            sides = tuple(replace(side, control=(who,)) for side, who in zip(sides, seats, strict=True))
-            scenario = replace(self.scenario, sides=sides, swap="sides")
-        else:
-            seats = [controls[0], *[controls[1]] * (len(self.env.agents) - 1)]
-            scenario = replace(self.scenario, sides=(replace(sides[0], control=tuple(seats)),), swap="places")
-        return tally(Teams(scenario, self.env, players), range(self.games))
+        return between(self.env, self.scenario, players, range(self.games))
 
     def told(self, figures: Mapping[str, float]) -> str:
         """Return the figures in a few words."""
