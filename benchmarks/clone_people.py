@@ -1,10 +1,12 @@
 """Clones of people in the kitchen: five seeds of a layout, on games they never saw and by playing with themselves.
 
-    python benchmarks/clone_people.py cramped_room [--quick] [--processes 2]
+    python benchmarks/clone_people.py cramped_room [--quick] [--processes 2] [--imitation VENV/bin/python]
 
-Each seed is a run of `understudy clone --data kitchen/LAYOUT`, kept among the runs like any other. Intervals are 95%,
-by Student's t over the seeds. What predicts the same games without learning to play stands beside; returns stand beside
-those of the published clone [1], read from its authors' files.
+Each seed is a run of `understudy clone --data kitchen/LAYOUT`, kept among the runs like any other; options that are not
+named here are the clone's. Intervals are 95%, by Student's t over the seeds. What predicts the same games without
+learning to play stands beside; returns stand beside those of the published clone [1], read from its authors' files.
+With --imitation, the Python of an environment that has the package `imitation` (it pins an old gymnasium), its
+behaviour cloning learns from the same steps.
 
 [1] Carroll et al., "On the Utility of Learning about Humans for Human-AI Coordination", arXiv 1910.05789.
 """
@@ -14,14 +16,22 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 from report import finish, table
 
+from understudy.config import child_seed
+from understudy.evaluation.baselines import Steps
+from understudy.evaluation.play import calibration_error
+from understudy.games.demonstrations import GameBatches
 from understudy.games.kitchen.layout import LAYOUTS
+from understudy.recipes.demonstrations import DemonstrationConfig, gather
 from understudy.runs.find import runs_folder
 from understudy.runs.record import read_record
 from understudy.statistics import student_quantile
@@ -47,7 +57,6 @@ def clone(layout: str, seed: int, options: Sequence[str]) -> dict[str, Any]:
         f"kitchen/{layout}",
         "--seed",
         str(seed),
-        *options,
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment)
@@ -55,6 +64,27 @@ def clone(layout: str, seed: int, options: Sequence[str]) -> dict[str, Any]:
         sys.exit(done.stderr or done.stdout)
     (run,) = (line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
     return {**read_record(runs_folder() / run).outcome, "run": run}
+
+
+def imitation(layout: str, seed: int, python: str) -> dict[str, dict[str, float]]:
+    """Have `imitation` clone from what a run of this seed learns from; returns its figures as an outcome has them."""
+    games = gather(DemonstrationConfig(data=(f"kitchen/{layout}",)), child_seed(seed, "games")).play
+    train, valid, test = (
+        Steps(GameBatches(part, len(part), last_action=games.recording.action).eval_batches())
+        for part in (games.train, games.valid, games.test)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = f"{folder}/steps.npz", f"{folder}/found.npy"
+        seen = {"train_NF": train.inputs_NF, "valid_NF": valid.inputs_NF, "test_NF": test.inputs_NF}
+        np.savez(given, train_N=train.actions_N, valid_N=valid.actions_N, **seen)
+        script = Path(__file__).with_name("imitation_bc.py")
+        done = subprocess.run([python, script, given, found, str(seed)], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+        predicted = test.compared(np.load(found).astype(np.float64))
+    figures = {"accuracy": predicted.right.mean(), "loss": predicted.nats.mean()}
+    figures["ece"] = calibration_error(predicted.confidence, predicted.right)
+    return {name: {"value": float(value)} for name, value in figures.items()}
 
 
 def told(values: Sequence[float], form: str) -> str:
@@ -68,11 +98,18 @@ def main() -> None:
     parser.add_argument("layout", choices=sorted(LAYOUTS))
     parser.add_argument("--quick", action="store_true", help="two seeds of 30 steps")
     parser.add_argument("--processes", type=int, default=2, help="seeds that run at the same time")
+    parser.add_argument("--imitation", help="a Python that has the package imitation")
     given, options = parser.parse_known_args()
     seeds = range(2 if given.quick else 5)
     options += ["--steps", "30"] if given.quick else []
     with ThreadPoolExecutor(given.processes) as pool:
         found = list(pool.map(lambda seed: clone(given.layout, seed, options), seeds))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if given.imitation:
+        for seed, one in zip(seeds, found, strict=True):
+            one["intervals"]["imitation's BC"] = imitation(given.layout, seed, given.imitation)
+    else:
+        print("imitation's BC is left out: no --imitation PYTHON, of an environment with imitation 1.0.1")
 
     rows = []
     for who in (name for name in found[0]["intervals"] if name != "return"):
@@ -81,7 +118,6 @@ def main() -> None:
         rows.append([who, told(columns["accuracy"], ".1%"), told(columns["loss"], ".3f"), told(columns["ece"], ".1%")])
     table(f"{given.layout}, {len(seeds)} seeds, games never seen", ["", "right", "nats per action", "ECE"], rows)
     earned = [one["return"] for one in found]
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     minutes = (used.ru_utime + used.ru_stime) / 60
     print(f"return with itself {told(earned, '.1f')}; published clone {PUBLISHED[given.layout]}")
     print(f"{minutes:.1f} minutes of processor time; runs {' '.join(one['run'] for one in found)}")

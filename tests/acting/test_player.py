@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,25 @@ def test_what_was_played_has_the_probability_in_training_that_it_had_at_play(cor
     found = predict(policy, GameBatches(games, 4, last_action=env.action).eval_batches())
     assert len({tuple(game.actions[:, agent, 0]) for game in games for agent in range(2)}) == 4
     np.testing.assert_allclose(-found.nats.reshape(4, 12), np.stack(log_probs, 1), atol=1e-4)
+
+
+def test_moves_are_sharpened_only_where_a_game_names_its_idle_action() -> None:
+    env = make("kitchen/cramped_room", 2, view="features")
+    shown, masks, rows = seen(env, 1)[0], np.ones((4, 6), bool), np.arange(4)
+
+    def likeliest_moves(env: Env) -> float:
+        """The share of rows that stand still or do the likeliest move, over many seeds."""
+        player = PolicyPlayer(make_policy(env), env, move_temperature=0.01)
+        found = []
+        for seed in range(50):
+            player.reset(rows, np.full(4, seed))
+            actions = player.act(rows, shown, masks)[:, 0]
+            assert player.acted is not None
+            moves = player.acted.probabilities.copy()
+            moves[:, 4] = 0
+            found.append((actions == 4) | (actions == moves.argmax(1)))
+        return float(np.mean(found))
+
+    assert likeliest_moves(env) == 1
+    env.action = replace(env.action, idle=())
+    assert likeliest_moves(env) < 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from understudy.models.draws import Moves
 from understudy.models.policy import Policy, PolicySpec
 from understudy.models.spec import CoreConfig
 
@@ -89,6 +90,27 @@ def test_draws_follow_the_probabilities_and_temperature_sharpens_them() -> None:
     np.testing.assert_allclose(shares(0.5)[0], sharper, atol=2 / count)
     assert shares(0.0)[0].max() == 1
     assert shares(0.0)[0].argmax() == probability.argmax()
+
+
+def test_moves_are_sharpened_and_the_idle_action_keeps_its_probability() -> None:
+    policy, count = make_policy(choices=(4,)), 4000
+    seen, draws = observations(1, 5).repeat(count, 0), (np.arange(count)[:, None] + 0.5) / count
+    mask = np.array([[True, True, True, False]]).repeat(count, 0)
+    acted = policy.act(seen, policy.initial_state(count), mask, draws, moves=Moves(idle=1, temperature=0.5))
+    probability, own = acted.probabilities[0], acted.log_probs
+    expected = np.where(np.arange(4) == 1, 0, probability**2)
+    expected *= (1 - probability[1]) / expected.sum()
+    expected[1] = probability[1]
+    np.testing.assert_allclose(np.bincount(acted.actions[:, 0], minlength=4) / count, expected, atol=2 / count)
+    np.testing.assert_allclose(own, np.log(probability[acted.actions[:, 0]]), rtol=1e-5)
+
+
+def test_softening_divides_the_logits() -> None:
+    policy, seen = make_policy(choices=(4,)), observations(3, 5)
+    before = policy.act(seen, policy.initial_state(3)).probabilities
+    policy.soften(2.0)
+    after = policy.act(seen, policy.initial_state(3)).probabilities
+    np.testing.assert_allclose(after, before**0.5 / (before**0.5).sum(-1, keepdims=True), rtol=1e-6)
 
 
 def test_real_actions_are_drawn_from_the_normal_distribution() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from recipes.conftest import Understudy, after_step, last_run, metrics_of, pretend_killed, record_of, weights_of
 from understudy.acting.player import PolicyPlayer
@@ -107,7 +109,11 @@ def test_recordings_are_cloned_in_the_view_that_is_asked_for(here: Path, underst
         in capsys.readouterr().out
     )
     run = last_run()
-    assert load_policy(run.name).policy.policy.observation == (211,)
+    loaded, outcome = load_policy(run.name), record_of(run)["outcome"]
+    assert loaded.policy.policy.observation == (211,)
+    raw = load_file(loaded.folder / "model.safetensors")["action.weight"]
+    assert torch.equal(loaded.policy.action.weight, raw / outcome["softening"])
+    assert loaded.move_temperature == record_of(run)["config"]["move_temperature"] < 1
     paths = [Path(entry["path"]).parent.parent.name for entry in record_of(run)["data"]]
     assert paths == ["mine-v0", "mine-v0", "more-v0", "more-v0"]
     assert understudy("clone", *files, "--view", "grid") == 0

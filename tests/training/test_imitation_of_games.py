@@ -18,7 +18,7 @@ from understudy.training.checkpoint import restore, save_checkpoint
 from understudy.training.learner import Learner, LearnerConfig
 from understudy.training.loading import load_model, load_policy
 from understudy.training.objectives import ImitationLoss
-from understudy.training.play import Play, predict
+from understudy.training.play import SOFTENING, Play, predict, softening
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -115,3 +115,19 @@ def test_a_checkpoint_gives_back_the_policy_what_it_plays_and_the_training(tmp_p
     (folder / "game.json").write_text("{}")
     with pytest.raises(Exception, match="damaged metadata"):
         load_policy(str(folder))
+
+
+def test_softening_is_the_temperature_that_predicts_best() -> None:
+    learner, batches, _ = make("choices")
+    policy, parts = learner.model, list(batches.eval_batches())
+    assert isinstance(policy, Policy)
+    for step in range(20):
+        learner.step(batches.batch(step))
+    policy.soften(softening(policy, parts) / 3)  # far too sure
+    before = predict(policy, parts).nats.mean()
+    found = softening(policy, parts)
+    policy.soften(found)
+    assert predict(policy, parts).nats.mean() < before
+    nearest = SOFTENING[np.abs(np.log(SOFTENING)).argmin()]
+    assert softening(policy, parts) == nearest
+    assert softening(make("numbers")[0].model, []) == 1  # type: ignore[arg-type]

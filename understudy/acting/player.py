@@ -8,6 +8,7 @@ import torch
 
 from understudy.errors import ScenarioError
 from understudy.games.env import Array, Env
+from understudy.models.draws import Moves
 from understudy.models.policy import Acted, Policy
 
 
@@ -19,14 +20,20 @@ class PolicyPlayer:
         env: the game; the policy must see and do what its rows see and do.
         temperature: 1 draws actions with the policy's own probabilities, 0 takes the likeliest.
         seed: of the numbers drawn, beside the seed of each episode.
+        move_temperature: a second temperature of all actions but the idle one, which keeps its probability; of no
+            effect in games that name no idle action or have other than one choice.
 
     Raises:
         ScenarioError: the policy sees or does something else.
     """
 
-    def __init__(self, policy: Policy, env: Env, temperature: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self, policy: Policy, env: Env, temperature: float = 1.0, seed: int = 0, move_temperature: float = 1.0
+    ) -> None:
         check_fits(policy, env)
         self.policy, self.temperature, self.seed = policy, temperature, seed
+        pausing = len(env.action.choices) == len(env.action.idle) == 1
+        self._moves = Moves(int(env.action.idle[0]), move_temperature) if pausing and move_temperature != 1 else None
         self.acted: Acted | None = None
         """What it did last, with probabilities and values; an entry per row that acted."""
         self.state: Any = policy.initial_state(env.rows)
@@ -52,7 +59,7 @@ class PolicyPlayer:
     def act(self, rows: Array, observations: Array, masks: Array) -> Array:
         """Return an action for each of these rows."""
         part = self.policy.rows_of(self.state, rows) if len(rows) < self._rows else self.state
-        self.acted = self.policy.act(observations, part, masks, self._draws(rows), self.temperature)
+        self.acted = self.policy.act(observations, part, masks, self._draws(rows), self.temperature, self._moves)
         self.state = (
             self.policy.with_rows(self.state, rows, self.acted.state) if part is not self.state else self.acted.state
         )

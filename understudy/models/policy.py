@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from understudy.config import in_range
 from understudy.console import counted
+from understudy.models.draws import Moves, draw
 from understudy.models.sequence_model import SequenceModel, exact, make_core
 from understudy.models.spec import CoreConfig, CoreSpec
 
@@ -256,6 +257,7 @@ class Policy(SequenceModel):
         masks: NDArray[np.bool_] | None = None,
         draws: NDArray[np.floating[Any]] | None = None,
         temperature: float = 1.0,
+        moves: Moves | None = None,
     ) -> Acted:
         """Choose an action for each row.
 
@@ -265,6 +267,7 @@ class Policy(SequenceModel):
             masks: [rows, A], what is allowed; None: everything.
             draws: [rows, C], numbers drawn evenly from 0 to 1 that decide what is chosen; None: torch draws them.
             temperature: divides the logits, or multiplies the deviations; 0 takes the likeliest actions.
+            moves: of policies with one choice: a second temperature of all actions but the idle one.
         """
         device = self.action.weight.device
         state = self._with_room(state)
@@ -285,7 +288,7 @@ class Policy(SequenceModel):
             log_prob_N = self.log_prob(shown_NA, actions_NC)
         else:
             drawn = zip(shown_NA.split(self.policy.choices, dim=-1), draws_NC.unbind(-1), strict=True)
-            actions_NC = torch.stack([_draw(logits, temperature, draw) for logits, draw in drawn], dim=-1)
+            actions_NC = torch.stack([draw(logits, temperature, number, moves) for logits, number in drawn], dim=-1)
             log_prob_N = self.log_prob(shown_NA, actions_NC)
             shown_NA = shown_NA.exp()
         if isinstance(state, Remembering):
@@ -387,6 +390,12 @@ class Policy(SequenceModel):
         self.observe.mean.copy_(torch.from_numpy(np.asarray(mean, np.float32)))
         self.observe.std.copy_(torch.from_numpy(np.asarray(std, np.float32)))
 
+    @torch.no_grad()
+    def soften(self, temperature: float) -> None:
+        """Divide the logits of all choices by this from now on."""
+        for parameter in self.action.parameters():
+            parameter.div_(temperature)
+
     @property
     @override
     def outputs(self) -> str:
@@ -456,14 +465,3 @@ class _Encoder(nn.Module):
         x_N = self.convolutions(x_N.movedim(-1, 1) if self.is_image else x_N)
         encoded_BTD: Tensor = self.layers(x_N).unflatten(0, seen_BT.shape[:2])
         return encoded_BTD
-
-
-def _draw(logits_NA: Tensor, temperature: float, draw_N: Tensor) -> Tensor:
-    if not temperature:
-        return logits_NA.argmax(dim=-1)
-    # The first possibility at which the running sum of the probabilities exceeds the number drawn.
-    p_NA = (logits_NA / temperature).softmax(dim=-1)
-    sum_NA = p_NA.cumsum(dim=-1)
-    # Rounding must not take the number to the sum's very end, behind which lies what has no probability.
-    below_N = torch.minimum(draw_N * sum_NA[:, -1], sum_NA[:, -1].nextafter(torch.zeros(())))
-    return torch.searchsorted(sum_NA, below_N[:, None], right=True)[:, 0]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from understudy.console import table
 from understudy.errors import ConfigError
 from understudy.evaluation.baselines import BASELINES, Steps
 from understudy.evaluation.play import calibration_error, play, returns
+from understudy.files import write_json
 from understudy.games.demonstrations import GameBatches
 from understudy.games.names import make
 from understudy.games.recordings import Episode, Recording
@@ -31,8 +32,9 @@ from understudy.statistics import Estimate, ratio_estimate
 from understudy.training.distributed import DistInfo
 from understudy.training.experiment import Experiment, LoopConfig
 from understudy.training.learner import Learner, LearnerConfig
+from understudy.training.loading import latest_checkpoint
 from understudy.training.objectives import ImitationLoss
-from understudy.training.play import Play, Predictions, predict
+from understudy.training.play import MANNER, Manner, Play, Predictions, predict, softening
 
 OWN = LearnerConfig(steps=400, batch_size=4, lr=5e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
 EXPERT = replace(OWN, steps=1500, batch_size=64, lr=3e-3)
@@ -60,6 +62,8 @@ class Config:
     """Games to play with itself at the end (0: none)."""
     temperature: float = 1.0
     """Temperature when it plays: 1 draws from its own probabilities, 0 takes the likeliest action."""
+    move_temperature: float = 0.2
+    """Second temperature of all actions but the idle one, which keeps its probability, in games that name one."""
     learner: LearnerConfig = OWN
     loop: LoopConfig = OFTEN
     options: Annotated[RunOptions, tyro.conf.arg(name="run")] = field(default_factory=RunOptions)
@@ -77,6 +81,7 @@ class Config:
         in_range("dagger", self.dagger, 0)
         in_range("play_games", self.play_games, 0)
         in_range("temperature", self.temperature, 0)
+        in_range("move_temperature", self.move_temperature, 0, above=True)
         if self.dagger and not self.demonstrations.env:
             raise ConfigError("--dagger needs an expert to ask: give --env, and the script with --expert")
         if self.dagger and self.last_action == "yes":
@@ -114,9 +119,16 @@ def main(config: Config, run: Run, dist: DistInfo) -> None:
     subject = experiment.subject
     assert isinstance(subject, Play)
 
-    # How well it predicts games that it never saw, beside what needs no training.
+    # How it plays, which the checkpoint says beside its weights, so that a resumed run finds these as they were.
     batches = partial(_batches, config, subject.recording)
     model, dtype = experiment.learner.model, experiment.learner.dtype
+    manner = Manner(softening(model, batches(subject.valid).eval_batches(), dtype), config.move_temperature)
+    write_json(latest_checkpoint(run.folder) / MANNER, asdict(manner))
+    model.soften(manner.softening)
+    run.say(f"logits divided by {manner.softening:.2f}, which predicts the validation games best")
+    figures["softening"] = manner.softening
+
+    # How well it predicts games that it never saw, beside what needs no training.
     found = {"the clone": predict(model, batches(subject.test).eval_batches(), dtype)}
     choices = subject.recording.action.choices
     if len(choices) == 1:
@@ -141,7 +153,7 @@ def main(config: Config, run: Run, dist: DistInfo) -> None:
         told["return"] = {"return": {**vars(estimate), "deviation": float(earned.std())}}
         run.say(
             f"return {estimate.value:.1f} ({estimate.low:.1f} to {estimate.high:.1f}), "
-            f"{len(earned)} games with itself at temperature {config.temperature:g}"
+            f"{len(earned)} games with itself at temperature {config.temperature:g}, moves {config.move_temperature:g}"
         )
     run.log(experiment.learner.steps_done, **{name: x for name, x in figures.items() if not name.startswith("val_")})
     run.finish(**figures, headline=headline, steps=experiment.learner.steps_done, kind=subject.kind, intervals=told)
@@ -242,8 +254,9 @@ def _played(config: Config, recording: Recording, model: Policy, run: Run) -> li
     env = make(recording.game, min(MOST_WORLDS, config.play_games), **recording.options)
     model.eval()
     try:
+        player = PolicyPlayer(model, env, config.temperature, run.seed("play"), config.move_temperature)
         with waiting(run, f"playing {config.play_games} games"):
-            return play(env, PolicyPlayer(model, env, config.temperature, run.seed("play")), range(config.play_games))
+            return play(env, player, range(config.play_games))
     finally:
         env.close()
 

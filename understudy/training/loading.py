@@ -23,7 +23,7 @@ from understudy.models.spec import CoreSpec
 from understudy.runs.find import find_run
 from understudy.runs.record import list_checkpoints
 from understudy.training.checkpoint import BEFORE, read_state, read_weights
-from understudy.training.play import GAME
+from understudy.training.play import GAME, MANNER, Manner
 
 TEXT_VERBS = ("pretrain", "finetune")
 PLAY_VERBS = ("clone", "selfplay")
@@ -40,6 +40,8 @@ class LoadedPolicy:
     folder: Path
     state: dict[str, Any]
     """Its state.json."""
+    move_temperature: float = 1.0
+    """With which it plays (`Manner`)."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,15 @@ def load_policy(reference: str, device: torch.device | str = "cpu") -> LoadedPol
         raise CheckpointError(f"{folder} holds a language model, not a player's policy; name a run of understudy clone")
     with reading(folder / GAME, BEFORE):
         said = json.loads((folder / GAME).read_text("utf-8"))
+    manner = Manner()
+    if (folder / MANNER).exists():
+        with reading(folder / MANNER, BEFORE):
+            manner = from_dict(Manner, json.loads((folder / MANNER).read_text("utf-8")))
     policy = Policy(from_dict(PolicySpec, state["policy"])).to(device)
     policy.load_state_dict(read_weights(policy, folder, device))
-    return LoadedPolicy(policy.eval(), Recording.described(said, str(folder / GAME)), folder, state)
+    policy.soften(manner.softening)
+    recording = Recording.described(said, str(folder / GAME))
+    return LoadedPolicy(policy.eval(), recording, folder, state, manner.move_temperature)
 
 
 def load_to_serve(path: Path, device: torch.device, dtype: ServingDtype) -> Loaded:

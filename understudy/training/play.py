@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from understudy.data.packing import Batch
 from understudy.files import write_json
@@ -23,6 +24,20 @@ from understudy.training.objectives import imitation_part
 
 GAME = "game.json"
 """The file beside a policy's weights that says what it plays: a recording without its episodes."""
+MANNER = "manner.json"
+"""The file beside a policy's weights that says how it plays (`Manner`), once its training is over."""
+SOFTENING = np.geomspace(0.5, 4, 85)
+"""Temperatures to choose from; each is 2.5% above the one before."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a trained policy plays."""
+
+    softening: float = 1.0
+    """What its logits are divided by (`softening`)."""
+    move_temperature: float = 1.0
+    """Second temperature of all actions but the idle one (`models.policy.Moves`)."""
 
 
 class Predictions(NamedTuple):
@@ -96,3 +111,25 @@ def predict(model: Policy, batches: Iterable[Batch], dtype: torch.dtype = torch.
             parts.append([x.cpu().numpy() for x in (nats_N.double(), right_N.double(), confidence_N.double(), row_N)])
             rows += len(batch)
     return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def softening(model: Policy, batches: Iterable[Batch], dtype: torch.dtype = torch.float32) -> float:
+    """Return the temperature at which the policy predicts a teacher's choices best, by which to divide its logits.
+
+    A policy that has learned a few games by heart is too sure of itself in others (Guo et al. 2017, "On Calibration of
+    Modern Neural Networks"). Real numbers have no temperature: 1.
+    """
+    if not model.policy.choices:
+        return 1.0
+    device = next(model.parameters()).device
+    nats = np.zeros(len(SOFTENING))
+    with evaluating(model):
+        for batch in batches:
+            inputs_BT, targets_BTC, weights_BT, reset_BT, *masks = imitation_part(batch, range(len(batch)), device)
+            chosen_BT = weights_BT > 0
+            with autocast(device, dtype):
+                hidden_BTD, _ = model.hidden(inputs_BT, reset_BT=reset_BT)
+            heads = model.choices(hidden_BTD[chosen_BT].float(), masks[0][chosen_BT] if masks else None)
+            for logits, target_N in zip(heads, targets_BTC[chosen_BT].unbind(-1), strict=True):
+                nats += [float(F.cross_entropy(exact(logits) / t, target_N, reduction="sum")) for t in SOFTENING]
+    return float(SOFTENING[nats.argmin()])

@@ -51,7 +51,9 @@ def with_players(scenario: Scenario) -> tuple[Scenario, dict[str, LoadedPolicy]]
 
 def controllers_of(loaded: Mapping[str, LoadedPolicy], env: Env) -> dict[str, Controller]:
     """Return who decides for the runs in a game."""
-    return {control: PolicyPlayer(one.policy, env) for control, one in loaded.items()}
+    return {
+        control: PolicyPlayer(one.policy, env, move_temperature=one.move_temperature) for control, one in loaded.items()
+    }
 
 
 def name_of(loaded: LoadedPolicy) -> str:
@@ -72,7 +74,8 @@ def watched(loaded: LoadedPolicy, games: int, seed: int) -> Recording:
     recording, name = loaded.recording, name_of(loaded)
     env = make(recording.game, **recording.options)
     try:
-        episodes = play(env, PolicyPlayer(loaded.policy, env), range(seed, seed + games))
+        player = PolicyPlayer(loaded.policy, env, move_temperature=loaded.move_temperature)
+        episodes = play(env, player, range(seed, seed + games))
         for episode in episodes:
             players = dict.fromkeys(env.agents, f"run {name}")
             episode.provenance = {"players": players, "ended": "cut short" if not episode.terminated.all() else ""}
