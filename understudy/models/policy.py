@@ -81,7 +81,7 @@ class PolicyConfig:
 
     core: Literal["lstm", "transformer", "none"] = "lstm"
     """Memory: an LSTM, a Transformer, or none, which decides by what it sees now."""
-    width: int = 96
+    width: int = 128
     """Width of encoder and core."""
     layers: int = 1
     """Layers of the core."""
@@ -91,9 +91,9 @@ class PolicyConfig:
     """Attention heads (Transformer only)."""
     context: int = 0
     """Most steps of a game that are learned from at once (0: whole games; without memory 32)."""
-    dropout: float = 0.3
+    dropout: float = 0.25
     """Share of activations dropped in training."""
-    noise: float = 0.1
+    noise: float = 0.05
     """Noise added in training to what is seen, in its standard deviations."""
 
     def resolved(self, longest: int) -> CoreSpec:

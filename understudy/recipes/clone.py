@@ -36,7 +36,7 @@ from understudy.training.loading import latest_checkpoint
 from understudy.training.objectives import ImitationLoss
 from understudy.training.play import MANNER, Manner, Play, Predictions, predict, softening
 
-OWN = LearnerConfig(steps=400, batch_size=4, lr=5e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
+OWN = LearnerConfig(steps=300, batch_size=4, lr=5e-3, warmup=10, beta2=0.99, weight_decay=0.1, dtype="float32")
 EXPERT = replace(OWN, steps=1500, batch_size=64, lr=3e-3)
 OFTEN = LoopConfig(eval_every=50, save_every=100, sample_every=0)
 MOST_WORLDS = 100
