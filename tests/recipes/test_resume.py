@@ -42,32 +42,36 @@ def assert_same_end(run: Path, understudy: Understudy, command: list[Any]) -> No
     assert outcomes[0] == outcomes[1]
 
 
+CLONE = ["clone", "--env", "lane/creep-block", "--games", 6, "--steps", STEPS, "--batch-size", 4, "--width", 16]
+CLONE += ["--save-every", 7, "--eval-every", 10, "--play-games", 2]
 CASES = [
-    (1, ["--core", "transformer"]),
-    (2, ["--core", "lstm", "--layers", 2]),
-    (3, ["--block", "gpt2", "--micro-batch-size", 3]),
+    (1, [*COMMAND, "--core", "transformer"]),
+    (2, [*COMMAND, "--core", "lstm", "--layers", 2]),
+    (3, [*COMMAND, "--block", "gpt2", "--micro-batch-size", 3]),
+    (4, [*CLONE, "--core", "lstm", "--dropout", 0.2, "--noise", 0.1]),
+    (5, [*CLONE, "--dagger", 2]),
 ]
 
 
-@pytest.mark.parametrize(("seed", "options"), CASES)
+@pytest.mark.parametrize(("seed", "command"), CASES)
 def test_killed_at_a_random_moment(
-    seed: int, options: list[Any], forking: Forking, here: Path, understudy: Understudy
+    seed: int, command: list[Any], forking: Forking, here: Path, understudy: Understudy
 ) -> None:
     draw = random.Random(seed)
     killed_at = draw.randint(5, STEPS // 2), draw.randint(0, 5000)
-    assert forking.run(*COMMAND, *options, killed_at=killed_at).codes == [-signal.SIGKILL]
+    assert forking.run(*command, killed_at=killed_at).codes == [-signal.SIGKILL]
     run = last_run()
     logged = [row["step"] for row in read_lines(run / "metrics.jsonl") if "loss" in row]
     assert logged == list(range(1, len(logged) + 1))
     assert killed_at[0] <= len(logged) < STEPS
     assert read_record(run).status == "dead"
 
-    assert understudy("pretrain", "--resume", run.name) == 0
+    assert understudy(command[0], "--resume", run.name) == 0
     steps = [row["step"] for row in read_lines(run / "metrics.jsonl") if "loss" in row]
     again = steps[len(logged)]
     assert again == len(logged) // 7 * 7 + 1 or again == len(logged) // 7 * 7 - 6  # from the last whole checkpoint
     assert len(record_of(run)["resumed"]) == 1
-    assert_same_end(run, understudy, [*COMMAND, *options])
+    assert_same_end(run, understudy, command)
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM] * 2])
