@@ -61,11 +61,14 @@ def run(arguments: Sequence[str]) -> str:
 
 def measured(name: str, proxy: str, layout: str) -> tuple[float, float, float]:
     """Return what a run's policy earns with itself, and beside the proxy in the first and in the second place."""
-    policy, other = load_policy(name).policy, load_policy(proxy).policy
+    policy, other = load_policy(name).policy, load_policy(proxy)
     found = []
     with closing(make(f"kitchen/{layout}", GAMES, view="features")) as env:
         for seats in ((LATEST, LATEST), (LATEST, PROXY), (PROXY, LATEST)):
-            players = {LATEST: PolicyPlayer(policy, env), PROXY: PolicyPlayer(other, env, seed=1)}
+            players = {
+                LATEST: PolicyPlayer(policy, env),
+                PROXY: PolicyPlayer(other.policy, env, seed=1, move_temperature=other.move_temperature),
+            }
             scenario = Scenario(env.name, (Side("cooks", env.agents, seats),), options=dict(env.options))
             games = tally(Teams(scenario, env, {who: players[who] for who in set(seats)}), range(GAMES))
             found.append(float(games.returns.mean()))

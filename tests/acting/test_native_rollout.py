@@ -44,7 +44,7 @@ def make_rollout(game: str, core: Any, last_action: bool, guests: bool, worlds: 
         opponents.past[GUEST] = 0.0
     teams = Teams(scenario, env, seated=opponents.seated if guests else None)
     if guests:
-        teams.add(GUEST, PolicyPlayer(make_policy(1), env, seed=5))
+        teams.add(GUEST, PolicyPlayer(make_policy(1), env, seed=5, move_temperature=0.3))
     return Rollout(make_policy(0), teams, length=20, seed=7)
 
 

@@ -33,7 +33,7 @@ class PolicyPlayer:
         check_fits(policy, env)
         self.policy, self.temperature, self.seed = policy, temperature, seed
         pausing = len(env.action.choices) == len(env.action.idle) == 1
-        self._moves = Moves(int(env.action.idle[0]), move_temperature) if pausing and move_temperature != 1 else None
+        self.moves = Moves(int(env.action.idle[0]), move_temperature) if pausing and move_temperature != 1 else None
         self.acted: Acted | None = None
         """What it did last, with probabilities and values; an entry per row that acted."""
         self.state: Any = policy.initial_state(env.rows)
@@ -59,7 +59,7 @@ class PolicyPlayer:
     def act(self, rows: Array, observations: Array, masks: Array) -> Array:
         """Return an action for each of these rows."""
         part = self.policy.rows_of(self.state, rows) if len(rows) < self._rows else self.state
-        self.acted = self.policy.act(observations, part, masks, self._draws(rows), self.temperature, self._moves)
+        self.acted = self.policy.act(observations, part, masks, self._draws(rows), self.temperature, self.moves)
         self.state = (
             self.policy.with_rows(self.state, rows, self.acted.state) if part is not self.state else self.acted.state
         )

@@ -191,7 +191,7 @@ class Rollout:
         for control, player in self.teams.players():
             assert isinstance(player, PolicyPlayer)
             plans.append(self._plans.setdefault(control, Plan()))
-            plans[-1].refresh(player.policy, player.state, *player.drawn)
+            plans[-1].refresh(player.policy, player.state, *player.drawn, player.moves)
             seeds.append(player.seed)
 
         def again(step: int, over: Array) -> None:

@@ -22,9 +22,9 @@ BLOCK = 32
 NORM_EPS = np.float32(1e-5)
 FARTHEST = np.float32(10.0)
 # Columns of a plan: sizes, then addresses
-SEEN, LAST, WIDTH, LAYERS, CORE, ACTIONS, HEAD, ROWS = range(8)
-MEAN, SCALE, ENCODER, LSTM, HEAD_W, HEAD_B, VALUE, H, C, LASTS, KEYS, STEPS = range(8, 20)
-PLAN = 20
+SEEN, LAST, WIDTH, LAYERS, CORE, ACTIONS, HEAD, ROWS, IDLE = range(9)
+MEAN, SCALE, ENCODER, LSTM, HEAD_W, HEAD_B, NUMBERS, H, C, LASTS, KEYS, STEPS = range(9, 21)
+PLAN = 21
 
 
 class Taken(NamedTuple):
@@ -253,7 +253,7 @@ def mixed(number):
 @inlined
 def value_at(plan, head):
     """Return the value of a row, in the game's own rewards."""
-    return vec.get(head + F * plan[ACTIONS]) * vec.get(plan[VALUE] + F) + vec.get(plan[VALUE])
+    return vec.get(head + F * plan[ACTIONS]) * vec.get(plan[NUMBERS] + F) + vec.get(plan[NUMBERS])
 
 
 @inlined
@@ -270,11 +270,25 @@ def draw(plan, head, row, mask):
     key = np.uint64(vec.get_integer(plan[KEYS] + 8 * row)) + np.uint64(vec.get_integer(plan[STEPS] + 8 * row))
     drawn = np.float32((mixed(key) >> np.uint64(11)) * 2.0**-53) * total
     chosen, reached = 0, np.float32(0)
+    # Moves sharpened, as `models.draws.Moves` does it.
+    likeliest, moving, sharpened = np.float32(0), np.float32(0), np.float32(0)
+    if plan[IDLE] >= 0:
+        for a in range(plan[ACTIONS]):
+            if mask[a] and a != plan[IDLE]:
+                likeliest = max(likeliest, np.exp(vec.get(head + F * a) - most))
+        for a in range(plan[ACTIONS]):
+            if mask[a] and a != plan[IDLE]:
+                one = np.exp(vec.get(head + F * a) - most)
+                moving += one
+                sharpened += (one / likeliest) ** vec.get(plan[NUMBERS] + 2 * F)
     for a in range(plan[ACTIONS]):
         if mask[a]:
             # Where rounding has taken the number to the sum's very end, it is the last one that may be done.
             chosen = a
-            reached += np.exp(vec.get(head + F * a) - most)
+            one = np.exp(vec.get(head + F * a) - most)
+            if plan[IDLE] >= 0 and a != plan[IDLE]:
+                one = (one / likeliest) ** vec.get(plan[NUMBERS] + 2 * F) * moving / sharpened
+            reached += one
             if reached > drawn:
                 break
     return chosen, vec.get(head + F * chosen) - most - np.log(total)

@@ -16,6 +16,7 @@ from understudy.games.env import Array, Env
 from understudy.games.kitchen.env import Kitchen
 from understudy.games.lane.env import Lane
 from understudy.games.sharing import Sharing
+from understudy.models.draws import Moves
 from understudy.models.policy import Policy, Remembering
 from understudy.native import policy_kernels as pk
 from understudy.native import rollout_kernels as kernels
@@ -67,8 +68,8 @@ class Plan:
     room: int = 0
     """Floats that a row takes on its way through the network."""
 
-    def refresh(self, policy: Policy, state: Any, keys: Array, steps: Array) -> None:
-        """Take over the weights of a policy, and what a player remembers of all rows."""
+    def refresh(self, policy: Policy, state: Any, keys: Array, steps: Array, moves: Moves | None) -> None:
+        """Take over the weights of a policy, what a player remembers of all rows, and how it draws."""
         spec, self.held = policy.policy, []
         width, actions = spec.core.width, spec.choices[0]
         core = policy.core.rnn.num_layers if policy.core is not None else 0
@@ -77,7 +78,17 @@ class Plan:
         inner = state.core if isinstance(state, Remembering) else state
         seen = spec.observation[0]
         self.room = 3 * max(width, seen + actions + pk.LANES) + 4 * width + head
-        sizes = (seen, actions if len(last) else 0, width, spec.layers, core, actions, head, len(keys))
+        sizes = (
+            seen,
+            actions if len(last) else 0,
+            width,
+            spec.layers,
+            core,
+            actions,
+            head,
+            len(keys),
+            moves.idle if moves else -1,
+        )
         self.numbers[: len(sizes)] = sizes
 
         encoder = [module for module in policy.observe.layers if isinstance(module, torch.nn.Linear)]
@@ -91,6 +102,7 @@ class Plan:
         weight, bias = torch.zeros(width, head), torch.zeros(head)
         for module, columns in ((policy.action, slice(0, actions)), (policy.value, slice(actions, actions + 1))):
             weight[:, columns], bias[columns] = module.weight.t(), module.bias
+        sharpness = 1 / moves.temperature if moves else 1.0
         addresses = {
             pk.MEAN: self._at(policy.observe.mean),
             pk.SCALE: self._at(policy.observe.std),
@@ -98,7 +110,7 @@ class Plan:
             pk.LSTM: self._at(torch.tensor(lstm, dtype=torch.int64)),
             pk.HEAD_W: self._at(weight),
             pk.HEAD_B: self._at(bias),
-            pk.VALUE: self._at(torch.stack([policy.value_mean, policy.value_std])),
+            pk.NUMBERS: self._at(torch.stack([policy.value_mean, policy.value_std, torch.tensor(sharpness)])),
             pk.H: 0 if inner is None else inner.h_LBD.data_ptr(),
             pk.C: 0 if inner is None else inner.c_LBD.data_ptr(),
             pk.LASTS: last.data_ptr(),

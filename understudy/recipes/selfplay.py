@@ -198,4 +198,5 @@ def controller(control: str, env: Env, device: torch.device) -> Controller:
     found = known(control, env)
     if found is not None:
         return found
-    return PolicyPlayer(load_policy(control.removeprefix(FROZEN), device).policy, env)
+    loaded = load_policy(control.removeprefix(FROZEN), device)
+    return PolicyPlayer(loaded.policy, env, move_temperature=loaded.move_temperature)
