@@ -101,7 +101,7 @@ class Rollout:
         self._none = np.zeros((0, env.rows, env.action.width), env.action.dtype)
         # Games of one length would else all be at the same step, and a segment show that part of them alone.
         horizon, draws = getattr(env, "horizon", 0), np.random.default_rng(child_seed(seed, "cuts"))
-        self._cuts = (
+        self.cuts = (
             draws.integers(1, horizon + 1, env.worlds) if horizon and env.worlds > 1 else np.zeros_like(self._age)
         )
         """The step after which the first episode of each world is cut short by hand; 0 once it is over."""
@@ -109,6 +109,11 @@ class Rollout:
         self._past: list[Array] = []
         """What was done in earlier segments, as far back as episodes reach that are still played."""
         self._begin(self._now, np.ones(env.worlds, bool))
+
+    @property
+    def seeds(self) -> Array:
+        """The seed of the episode that each world is in."""
+        return (mixed(self._seeds.sum(1)) >> np.uint64(33)).astype(np.int64)
 
     def play(self) -> Trajectories:
         """Play a segment. Returns arrays of its own, which later calls leave alone."""
@@ -135,7 +140,7 @@ class Rollout:
             fresh=self._begins,
             so_far=self._earned,
             ages=self._age,
-            cuts=self._cuts,
+            cuts=self.cuts,
             agents=len(env.agents),
         )
         self._seats = np.full((steps, env.worlds, len(env.agents)), taken.latest)
@@ -172,7 +177,7 @@ class Rollout:
         self.teams.step(taken.actions[step], later)
         self._earned += later.rewards
         self._age += 1
-        by_hand = self._age == self._cuts
+        by_hand = self._age == self.cuts
         later.truncated |= np.repeat(by_hand, len(env.agents)) & ~later.terminated
         # Cut short: a value of what would have come is still due.
         cut = np.flatnonzero(later.truncated & taken.decided[step])
@@ -182,7 +187,7 @@ class Rollout:
         over = later.over(env)
         if over.any():
             taken.lengths[step, over] = np.where(by_hand, -self._age, self._age)[over]
-            self._cuts[over] = 0
+            self.cuts[over] = 0
             taken.earned[step] = self._earned
             self._begin(later, over, step)
 
@@ -213,35 +218,27 @@ class Rollout:
         self._age[chosen] = 0
         rows = np.repeat(chosen, agents)
         self._begins[rows], self._ended[rows], self._earned[rows] = True, False, 0
-        self.teams.reset(self._episode_seeds(), out, chosen)
-
-    def _episode_seeds(self) -> Array:
-        return (mixed(self._seeds.sum(1)) >> np.uint64(33)).astype(np.int64)
+        self.teams.reset(self.seeds, out, chosen)
 
     def snapshot(self) -> dict[str, Array]:
         """Return all that the next segments depend on, beside the weights and what opponents remember."""
         past, oldest = np.concatenate([self._none, *self._past]), int(self._age.max())
-        return {
-            "episode": self._seeds[:, 1].copy(),
-            "age": self._age.copy(),
-            "past": past[len(past) - oldest :],
-            "cuts": self._cuts,
-        }
+        now = {"episode": self._seeds[:, 1], "age": self._age, "earned": self._earned, "cuts": self.cuts}
+        return {**{name: array.copy() for name, array in now.items()}, "past": past[len(past) - oldest :]}
 
     def restore(self, kept: Mapping[str, Array], controls: Array) -> None:
         """Go on from a snapshot: games are played again up to where they stood, with who sat where [worlds, agents]."""
-        self._seeds[:, 1], self._age[:], self._cuts[:] = kept["episode"], kept["age"], kept["cuts"]
-        past = kept["past"]
-        new, seeds = np.repeat(self._age == 0, len(controls[0])), self._episode_seeds()
+        self._seeds[:, 1], self._age[:], self.cuts[:] = kept["episode"], kept["age"], kept["cuts"]
+        # As it counted then: the weight of shaped rewards changes
+        self._earned[:], past = kept["earned"], kept["past"]
+        new, seeds = np.repeat(self._age == 0, len(controls[0])), self.seeds
         for step in range(len(past) + 1):
             beginning = self._age == len(past) - step
             if beginning.any():
-                self._earned[np.repeat(beginning, len(controls[0]))] = 0
                 self.teams.reset(seeds, self._now, beginning, controls)
             if step < len(past):
                 self.teams.decide(self._now)  # so that scripts know where they are
                 self.teams.step(past[step], self._now)
-                self._earned += self._now.rewards
         self._begins[:], self._ended[:] = new, (self._now.terminated | self._now.truncated) & ~new
         self._past = [past]
 
