@@ -101,7 +101,12 @@ def make_game_experiment() -> Experiment:
 
 
 OTHER = {"text": "play", "play": "text"}
-CHECKED = [(one, kind) for one in START_CHECKS for kind in OTHER if one.needs.get(OTHER[kind], True)]
+CHECKED = [
+    (one, kind)
+    for one in START_CHECKS
+    for kind in OTHER
+    if one.needs.get(OTHER[kind], True) and one.needs.get("rehearsal", True)
+]
 
 
 @pytest.mark.parametrize(("one", "kind"), CHECKED, ids=lambda value: getattr(value, "name", value))

@@ -23,6 +23,8 @@ WINDOW = 64
 NATS, DEVIATIONS = 1.0, 6
 # Of the update-to-weight ratio. It should be about 1e-3; earlier runs narrow it (see `baselines`).
 SMALLEST, LARGEST = 1e-8, 0.5
+# Of self-play: share of the returns' variance that values tell, and share of its first entropy that a policy keeps.
+TOLD, KEPT = 0.05, 0.02
 
 Metrics = Mapping[str, float]
 
@@ -71,6 +73,23 @@ class UpdateHistory:
             # What LoRA multiplies with zeros stands still at first. Where all else does too, the ratio is 0.
             self.ratios[step] = median([ratio for ratio in ratios if ratio] or [0.0])
             self._before = {}
+
+
+class PlayHistory:
+    """What is remembered of self-play: the entropies of the first and the last iteration, and how good values were."""
+
+    def __init__(self) -> None:
+        self.explained: deque[float] = deque(maxlen=FIRST_STEPS)
+        """Share of the returns' variance that the values told, of the last iterations."""
+        self.first_entropy = self.entropy = math.nan
+
+    def add(self, metrics: Metrics) -> None:
+        """Add what an iteration told."""
+        if "explained_variance" in metrics:
+            self.explained.append(metrics["explained_variance"])
+            self.entropy = metrics["entropy"]
+            if math.isnan(self.first_entropy):
+                self.first_entropy = self.entropy
 
 
 @check("the learning rate is too high, or its warm-up too short", "a division by 0, or a logarithm or root below 0")
@@ -122,9 +141,37 @@ def update_ratio(updates: UpdateHistory) -> Finding:
     return Finding(not wrong, measured, f"{SMALLEST:.0e} to {LARGEST}")
 
 
-MONITORS = (finite, spikes, schedule_followed, update_ratio, references)
-# Those that expect the loss to fall.
-OF_LOSSES = (spikes, references)
+@check("the value's weight or rate is too low for it to learn", "what is earned does not depend on what is seen")
+def value_explains(play: PlayHistory) -> Finding:
+    """Note values that, over the last 20 iterations, tell no more of the returns than their mean does.
+
+    Then advantages are but returns, and the policy learns slowly. Source: Schulman, "Nuts and Bolts of Deep RL
+    Research" (2016), on explained variance.
+    """
+    if len(play.explained) < FIRST_STEPS:
+        return Finding(True, "too early to tell", f"more than {TOLD:.0%} of the variance")
+    measured = (
+        f"values tell {fmean(play.explained):.0%} of the returns' variance over the last {FIRST_STEPS} iterations"
+    )
+    return Finding(True if fmean(play.explained) > TOLD else "noted", measured, f"more than {TOLD:.0%}")
+
+
+@check("the entropy bonus is too low, or falls too soon", "the learning rate is too high, or one action is always best")
+def entropy_kept(play: PlayHistory) -> Finding:
+    """Note a policy that hardly ever tries anything any more, and so learns nothing new.
+
+    Source: Schulman, "Nuts and Bolts of Deep RL Research" (2016), on premature drops of entropy.
+    """
+    if math.isnan(play.entropy) or play.first_entropy <= 0:
+        return Finding(True, "of real numbers, or too early to tell", f"{KEPT:.0%} of the first")
+    share = play.entropy / play.first_entropy
+    measured = f"{play.entropy:.3f} nats, {share:.0%} of the first"
+    return Finding(True if share > KEPT else "noted", measured, f"{KEPT:.0%} of the first")
+
+
+# Those that expect the loss to fall, and those that ask about self-play.
+OF_LOSSES, OF_PLAY = (spikes, references), (value_explains, entropy_kept)
+MONITORS = (finite, spikes, schedule_followed, update_ratio, *OF_PLAY, references)
 
 
 class TrainingMonitors:
@@ -140,10 +187,10 @@ class TrainingMonitors:
 
     def __init__(self, learner: Learner, recorder: Recorder, earlier: Sequence[Baseline] = ()):
         self.learner, self.recorder = learner, recorder
-        self.losses, self.updates = LossHistory(), UpdateHistory()
+        self.losses, self.updates, self.play = LossHistory(), UpdateHistory(), PlayHistory()
         self.baseline: dict[str, float] = {}
         """What is recorded of the first 20 steps, once they are done."""
-        self._program: dict[str, Any] = {"losses": self.losses, "updates": self.updates}
+        self._program: dict[str, Any] = {"losses": self.losses, "updates": self.updates, "play": self.play}
         self._program |= {"baseline": self.baseline, "earlier": earlier}
         self._failed: dict[str, Verdict] = {}
         self._reported = {entry["name"] for entry in recorder.record["checks"] if entry["verdict"] == "failed"}
@@ -162,6 +209,7 @@ class TrainingMonitors:
         step, config = self.learner.steps_done, self.learner.config
         self.updates.after(step, self.learner.model)
         self.losses.add(step, metrics["loss"])
+        self.play.add(metrics)
         # The number of steps may have changed since the last one.
         self._program |= {"step": step, "metrics": metrics, "config": config}
         if step == len(self._norms) + 1 <= FIRST_STEPS:  # else the run was resumed after some of them
@@ -186,8 +234,8 @@ class TrainingMonitors:
 
     def verdicts(self) -> list[Verdict]:
         """Return what has been found so far. A check that failed once stays failed, as it was then."""
-        falls = self.learner.objective.falls
-        asked = [one for one in MONITORS if falls or one not in OF_LOSSES]
+        others = OF_PLAY if self.learner.objective.falls else OF_LOSSES
+        asked = [one for one in MONITORS if one not in others]
         found = [self._failed.get(one.name) or one.examine(self._program) for one in asked]
         self._failed = {one.name: one for one in found if one.verdict == "failed"}
         return found

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import torch
 
-from understudy.doctor import data, leaks, model, overlap, play, resume, sampling, step
+from understudy.doctor import data, leaks, model, overlap, play, ppo, rehearsal, resume, sampling, step
 from understudy.doctor.checks import Check, Outcome, preserve_rng, record_verdicts, run_checks
 from understudy.doctor.probes import clone, probe_batch
 from understudy.runs.run import Recorder
@@ -29,8 +29,13 @@ _GRADIENTS = (step.parameters_move, model.tied_weights, leaks.gradient_reach, st
 _OTHERS = (step.schedule, resume.evaluation, model.dead_units, model.inputs_matter, model.cached_logits)
 _GAMES = (play.actions_taken, play.observations_change, play.action_alignment, play.masked_actions)
 _PLAYED = (play.state_forgotten, play.games_shared)
+_REHEARSED = (rehearsal.worlds_differ, rehearsal.played_step_by_step, rehearsal.games_replay)
+_ENDS = (rehearsal.final_observation, rehearsal.state_at_segments, rehearsal.opponents_stay, rehearsal.actions_drawn)
+_PPO = (ppo.first_minibatch, ppo.policy_loss, ppo.old_log_probabilities, ppo.advantage_estimates)
+_LEARNS_FROM_PLAY = (*_PPO, *_REHEARSED, *_ENDS, rehearsal.play_changes)
 _LARGE = (overlap.train_valid_overlap, resume.resume)
-START_CHECKS: tuple[Check, ...] = (*_PARTS, *_GAMES, *_LOSS, *_PLAYED, *_LEAKS, *_GRADIENTS, *_OTHERS, *_LARGE)
+_FIRST = (*_PARTS, *_LEARNS_FROM_PLAY, *_GAMES, *_LOSS, *_PLAYED)
+START_CHECKS: tuple[Check, ...] = (*_FIRST, *_LEAKS, *_GRADIENTS, *_OTHERS, *_LARGE)
 # What `understudy doctor` runs; it adds the monitors of the first steps.
 ALL_CHECKS = (*START_CHECKS, resume.overfit_one_batch, sampling.sampling_temperature, sampling.cached_generation)
 
@@ -67,9 +72,11 @@ def check_start(experiment: Experiment, recorder: Recorder) -> None:
     began = time.perf_counter()
     # Two steps on a small batch tell how much processor time the training takes; the first one takes longer.
     with preserve_rng(learner.device):
-        learns_from_play = isinstance(learner.objective, PPOLoss)
-        copied = clone(learner, micro_batch_size=0)
-        batch = batches.batch(0) if learns_from_play else probe_batch(experiment)
+        if isinstance(learner.objective, PPOLoss):
+            with rehearsal.small(experiment) as one:
+                copied, batch = one.learner, one.batch(0)
+        else:
+            copied, batch = clone(learner, micro_batch_size=0), probe_batch(experiment)
         copied.step(batch)
         before = time.thread_time()
         copied.step(batch)

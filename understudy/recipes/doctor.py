@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +19,12 @@ from understudy.doctor.baselines import FIRST_STEPS, Baseline, read_baselines
 from understudy.doctor.checks import Verdict, preserve_rng, run_checks
 from understudy.doctor.monitors import TrainingMonitors
 from understudy.doctor.probes import clone
+from understudy.doctor.rehearsal import LENGTH, WORLDS
 from understudy.doctor.start import ALL_CHECKS, fitting, program_of
 from understudy.errors import ConfigError, DivergedError
 from understudy.files import write_json
 from understudy.models.device import prepare_process
+from understudy.recipes.rehearsal import PlayedBatches
 from understudy.runs.find import find_run, runs_folder
 from understudy.runs.record import list_checkpoints
 from understudy.runs.run import NullRecorder, Recorder
@@ -92,13 +94,16 @@ def examine(target: str, console: Console) -> list[Verdict]:
 
 def watch_first_steps(experiment: Experiment, recorder: Recorder, earlier: Sequence[Baseline] = ()) -> list[Verdict]:
     """Return the monitors' verdicts on the first steps, which a copy of the learner takes."""
-    with preserve_rng(experiment.learner.device):
-        learner = clone(experiment.learner)
+    with preserve_rng(experiment.learner.device), ExitStack() as stack:
+        learner, batches = clone(experiment.learner), experiment.batches
+        if isinstance(batches, PlayedBatches):
+            batches = stack.enter_context(batches.small(WORLDS, LENGTH))
+            learner = batches.learner
         monitors = TrainingMonitors(learner, recorder, earlier)
         with suppress(DivergedError):
             for step in range(min(FIRST_STEPS, learner.config.steps)):
                 monitors.before_step()
-                monitors.after_step(learner.step(experiment.batches.batch(step)))
+                monitors.after_step(learner.step(batches.batch(step)))
     return monitors.verdicts()
 
 

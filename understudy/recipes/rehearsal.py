@@ -3,8 +3,11 @@
 Shape suffixes: T steps of a segment, R rows, A possibilities of all choices side by side.
 """
 
+import copy
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -17,14 +20,16 @@ from safetensors.torch import load_file, save_file
 
 from understudy.acting.opponents import PAST, Opponents
 from understudy.acting.player import PolicyPlayer
-from understudy.acting.rollout import Games, Rollout
+from understudy.acting.rollout import Games, Rollout, Trajectories
 from understudy.console import counted
+from understudy.doctor.probes import clone
 from understudy.evaluation.play import between, outcomes
 from understudy.evaluation.ratings import Rating, rated, rated_together
 from understudy.files import reading, whole, write_json
 from understudy.games.env import Array, Env
+from understudy.games.names import make
 from understudy.games.recordings import Recording
-from understudy.games.teams import LATEST, Controller, Scenario
+from understudy.games.teams import LATEST, Controller, Scenario, Teams, known
 from understudy.models.language_model import evaluating
 from understudy.models.policy import Policy
 from understudy.training.checkpoint import BEFORE
@@ -36,6 +41,8 @@ PLAYED = "played.npz"
 """The file of a checkpoint that says where all games stood."""
 LEAGUE = "league.json"
 """The file of a checkpoint with past selves and what is known of them."""
+SHORT = 20
+"""Steps after which games of a small rehearsal end, where the game can be told so."""
 SLOWEST = 0.05
 """Least share of the newest batch in the running mean and deviation of the returns."""
 
@@ -162,6 +169,8 @@ class PlayedBatches:
         rows = rollout.teams.env.rows
         self.batch_size, self.context = learner.config.batch_size, rollout.length
         self.targets_per_epoch = rows * rollout.length
+        self.trajectories: Trajectories
+        """What happened in the segment that the last batch was made of."""
         self.samples = 0
         """Steps that the policy has decided in all."""
         self._step = -1
@@ -182,6 +191,35 @@ class PlayedBatches:
         """Yield nothing: a player is measured by playing."""
         yield from ()
 
+    @contextmanager
+    def small(self, worlds: int, length: int) -> Iterator["PlayedBatches"]:
+        """Yield a small rehearsal to experiment with: copies of the learner and its opponents, in short games.
+
+        Nothing that is played, learned or kept there reaches this one.
+        """
+        teams = self.rollout.teams
+        options = dict(teams.env.options)
+        if "horizon" in options or teams.env.name.startswith("gym:"):
+            name = "horizon" if "horizon" in options else "max_episode_steps"
+            options[name] = min(options.get(name) or SHORT, SHORT)
+        env = make(teams.env.name, worlds, **options)
+        with tempfile.TemporaryDirectory(prefix="understudy-rehearsal-") as folder:
+            learner, opponents = clone(self.learner), copy.deepcopy(self.opponents)
+            seated = None if teams.uniform else opponents.seated
+            others = {
+                control: PolicyPlayer(player.policy, env, player.temperature, player.seed)
+                if isinstance(player, PolicyPlayer)
+                else known(control, env)
+                for control, player in teams.players()
+                if control != LATEST
+            }
+            own = Teams(teams.scenario, env, seated=seated)
+            for control, player in others.items():
+                own.add(control, player)
+            rollout = Rollout(learner.model, own, min(length, self.context), seed=0)
+            yield PlayedBatches(learner, rollout, opponents, Path(folder), self.anchor, self._shaping)
+        env.close()
+
     def _play(self, progress: float) -> Segments:
         # Who plays, and for what, in this iteration.
         opponents, env = self.opponents, self.rollout.teams.env
@@ -194,6 +232,7 @@ class PlayedBatches:
 
         self.learner.model.eval()
         played, games = self.rollout.play(), self.rollout.games
+        self.trajectories = played
         opponents.learn(games)
 
         # What it gained over what it expected, and what it should have expected.

@@ -19,6 +19,7 @@ from understudy.games.teams import (
     FROZEN,
     LATEST,
     Controller,
+    Scenario,
     Teams,
     against,
     check,
@@ -109,15 +110,15 @@ class Config:
         self.learner.validate(dist)
         self.loop.validate()
         in_range("eval_games", self.eval_games, 1)
-        if self.origin == SCRATCH and self.model.core == "transformer":
+        loaded = None if self.origin == SCRATCH else load_policy(self.origin)
+        if (loaded.policy.spec.core if loaded else self.model.core) == "transformer":
             raise ConfigError("self-play takes --core lstm, for a memory, or none; not a transformer")
-        if self.origin == SCRATCH:
+        if loaded is None:
             if not self.game.env:
                 raise ConfigError("--from scratch needs a game: --env lane/duel, for example")
             if self.ppo.anchor or self.ppo.value_warmup:
                 raise ConfigError("--anchor and --value-warmup need a player to begin with: --from RUN")
             return self
-        loaded = load_policy(self.origin)
         return replace(self, origin=str(loaded.folder))
 
 
@@ -144,7 +145,7 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     env = made(config, recording, config.game.worlds)
     measured = made(config, recording, min(config.eval_games, MOST_WORLDS))
     scenario = read_scenario(config.game.scenario) if config.game.scenario else against(env)
-    check(scenario, env)
+    check_playable(scenario, env, config)
     if config.game.shaping and not hasattr(env, "shaping"):
         raise ConfigError(f"--shaping: {env.name} has no shaped rewards; leave it out")
 
@@ -170,6 +171,21 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     batches = PlayedBatches(learner, rollout, opponents, run.folder, anchor, shaping)
     subject = Rehearsed(measured, scenario, config.eval_games, others, batches)
     return Experiment(learner, batches, batches, subject, run.seed("dropout"), config.loop, fresh=loaded is None)
+
+
+def check_playable(scenario: Scenario, env: Env, config: Config) -> None:
+    """Raise UserError unless the scenario fits the game and self-play, and there is a place for the others."""
+    check(scenario, env)
+    for side in scenario.sides:
+        for control in side.controls():
+            if control != LATEST:
+                raise ConfigError(
+                    f"--scenario: {control} decides in it; in self-play all are latest: --others {control}"
+                )
+        if side.share_observation:
+            raise ConfigError("--scenario: self-play lets each agent see by itself; leave out share_observation")
+    if config.opponents.others and len(env.agents) == 1:
+        raise ConfigError(f"--others {' '.join(config.opponents.others)}: {env.name} is played alone; leave it out")
 
 
 def made(config: Config, recording: Recording | None, worlds: int) -> Env:

@@ -18,6 +18,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TINY = {"layers": 1, "width": 32, "heads": 2, "context": 96, "batch_size": 4, "warmup": 5, "steps": 20, "lr": 3e-3}
 CLONE = {"env": "kitchen/cramped_room", "expert": "random", "games": 6, "width": 32, "play_games": 0}
 CLONE |= {"core": "lstm", "batch_size": 4, "warmup": 5, "steps": 20}
+SELFPLAY = {"env": "kitchen/cramped_room", "option": "view=features", "worlds": 6, "segment": 16, "batch_size": 6}
+SELFPLAY |= {"width": 16, "encoder_layers": 1, "steps": 3, "eval_games": 2}
 RARELY = {"eval_every": 0, "save_every": 0, "sample_every": 0}
 
 
@@ -93,7 +95,7 @@ def train() -> Train:
     from understudy.cli import main
 
     def run(verb: str = "pretrain", **options: Any) -> Found:
-        own = {"pretrain": {"data": "talk.jsonl", "tokenizer": "bytes", **TINY}, "clone": CLONE}
+        own = {"pretrain": {"data": "talk.jsonl", "tokenizer": "bytes", **TINY}, "clone": CLONE, "selfplay": SELFPLAY}
         tiny = {**own.get(verb, {}), **RARELY}
         arguments = [verb]
         for name, value in (tiny | options).items():

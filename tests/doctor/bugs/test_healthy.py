@@ -66,6 +66,42 @@ def test_a_healthy_clone_raises_no_alarm(
         assert not {name: one for name, one in examine("last").items() if one == "failed"}
 
 
+SELFPLAYS: list[dict[str, Any]] = [
+    {"core": "lstm"},
+    {"core": "none", "option": ("view=grid", "shaping=1.0"), "shaping": 1.0},
+    {"env": "lane/duel", "option": "horizon=40", "core": "lstm", "layers": 2, "steps": 12, "snapshot_every": 3},
+    {"env": "lane/duel", "option": "horizon=40", "others": ("expert", "random"), "others_share": 0.5, "core": "lstm"},
+    {"env": "lane/creep-block", "option": "horizon=30", "worlds": 1, "batch_size": 1, "segment": 100},
+    {"env": "gym:CartPole-v1", "option": "max_episode_steps=50", "steps": 25, "kl_stop": 0.0},
+    {"env": "gym:Pendulum-v1", "option": "max_episode_steps=50", "core": "lstm", "gae_lambda": 1.0},
+    {"others": "random", "others_from": 0.3, "others_by": 0.8, "micro_batch_size": 4, "core": "lstm"},
+]
+
+
+@pytest.mark.parametrize("options", SELFPLAYS, ids=lambda options: " ".join(f"{k}={v}" for k, v in options.items()))
+def test_healthy_self_play_raises_no_alarm(
+    options: dict[str, Any], train: Train, examine: Callable[[str], dict[str, str]]
+) -> None:
+    found = train("selfplay", **options)
+    assert found.code == 0
+    assert not found.failed
+    assert len(found.checks) == 18
+    if len(options) == 1 or "steps" in options:
+        assert not {name: one for name, one in examine("last").items() if one == "failed"}
+
+
+@pytest.mark.parametrize("last_action", ["yes", "no"])
+def test_healthy_self_play_from_a_clone_raises_no_alarm(
+    last_action: str, train: Train, examine: Callable[[str], dict[str, str]]
+) -> None:
+    train("clone", last_action=last_action)
+    small = {"from": "last:clone", "worlds": 6, "segment": 16, "batch_size": 6, "steps": 4, "eval_games": 2}
+    found = train("selfplay", **small, env="kitchen/cramped_room", anchor=0.5, value_warmup=2)
+    assert found.code == 0
+    assert not found.failed
+    assert not {name: one for name, one in examine("last").items() if one == "failed"}
+
+
 @pytest.mark.parametrize("core", ["transformer", "lstm"])
 def test_healthy_fine_tuning_raises_no_alarm(core: str, train: Train, examine: Callable[[str], dict[str, str]]) -> None:
     train(core=core, layers=2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bugs import planted_play  # noqa: F401 - it adds its own
+from bugs import planted_play, planted_rehearsal  # noqa: F401 - they add their own
 from bugs.conftest import Train
 from bugs.planted import BUGS, Bug
 
