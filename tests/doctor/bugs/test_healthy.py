@@ -96,7 +96,7 @@ def test_healthy_self_play_from_a_clone_raises_no_alarm(
 ) -> None:
     train("clone", last_action=last_action)
     small = {"from": "last:clone", "worlds": 6, "segment": 16, "batch_size": 6, "steps": 4, "eval_games": 2}
-    found = train("selfplay", **small, env="kitchen/cramped_room", anchor=0.5, value_warmup=2)
+    found = train("selfplay", **small, option="view=grid", anchor=0.5, value_warmup=2)
     assert found.code == 0
     assert not found.failed
     assert not {name: one for name, one in examine("last").items() if one == "failed"}
