@@ -100,11 +100,10 @@ class Rollout:
         self._age = np.zeros(env.worlds, np.int64)
         self._none = np.zeros((0, env.rows, env.action.width), env.action.dtype)
         # Games of one length would else all be at the same step, and a segment show that part of them alone.
-        horizon, draws = getattr(env, "horizon", 0), np.random.default_rng(child_seed(seed, "cuts"))
-        self.cuts = (
-            draws.integers(1, horizon + 1, env.worlds) if horizon and env.worlds > 1 else np.zeros_like(self._age)
-        )
+        self.cuts = np.zeros_like(self._age)
         """The step after which the first episode of each world is cut short by hand; 0 once it is over."""
+        if (horizon := getattr(env, "horizon", 0)) and env.worlds > 1:
+            self.cuts[:] = np.random.default_rng(child_seed(seed, "cuts")).integers(1, horizon + 1, env.worlds)
         self._seats = np.zeros((0, env.worlds, len(env.agents)), np.int64)
         self._past: list[Array] = []
         """What was done in earlier segments, as far back as episodes reach that are still played."""
