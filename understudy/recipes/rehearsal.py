@@ -206,16 +206,14 @@ class PlayedBatches:
         with tempfile.TemporaryDirectory(prefix="understudy-rehearsal-") as folder:
             learner, opponents = clone(self.learner), copy.deepcopy(self.opponents)
             seated = None if teams.uniform else opponents.seated
-            others = {
-                control: PolicyPlayer(player.policy, env, player.temperature, player.seed)
-                if isinstance(player, PolicyPlayer)
-                else known(control, env)
-                for control, player in teams.players()
-                if control != LATEST
-            }
             own = Teams(teams.scenario, env, seated=seated)
-            for control, player in others.items():
-                own.add(control, player)
+            for control, player in teams.players():
+                if isinstance(player, PolicyPlayer) and control != LATEST:
+                    guest = PolicyPlayer(player.policy, env, player.temperature, player.seed)
+                    guest.moves = player.moves
+                    own.add(control, guest)
+                elif control != LATEST:
+                    own.add(control, known(control, env))
             rollout = Rollout(learner.model, own, min(length, self.context), seed=0)
             yield PlayedBatches(learner, rollout, opponents, Path(folder), self.anchor, self._shaping)
         env.close()
