@@ -45,7 +45,7 @@ PUBLISHED = {
 }
 KINDS = ("self-play", "with the train clone", "from the train clone")
 GAME = ["--option", "view=features", "--segment", "100", "--batch-size", "64", "--epochs", "2", "--eval-games", "20"]
-SCRATCH = ["--from", "scratch", *GAME, "--width", "64", "--shaping", "1"]
+SCRATCH = ["--from", "scratch", *GAME, "--width", "64", "--shaping", "1", "--team-spirit", "1"]
 
 
 def run(arguments: Sequence[str]) -> str:
@@ -93,7 +93,7 @@ def one_seed(layout: str, seed: int, iterations: int) -> dict[str, Any]:
         ],
         "from the train clone": [
             "--from", clones[0], *GAME, "--worlds", "256", *partner, "--lr", "5e-4", "--anchor", "0.2",
-            "--value-warmup", "5", "--shaping", "1", "--save-every", str(iterations // 10),
+            "--value-warmup", "5", "--shaping", "1", "--team-spirit", "1", "--save-every", str(iterations // 10),
         ],
     }  # fmt: skip
     found: dict[str, Any] = {"clones": clones}

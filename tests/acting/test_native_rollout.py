@@ -22,8 +22,10 @@ GAMES: dict[str, dict[str, Any]] = {
 GUEST = "frozen:guest"
 
 
-def make_rollout(game: str, core: Any, last_action: bool, guests: bool, worlds: int = 5) -> Rollout:
-    env = make(game, worlds, **GAMES[game])
+def make_rollout(
+    game: str, core: Any, last_action: bool, guests: bool, worlds: int = 5, spirit: float = 0.0, **options: Any
+) -> Rollout:
+    env = make(game, worlds, **(GAMES[game] | options))
 
     def make_policy(seed: int) -> Policy:
         torch.manual_seed(seed)
@@ -38,7 +40,7 @@ def make_rollout(game: str, core: Any, last_action: bool, guests: bool, worlds: 
         policy.count_values_in(3.0, 2.0)
         return policy
 
-    scenario = against(env)
+    scenario = against(env, spirit)
     opponents = Opponents(OpponentConfig(past=0.5, others_share=0.5), scenario, () if env.sides else (GUEST,), 3)
     if env.sides:
         opponents.past[GUEST] = 0.0
@@ -69,6 +71,25 @@ def test_compiled_rollouts_are_those_of_torch(game: str, core: str, last_action:
         assert np.array_equal(games.controls, others.controls)
         np.testing.assert_allclose(games.returns, others.returns, atol=1e-5)
         assert (games.controls == GUEST).any() == guests
+
+
+def test_team_spirit_mixes_the_rewards_of_a_side() -> None:
+    """In kitchens that go on for long enough that somebody puts an onion into a pot."""
+    made = {
+        (spirit, native): make_rollout("kitchen/cramped_room", "none", False, False, 64, spirit, horizon=400)
+        for spirit in (0.0, 0.3)
+        for native in (True, False)
+    }
+    own, mixed, plain = made[0.0, True], made[0.3, True], made[0.3, False]
+    plain._game = None
+    earned = 0.0
+    for _ in range(5):
+        rewards = own.play().rewards.reshape(-1, 2)
+        found, expected = mixed.play().rewards.reshape(-1, 2), plain.play().rewards.reshape(-1, 2)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(found, 0.7 * rewards + 0.3 * rewards.mean(1, keepdims=True), atol=1e-6)
+        earned += float(np.abs(rewards[:, 0] - rewards[:, 1]).sum())
+    assert earned > 0
 
 
 def test_games_that_are_not_native_are_played_by_torch() -> None:

@@ -119,6 +119,7 @@ class Rollout:
         env, steps = self.teams.env, self.length
         every, rows = Buffers.of(env, steps + 1), np.arange(env.rows)
         every.observations[0], every.masks[0] = self._now.observations, self._now.masks
+        sides, spirits = self.teams.memberships()
         taken = Taken(
             observations=every.observations,
             masks=every.masks,
@@ -141,11 +142,13 @@ class Rollout:
             ages=self._age,
             cuts=self.cuts,
             agents=len(env.agents),
+            sides=sides,
+            spirits=spirits,
         )
         self._seats = np.full((steps, env.worlds, len(env.agents)), taken.latest)
         state = self.policy.rows_of(self.player.state, rows)
         players = [player for _, player in self.teams.players()]
-        if self._game is not None and self.teams.plain and all(map(is_native, players)):
+        if self._game is not None and not self.teams.shares_sight and all(map(is_native, players)):
             self._play_natively(self._game, taken, every)
         else:
             for step in range(steps):

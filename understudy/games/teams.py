@@ -77,11 +77,13 @@ def everyone(game: str, control: Mapping[str, str], options: Mapping[str, Any]) 
     return Scenario(game, (Side("all", tuple(control), tuple(control.values())),), options=dict(options))
 
 
-def against(env: Env) -> Scenario:
+def against(env: Env, team_spirit: float = 0.0) -> Scenario:
     """Return the scenario of a game's own sides, in which the latest policy decides for all."""
     sides = env.sides or (env.agents,)
     return Scenario(
-        env.name, tuple(Side(f"side {n}", side) for n, side in enumerate(sides, 1)), options=dict(env.options)
+        env.name,
+        tuple(Side(f"side {n}", side, team_spirit=team_spirit) for n, side in enumerate(sides, 1)),
+        options=dict(env.options),
     )
 
 
@@ -144,9 +146,16 @@ class Teams:
         return self._seated is None and len(set(self._seats)) == 1
 
     @property
-    def plain(self) -> bool:
-        """Whether each sees and earns what the game itself says."""
-        return not any(side.share_observation or side.team_spirit for side in self.scenario.sides)
+    def shares_sight(self) -> bool:
+        """Whether each sees what all of its side see."""
+        return any(side.share_observation for side in self.scenario.sides)
+
+    def memberships(self) -> tuple[Array, Array]:
+        """Return the number of each agent's side, int64, and its team spirit, float32: [agents] each."""
+        numbers, spirits = np.zeros(len(self.env.agents), np.int64), np.zeros(len(self.env.agents), np.float32)
+        for number, (side, agents) in enumerate(zip(self.scenario.sides, self._sides, strict=True)):
+            numbers[agents], spirits[agents] = number, side.team_spirit
+        return numbers, spirits
 
     def number(self, control: str) -> int:
         """Return the number of a control among `players`."""

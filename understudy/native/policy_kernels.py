@@ -58,6 +58,10 @@ class Taken(NamedTuple):
     cuts: NDArray[np.int64]
     """[worlds]: the age at which an episode is cut short by hand; 0: none."""
     agents: int
+    sides: NDArray[np.int64]
+    """[agents]: the number of each one's side."""
+    spirits: NDArray[np.float32]
+    """[agents]: the share of each one's reward that is its side's mean."""
 
 
 @inlined
@@ -322,6 +326,25 @@ def decide(taken, step, plans, start, stop, rows, room):
         taken.fresh[row] = False
 
 
+@inlined
+def share_rewards(taken, step, world):
+    """Mix the rewards of a world's agents by team spirit, as `games.teams.Teams.step` does."""
+    first = world * taken.agents
+    for leader in range(taken.agents):
+        total, count, leads = np.float32(0), 0, True
+        for agent in range(taken.agents):
+            if taken.sides[agent] == taken.sides[leader]:
+                leads = leads and agent >= leader
+                total += taken.rewards[step, first + agent]
+                count += 1
+        spirit = taken.spirits[leader]
+        if leads and spirit > 0:
+            for agent in range(taken.agents):
+                if taken.sides[agent] == taken.sides[leader]:
+                    own = taken.rewards[step, first + agent]
+                    taken.rewards[step, first + agent] = (1 - spirit) * own + spirit * (total / np.float32(count))
+
+
 @compiled
 def finish(taken, step, plans, start, stop, rows, room):
     """Note what the rows from `start` to `stop` earned, and what is still due where they were cut short.
@@ -330,6 +353,7 @@ def finish(taken, step, plans, start, stop, rows, room):
     """
     plan, count, over = plans[taken.latest], 0, 0
     for world in range(start // taken.agents, stop // taken.agents):
+        share_rewards(taken, step, world)
         taken.ages[world] += 1
         if taken.ages[world] == taken.cuts[world]:
             for row in range(world * taken.agents, (world + 1) * taken.agents):

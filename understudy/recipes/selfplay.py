@@ -61,6 +61,8 @@ class GameConfig:
     """Options of the game as NAME=VALUE, such as view=grid (default: those that the clone plays with)."""
     scenario: str = ""
     """A YAML file that says who belongs to which side (default: the game's own sides)."""
+    team_spirit: float = 0.0
+    """Share of an agent's reward, shaped rewards included, that is the mean of its side (else: see --scenario)."""
     worlds: int = 256
     """Games at a time."""
     segment: int = 64
@@ -73,6 +75,9 @@ class GameConfig:
     def validate(self) -> None:
         """Raise ConfigError for a number that is out of range."""
         in_range("worlds", self.worlds, 1)
+        in_range("team_spirit", self.team_spirit, 0, 1)
+        if self.scenario and self.team_spirit:
+            raise ConfigError("--team-spirit is for the game's own sides; the scenario has its own team_spirit")
         in_range("segment", self.segment, 2)
         in_range("shaping", self.shaping, 0)
         in_range("shaping_until", self.shaping_until, 0, 1, above=True)
@@ -144,7 +149,7 @@ def build(config: Config, run: Run, dist: DistInfo) -> Experiment:
     recording = loaded.recording if loaded else None
     env = made(config, recording, config.game.worlds)
     measured = made(config, recording, min(config.eval_games, MOST_WORLDS))
-    scenario = read_scenario(config.game.scenario) if config.game.scenario else against(env)
+    scenario = read_scenario(config.game.scenario) if config.game.scenario else against(env, config.game.team_spirit)
     check_playable(scenario, env, config)
     if config.game.shaping and not hasattr(env, "shaping"):
         raise ConfigError(f"--shaping: {env.name} has no shaped rewards; leave it out")
