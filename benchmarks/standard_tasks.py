@@ -10,7 +10,8 @@ reaches what the table says; samples are counted up to there, and the whole budg
 - credit: the first action decides the reward that comes 128 steps later: 0.9 of 1.
 
 Ours is `understudy selfplay --from scratch`; the peers have the settings of RL Baselines3 Zoo for the classic tasks,
-and for the others those of CartPole, with an LSTM for the T-maze.
+and for the others those of CartPole with our discount and λ, and an LSTM (sb3-contrib) for the T-maze. Where a seed
+does not solve a task its whole budget counts, so look at how many did before the ratio.
 """
 
 import argparse
@@ -124,6 +125,7 @@ def ours(task: str, seed: int, budget: int) -> int:
     worlds, segment = (int(_option(name, [*OURS, *one["ours"]])) for name in ("--worlds", "--segment"))
     name = one["id"] if task in ZOO else f"standard_tasks:{one['id']}"
     arguments = ["selfplay", "--from", "scratch", "--env", f"gym:{name}", *OURS, *one["ours"], "--seed", str(seed)]
+    arguments += ["--eval-every", str(EVERY // (worlds * segment))]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")]))
     command = [sys.executable, "-m", "understudy", *arguments, "--steps", str(budget // (worlds * segment))]
@@ -136,8 +138,8 @@ def ours(task: str, seed: int, budget: int) -> int:
     return min(budget, next(solved, budget) * worlds * segment)
 
 
-def _option(name: str, options: Sequence[str]) -> str:
-    return [value for option, value in pairwise(options) if option == name][-1]
+def _option(name: str, options: Sequence[str], usual: object = None) -> Any:
+    return [usual, *(value for option, value in pairwise(options) if option == name)][-1]
 
 
 def theirs(task: str, seed: int, budget: int) -> int:
@@ -148,15 +150,18 @@ def theirs(task: str, seed: int, budget: int) -> int:
     from stable_baselines3.common.evaluation import evaluate_policy
 
     one, settings = TASKS[task], dict(ZOO.get(task, ZOO["cartpole"]))
+    if task not in ZOO:
+        discount = ("--gamma", "gamma", 0.99), ("--gae-lambda", "gae_lambda", 0.95)
+        settings |= {name: float(_option(option, one["ours"], usual)) for option, name, usual in discount}
     envs = make_vec_env(one["id"], settings.pop("n_envs"), seed=seed)
     if task == "tmaze":
         model: Any = RecurrentPPO("MlpLstmPolicy", envs, seed=seed, device="cpu", **settings)
     else:
         model = PPO("MlpPolicy", envs, seed=seed, device="cpu", **settings)
-    judge, done, every = make_vec_env(one["id"], 10, seed=seed + 1000), 0, 4 * settings["n_steps"] * envs.num_envs
+    judge, done = make_vec_env(one["id"], 10, seed=seed + 1000), 0
     while done < budget:
-        model.learn(every, reset_num_timesteps=False)
-        done += every
+        model.learn(EVERY, reset_num_timesteps=False)
+        done = model.num_timesteps
         if evaluate_policy(model, judge, 100, deterministic=False)[0] >= one["solved"]:
             return min(done, budget)
     return budget
