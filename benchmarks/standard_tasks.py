@@ -34,20 +34,9 @@ from understudy.runs.journal import read_metrics
 from understudy.statistics import student_quantile
 
 HERE = Path(__file__).parent
-OURS = [
-    "--worlds",
-    "16",
-    "--segment",
-    "64",
-    "--batch-size",
-    "4",
-    "--epochs",
-    "4",
-    "--eval-every",
-    "4",
-    "--kl-stop",
-    "0",
-]
+OURS = ["--worlds", "16", "--segment", "64", "--batch-size", "4", "--epochs", "4", "--kl-stop", "0"]
+EVERY = 8192
+"""Samples from evaluation to evaluation, of ours and of the peers."""
 TASKS: dict[str, dict[str, Any]] = {
     "cartpole": {"id": "CartPole-v1", "solved": 475, "budget": 200_000, "ours": ["--lr", "2e-3", "--entropy", "0"]},
     "lunar": {
