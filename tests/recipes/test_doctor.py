@@ -22,7 +22,7 @@ pytestmark = pytest.mark.checks
 Trained = Callable[..., Path]
 
 CHATS = ["pretrain", "--data", "talk.jsonl", *TINY, "--steps", 20, "--dropout", 0.2]
-OF_TEXTS = [one for one in start.START_CHECKS if one.needs.get("play", True)]
+OF_TEXTS = [one for one in start.START_CHECKS if one.needs.get("play", True) and one.needs.get("rehearsal", True)]
 
 
 def everything_of(run: Path) -> dict[str, str]:

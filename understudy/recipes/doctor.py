@@ -102,8 +102,9 @@ def watch_first_steps(experiment: Experiment, recorder: Recorder, earlier: Seque
         monitors = TrainingMonitors(learner, recorder, earlier)
         with suppress(DivergedError):
             for step in range(min(FIRST_STEPS, learner.config.steps)):
+                batch = batches.batch(step)
                 monitors.before_step()
-                monitors.after_step(learner.step(batches.batch(step)))
+                monitors.after_step(learner.step(batch))
     return monitors.verdicts()
 
 
