@@ -8,9 +8,6 @@ return is the mean of 100 games, drawn from the policy's own probabilities. The 
 """
 
 import argparse
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from report import finish, table
+from report import finish, run_verb, table
 
 from understudy.evaluation.play import tally
 from understudy.games.names import make
@@ -41,16 +38,6 @@ KINDS = {
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "from-the-clone.png"
 
 
-def run(arguments: Sequence[str]) -> str:
-    """Run a verb on one thread, and return the id of its run."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "understudy", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        sys.exit(done.stderr or done.stdout)
-    return next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
-
-
 def curve(name: str) -> list[float]:
     """Return the returns of a run's evaluations."""
     return [row["val_return"] for row in read_metrics(runs_folder() / name / "metrics.jsonl") if "val_return" in row]
@@ -59,14 +46,14 @@ def curve(name: str) -> list[float]:
 def one_seed(seed: int, iterations: int) -> dict[str, Any]:
     """Return ids and curves of one seed."""
     own = ["--seed", str(seed)]
-    clone = run(["clone", "--env", GAME, "--games", "200", "--play-games", "0", *own])
+    clone = run_verb(["clone", "--env", GAME, "--games", "200", "--play-games", "0", *own])
     found: dict[str, Any] = {"clone": clone}
     # How the clone itself does when it draws: an iteration that changes nothing
-    still = run(["selfplay", "--from", clone, *COMMON, "--steps", "1", "--lr", "1e-9", *own])
+    still = run_verb(["selfplay", "--from", clone, *COMMON, "--steps", "1", "--lr", "1e-9", *own])
     found["clone's return"] = curve(still)[-1]
     for kind, options in KINDS.items():
         start = options if "--from" in options else ["--from", clone, *options]
-        name = run(["selfplay", *start, *COMMON, "--steps", str(iterations), *own])
+        name = run_verb(["selfplay", *start, *COMMON, "--steps", str(iterations), *own])
         found[kind] = curve(name), name
     return found
 

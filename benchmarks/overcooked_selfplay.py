@@ -11,26 +11,21 @@ any other. Intervals are 95%, by Student's t over the seeds; published figures a
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from report import finish, table
+from report import finish, over_seeds, run_verb, table
 
 from understudy.acting.player import PolicyPlayer
 from understudy.evaluation.play import tally
 from understudy.games.kitchen.layout import LAYOUTS
 from understudy.games.names import make
 from understudy.games.teams import LATEST, Scenario, Side, Teams
-from understudy.statistics import student_quantile
 from understudy.training.loading import load_policy
 
 GAMES = 100
@@ -46,17 +41,6 @@ PUBLISHED = {
 KINDS = ("self-play", "with the train clone", "from the train clone")
 GAME = ["--option", "view=features", "--segment", "100", "--batch-size", "64", "--epochs", "2", "--eval-games", "20"]
 SCRATCH = ["--from", "scratch", *GAME, "--width", "64", "--shaping", "1", "--team-spirit", "1"]
-
-
-def run(arguments: Sequence[str]) -> str:
-    """Run a verb on one thread, and return the id of its run."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-m", "understudy", *arguments], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        sys.exit(done.stderr or done.stdout)
-    return next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
 
 
 def measured(name: str, proxy: str, layout: str) -> tuple[float, float, float]:
@@ -82,7 +66,7 @@ def one_seed(layout: str, seed: int, iterations: int) -> dict[str, Any]:
         ["--steps", str(iterations), "--eval-every", str(iterations // 4), "--seed", str(seed)],
     )
     clones = [
-        run(["clone", "--data", data, "--people", people, "--seed", str(seed), "--play-games", "0"])
+        run_verb(["clone", "--data", data, "--people", people, "--seed", str(seed), "--play-games", "0"])
         for people in ("train", "test")
     ]
     partner = ["--others", clones[0], "--eval-with", clones[1]]
@@ -99,16 +83,10 @@ def one_seed(layout: str, seed: int, iterations: int) -> dict[str, Any]:
     found: dict[str, Any] = {"clones": clones}
     for kind, command in commands.items():
         began = time.perf_counter()
-        name = run(["selfplay", *command, *steps])
+        name = run_verb(["selfplay", *command, *steps])
         minutes = (time.perf_counter() - began) / 60
         found[kind] = (*measured(name, clones[1], layout), minutes, name)
     return found
-
-
-def told(values: Sequence[float]) -> str:
-    """Return the mean of some seeds with its interval."""
-    half = student_quantile(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    return f"{fmean(values):.1f}" + (f" ± {half:.1f}" if half else "")
 
 
 def main() -> None:
@@ -126,7 +104,7 @@ def main() -> None:
     rows: list[list[str]] = []
     for kind in KINDS:
         columns = [[one[kind][place] for one in runs] for place in range(4)]
-        rows.append([kind, *(told(column) for column in columns)])
+        rows.append([kind, *(over_seeds(column, ".1f") for column in columns)])
     for kind, figures in zip(KINDS, PUBLISHED[options.layout], strict=False):
         rows.append([f"published: {kind}", *("" if x is None else str(x) for x in figures), ""])
     table(options.layout, ["", "with itself", "with the proxy, first", "second", "minutes"], rows)

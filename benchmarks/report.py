@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+
+from understudy.statistics import student_quantile
 
 console = Console(width=110)
 
@@ -40,6 +42,24 @@ def finish(
     """The last line: one JSON object; `met` where the ratio reaches the target."""
     figures = {"name": name, "unit": unit, "ours": ours, "peers": dict(peers), "limit": limit}
     print(json.dumps(figures | {"ratio": ratio, "target": target, "met": ratio >= target}))
+
+
+def run_verb(arguments: Sequence[str]) -> str:
+    """Run a verb of understudy on one thread, and return the id of its run. Exits with what it said where it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "understudy", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr or done.stdout)
+    return next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
+
+
+def over_seeds(values: Sequence[float], form: str) -> str:
+    """Return the mean of some seeds with its 95% interval, by Student's t."""
+    if len(values) < 2:
+        return format(values[0], form)
+    reach = student_quantile(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    return f"{format(fmean(values), form)} ± {format(reach, form)}"
 
 
 Maker = Callable[..., Callable[..., Any]]

@@ -22,16 +22,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import gymnasium
 import numpy as np
-from report import finish, table
+from report import finish, over_seeds, table
 
 from understudy.runs.find import runs_folder
 from understudy.runs.journal import read_metrics
-from understudy.statistics import student_quantile
 
 HERE = Path(__file__).parent
 OURS = ["--worlds", "16", "--segment", "64", "--batch-size", "4", "--epochs", "4", "--kl-stop", "0"]
@@ -156,11 +155,6 @@ def theirs(task: str, seed: int, budget: int) -> int:
     return budget
 
 
-def told(values: Sequence[int]) -> str:
-    half = student_quantile(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0
-    return f"{fmean(values):,.0f}" + (f" ± {half:,.0f}" if half else "")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
@@ -184,7 +178,10 @@ def main() -> None:
         mine = list(pool.map(lambda seed: ours(options.task, seed, budget), seeds))
         others = list(pool.map(peer, seeds))
     solved = {"ours": mine, "Stable-Baselines3": others}
-    rows = [[who, told(found), f"{sum(x < budget for x in found)} of {len(found)}"] for who, found in solved.items()]
+    rows = [
+        [who, over_seeds(found, ",.0f"), f"{sum(x < budget for x in found)} of {len(found)}"]
+        for who, found in solved.items()
+    ]
     table(f"{options.task}: samples until {TASKS[options.task]['solved']}", ["", "samples", "solved"], rows)
     ratio = fmean(others) / fmean(mine)
     peers = {"Stable-Baselines3": fmean(others)}

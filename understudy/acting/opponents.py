@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from understudy.acting.rollout import Games
-from understudy.config import child_seed, in_range
+from understudy.config import Texts, child_seed, in_range
 from understudy.errors import ConfigError
 from understudy.games.teams import LATEST, Scenario
 from understudy.statistics import Floats
@@ -30,7 +30,7 @@ class OpponentConfig:
     """Share of the games against a past self, where there are sides to win or lose."""
     snapshot_every: int = 10
     """Iterations between past selves that are kept."""
-    others: tuple[str, ...] = ()
+    others: Texts = ()
     """Scripts, such as expert, or runs, of which one takes part in some games."""
     others_share: float = 1.0
     """Share of the games with one of the others, once it is reached."""

@@ -170,6 +170,20 @@ def remember(gates, c, h, width):
         vec.store(h + at, vec.mul(leave, hyperbolic_tangent(cell)))
 
 
+@inlined
+def see(plan, seen, rows, count, x, wide):
+    """Write what comes in for some rows, observations and last actions, in standard deviations from its mean."""
+    for n in range(count):
+        row, to = rows[n], x + n * wide
+        for k in range(plan[SEEN] + plan[LAST]):
+            if k < plan[SEEN]:
+                one = np.float32(seen[row, k])
+            else:
+                one = vec.get(plan[LASTS] + F * (row * plan[LAST] + k - plan[SEEN]))
+            one = (one - vec.get(plan[MEAN] + F * k)) / vec.get(plan[SCALE] + F * k)
+            vec.put(to + F * k, min(max(one, -FARTHEST), FARTHEST))
+
+
 @compiled
 def forward(plan, seen, rows, count, room, keeps):
     """Write the heads of some rows to the last part of `room`; with `keeps`, what they remember after it.
@@ -191,16 +205,7 @@ def forward(plan, seen, rows, count, room, keeps):
     gates = room + 3 * BLOCK * wide
     heads = gates + BLOCK * F * 4 * width
 
-    # What comes in, in standard deviations from its mean.
-    for n in range(count):
-        row, to = rows[n], x + n * wide
-        for k in range(inputs):
-            if k < plan[SEEN]:
-                one = np.float32(seen[row, k])
-            else:
-                one = vec.get(plan[LASTS] + F * (row * plan[LAST] + k - plan[SEEN]))
-            one = (one - vec.get(plan[MEAN] + F * k)) / vec.get(plan[SCALE] + F * k)
-            vec.put(to + F * k, min(max(one, -FARTHEST), FARTHEST))
+    see(plan, seen, rows, count, x, wide)
 
     # The encoder.
     zero = vec.splat(np.float32(0))

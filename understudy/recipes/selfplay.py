@@ -10,7 +10,7 @@ import tyro
 from understudy.acting.opponents import OpponentConfig, Opponents
 from understudy.acting.player import PolicyPlayer
 from understudy.acting.rollout import Rollout
-from understudy.config import in_range
+from understudy.config import Texts, in_range
 from understudy.errors import ConfigError
 from understudy.games.env import Env
 from understudy.games.names import make, option
@@ -57,7 +57,7 @@ class GameConfig:
 
     env: str = ""
     """The game, such as kitchen/cramped_room, lane/duel or gym:CartPole-v1 (default: the one that the clone plays)."""
-    option: tuple[str, ...] = ()
+    option: Texts = ()
     """Options of the game as NAME=VALUE, such as view=grid (default: those that the clone plays with)."""
     scenario: str = ""
     """A YAML file that says who belongs to which side (default: the game's own sides)."""
@@ -98,7 +98,7 @@ class Config:
     opponents: OpponentConfig = field(default_factory=OpponentConfig)
     eval_games: int = 100
     """Games of an evaluation with itself, and with each other player: with the game's scripts where there are sides."""
-    eval_with: tuple[str, ...] = ()
+    eval_with: Texts = ()
     """Scripts and runs that it is measured with, or against, beside those that it plays with."""
     learner: LearnerConfig = OWN
     loop: LoopConfig = OFTEN
@@ -123,8 +123,9 @@ class Config:
                 raise ConfigError("--from scratch needs a game: --env lane/duel, for example")
             if self.ppo.anchor or self.ppo.value_warmup:
                 raise ConfigError("--anchor and --value-warmup need a player to begin with: --from RUN")
-            return self
-        return replace(self, origin=str(loaded.folder))
+        # A game that is not there, or an option that it does not have, is said before there is a run.
+        made(self, loaded.recording if loaded else None, worlds=1).close()
+        return self if loaded is None else replace(self, origin=str(loaded.folder))
 
 
 def main(config: Config, run: Run, dist: DistInfo) -> None:
